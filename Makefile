@@ -1,0 +1,52 @@
+# Everything a person needs: `make demo`, `make test`, `make check`. Needs Python 3.11 or later and a package index.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export LSMON_STRICT := 1
+
+.PHONY: help demo test check format lint types contracts wheel ns bench clean
+
+help:  ## what there is to make
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+# torch first and alone: left to a resolver it becomes several gigabytes of CUDA packages on Linux.
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/installed  ## train a small network that groks, and watch it
+	@LSMON_STRICT=0 $(BIN)/lsmon demo grokking
+
+test: $(VENV)/installed  ## all tests
+	$(BIN)/python -m pytest
+
+check: format lint types contracts test wheel  ## everything a change must pass
+
+format: $(VENV)/installed
+	$(BIN)/ruff format --check .
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+
+# The type checkers cannot see an editable install's import hook, so they get a tree of links.
+ns:
+	@mkdir -p build/ns/lsmon && for room in protocol probe tui demo; do ln -sfn ../../../$$room build/ns/lsmon/$$room; done
+
+types: $(VENV)/installed ns
+	$(BIN)/mypy protocol probe tui demo tests
+	$(BIN)/basedpyright --level error
+
+contracts: $(VENV)/installed
+	$(BIN)/lint-imports
+
+wheel: $(VENV)/installed
+	rm -rf build/lib dist && $(BIN)/python -m build --quiet --wheel --no-isolation
+	$(BIN)/python tests/wheel_holds_the_tree.py
+
+bench: $(VENV)/installed  ## what things cost, measured and printed, never asserted
+	$(BIN)/python -m tests.bench
+
+clean:
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache *.egg-info

@@ -1,0 +1,15 @@
+"""What a detector is: a pure, causal fold over frames that says when something happened."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..frames import Alert, AnyFrame
+
+
+class Detector(Protocol):
+    """Sees every numbered frame once, in order; keeps O(1) memory a step; knows no clock and no torch."""
+
+    def see(self, frame: AnyFrame) -> Alert | None:
+        """The alert that this frame completes. Its ``seq`` and ``wall`` are filled in by the caller."""
+        ...

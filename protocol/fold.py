@@ -1,0 +1,111 @@
+"""Folding a stretch of frames into one Summary: minimum, maximum, mean and last of every series."""
+
+from __future__ import annotations
+
+import math
+
+from .codec import shorten
+from .frames import UNNUMBERED, AnyFrame, Summary
+from .names import scalars
+
+LEVELS = (64, 4096)
+"""Frames a row. 10 million frames make 160 000 and 2 400 rows, which read in 1.6 s and 25 ms."""
+
+
+class Fold:
+    """Takes frames (or finer summaries) one by one and gives a Summary for every ``level`` frames."""
+
+    def __init__(self, level: int) -> None:
+        self.level = level
+        self._clear()
+
+    def _clear(self) -> None:
+        self._count = 0
+        self._first: AnyFrame | None = None
+        self._last: AnyFrame | None = None
+        self._series: dict[str, list[float]] = {}  # name → n, min, max, sum, last, nonfinite
+
+    def add(self, frame: AnyFrame) -> Summary | None:
+        """The Summary that this frame completes, if it does. A new attempt closes the stretch before it."""
+        if isinstance(frame, UNNUMBERED) and not isinstance(frame, Summary):
+            return None
+        closed = None
+        if self._last is not None and frame.attempt != self._last.attempt:
+            closed = self.close()
+        self._first = self._first or frame
+        self._last = frame
+        if isinstance(frame, Summary):
+            self._count += frame.level
+            for name, (count, low, high, mean, last, odd) in frame.series.items():
+                self._merge(name, count, low, high, mean * count, last, odd)
+        else:
+            self._count += 1
+            for name, value in scalars(frame)[0].items():
+                if math.isfinite(value):
+                    self._merge(name, 1, value, value, value, value, 0)
+                else:
+                    self._merge(name, 0, math.inf, -math.inf, 0.0, 0.0, 1)
+        return closed or (self.close() if self._count >= self.level else None)
+
+    def _merge(
+        self, name: str, count: int, low: float, high: float, total: float, last: float, odd: int
+    ) -> None:
+        into = self._series.get(name)
+        if into is None:
+            into = self._series[name] = [0, math.inf, -math.inf, 0.0, 0.0, 0]
+        if count:
+            into[0] += count
+            into[1] = min(into[1], low)
+            into[2] = max(into[2], high)
+            into[3] += total
+            into[4] = last
+        into[5] += odd
+
+    def close(self) -> Summary | None:
+        """The Summary of what has been added since the last one, or None when nothing has."""
+        first, last = self._first, self._last
+        if first is None or last is None:
+            return None
+        series = {}
+        for name, (count, low, high, total, value, odd) in self._series.items():
+            n = int(count)
+            series[name] = (
+                (n, low, high, shorten(total / n), value, int(odd))
+                if n
+                else (0, 0.0, 0.0, 0.0, 0.0, int(odd))
+            )
+        summary = Summary(
+            seq=last.seq, step=last.step, wall=last.wall, rank=last.rank, attempt=last.attempt, level=self.level,
+            first_seq=first.first_seq if isinstance(first, Summary) else first.seq,
+            first_step=first.first_step if isinstance(first, Summary) else first.step,
+            first_wall=first.first_wall if isinstance(first, Summary) else first.wall,
+            series=series,
+        )  # fmt: skip
+        self._clear()
+        return summary
+
+
+class Folds:
+    """All levels at once: frames in, the summaries that they complete out, the finer before the coarser."""
+
+    def __init__(self) -> None:
+        self._fine, self._coarse = Fold(LEVELS[0]), Fold(LEVELS[1])
+
+    def add(self, frame: AnyFrame) -> list[Summary]:
+        fine = self._fine.add(frame)
+        if fine is None:
+            return []
+        coarse = self._coarse.add(fine)
+        return [fine] if coarse is None else [fine, coarse]
+
+    def close(self) -> list[Summary]:
+        """What is left at the end of a run."""
+        summaries = []
+        fine = self._fine.close()
+        if fine is not None:
+            summaries.append(fine)
+            coarse = self._coarse.add(fine)
+            if coarse is not None:
+                summaries.append(coarse)
+        last = self._coarse.close()
+        return [*summaries, last] if last is not None else summaries

@@ -1,0 +1,182 @@
+"""What is said: the frames, one tagged union, the same on the wire and in the file.
+
+Evolution: new fields go last and have defaults; no field is renamed, retyped or reordered; a frame type that a reader
+does not know is skipped. ``tests/golden`` keeps a recording of every format version for ever.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+FORMAT = 1
+"""Version of the frames and of the folder that holds them. A reader refuses a larger one in one sentence."""
+
+Severity = Literal["info", "warning", "critical"]
+
+
+class Frame(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
+    """What every frame carries."""
+
+    seq: int = 0
+    """Number within the run, from 1, without holes: a hole seen by a reader is a loss.
+    ``Heartbeat`` and ``Summary`` repeat the number of the last frame before them instead of taking one."""
+    step: int = 0
+    """The training's own step; may go back after a resume, which opens a new attempt."""
+    wall: float = 0.0
+    """Unix time in seconds."""
+    rank: int = 0
+    attempt: int = 1
+
+
+class RunStarted(Frame, frozen=True, kw_only=True, tag="run_started"):
+    """The header: who is training what. A late joiner gets it first, and each recorded file starts with it."""
+
+    format: int = FORMAT
+    run: str = ""
+    """Unique id, also the name of the session card and the end of the recording's folder name."""
+    name: str = ""
+    host: str = ""
+    user: str = ""
+    pid: int = 0
+    boot: str = ""
+    """Boot id of the host, so that a reused pid on a rebooted machine is not taken for the run."""
+    pid_started: int = 0
+    """Start time of the process in clock ticks since boot: pids are reused, the pair is not."""
+    command: tuple[str, ...] = ()
+    lsmon: str = ""
+    torch: str = ""
+    model: str = ""
+    parameters: int = 0
+    """Number of parameters that receive a gradient, d."""
+    optimizer: str = ""
+    device: str = ""
+    budget: float = 0.0
+    recording: str = ""
+    """Folder of the recording on the host that trains; empty when not recorded."""
+
+
+class Scalars(Frame, frozen=True, kw_only=True, tag="scalars"):
+    """Named numbers of one step (names: ``protocol/names.py``)."""
+
+    values: dict[str, float] = {}
+    errors: dict[str, float] = {}
+    """Standard error of a value, in its unit, for the names that are estimates."""
+    words: dict[str, str] = {}
+    """What must be said of a value: method, sample, "unreliable: ...". Short, for a person."""
+    nonfinite: dict[str, str] = {}
+    """Wire form only: JSON has no NaN, so the codec moves such values here ("nan", "inf", "-inf") and back."""
+
+
+class Ritz(Struct, frozen=True, omit_defaults=True):
+    """An eigenvalue estimate: some eigenvalue lies within ``value ± residual``."""
+
+    value: float
+    residual: float
+    converged: bool = False
+
+
+class Curvature(Frame, frozen=True, kw_only=True, tag="curvature"):
+    """Spectrum of the Hessian on the reference batch, at the parameters of ``step``."""
+
+    top: tuple[Ritz, ...] = ()
+    """Largest eigenvalues, signed, the largest first."""
+    bottom: tuple[Ritz, ...] = ()
+    """Smallest eigenvalues, signed, the most negative first."""
+    negative_at_least: int = 0
+    """Certified lower bound of the number of eigenvalues below ``-tolerance`` (Cauchy interlacing)."""
+    tolerance: float = 0.0
+    lanczos_steps: int = 0
+    hvps: int = 0
+    """Hessian-vector products spent."""
+    seconds: float = 0.0
+    """What this measurement cost the training thread."""
+    share: float = 0.0
+    """Share of the run's wall time that the probe has cost so far."""
+    method: str = ""
+    batch: int = 0
+    """Examples in the reference batch."""
+    parameters: int = 0
+    loss: float | None = None
+    """Loss on the reference batch."""
+    grad_norm: float | None = None
+    """Norm of the gradient on the reference batch."""
+    noise: float = 0.0
+    """Asymmetry seen in the products, absolute: the numerical floor of every value here."""
+    notes: tuple[str, ...] = ()
+
+
+class Layers(Frame, frozen=True, kw_only=True, tag="layers"):
+    """A number a layer, for several quantities; ``names`` gives the order, input side first."""
+
+    names: tuple[str, ...] = ()
+    values: dict[str, tuple[float, ...]] = {}
+
+
+class Alert(Frame, frozen=True, kw_only=True, tag="alert"):
+    """Something happened. ``step`` is when it was known, ``onset_step`` since when it was so."""
+
+    kind: str = ""
+    severity: Severity = "info"
+    onset_step: int = 0
+    message: str = ""
+    evidence: dict[str, float] = {}
+    """The numbers that crossed."""
+    advice: str = ""
+    confidence: float | None = None
+    follows: int | None = None
+    """``seq`` of the alert that this one continues."""
+    nonfinite: dict[str, str] = {}
+    """As in ``Scalars``, for the evidence."""
+
+
+class Mark(Frame, frozen=True, kw_only=True, tag="mark"):
+    """A note by the person who trains."""
+
+    note: str = ""
+
+
+class Heartbeat(Frame, frozen=True, kw_only=True, tag="heartbeat"):
+    """Once a second: the process lives, and this is how the probe is doing."""
+
+    pid: int = 0
+    boot: str = ""
+    pid_started: int = 0
+    dropped: int = 0
+    """Frames that the probe had to drop since the start, oldest first, because its queue was full."""
+    share: float = 0.0
+    rate: float = 0.0
+    """Training steps a second over the last seconds."""
+    recording: str = ""
+    """Words about the recorder when it is not simply recording ("stopped: disk full")."""
+    notes: dict[str, str] = {}
+    """Sensor → what it waits for or why it is off, in words for its panel's empty state."""
+
+
+class Summary(Frame, frozen=True, kw_only=True, tag="summary"):
+    """A stretch of the record, folded: what the overview file, a decimated stream and a late joiner's history are
+    made of. ``seq``, ``step`` and ``wall`` are those of the last frame in it."""
+
+    level: int = 64
+    """How many frames were folded, nominally."""
+    first_seq: int = 0
+    first_step: int = 0
+    first_wall: float = 0.0
+    series: dict[str, tuple[int, float, float, float, float, int]] = {}
+    """Name → (finite samples, min, max, mean, last finite, non-finite samples). Spikes survive in min and max."""
+
+
+class RunEnded(Frame, frozen=True, kw_only=True, tag="run_ended"):
+    """The training said that it is over; a recording without this frame ended early."""
+
+    reason: Literal["finished", "error"] = "finished"
+    error: str = ""
+    """Type and message of the exception, when that is what ended it."""
+    dropped: int = 0
+
+
+AnyFrame = RunStarted | Scalars | Curvature | Layers | Alert | Mark | Heartbeat | Summary | RunEnded
+
+UNNUMBERED = (Heartbeat, Summary)
+"""Frames that repeat the last number instead of taking one."""

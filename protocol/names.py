@@ -1,0 +1,92 @@
+"""The names of quantities: for each well-known one its unit, its meaning, where it comes from, and its panel.
+
+Unknown names are welcome: they get a panel named after the part before the slash.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .frames import AnyFrame, Curvature, Heartbeat, Scalars
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """What is known of a name before any value has been seen."""
+
+    name: str
+    label: str
+    """Short, for an axis or a legend."""
+    unit: str
+    meaning: str
+    """One sentence for the help screen."""
+    source: str
+    """Paper or definition."""
+    panel: str
+    log: bool = False
+    """Usually read on a logarithmic axis."""
+
+
+_LOSS = "the unit of the training loss"
+
+# fmt: off
+QUANTITIES: dict[str, Quantity] = {
+    quantity.name: quantity
+    for quantity in (
+        Quantity("loss", "train", _LOSS, "Loss of the batch just trained on.", "given by the loop", "loss", log=True),
+        Quantity("val/loss", "val", _LOSS, "Loss on held-out data.", "given by the loop", "loss", log=True),
+        Quantity("train/acc", "train acc", "1", "Accuracy on training data.", "given by the loop", "accuracy"),
+        Quantity("val/acc", "val acc", "1", "Accuracy on held-out data.", "given by the loop", "accuracy"),
+        Quantity("lr", "lr", "1/step", "Learning rate of the first parameter group.", "optimizer", "trainability", True),
+        Quantity("grad/norm", "grad", "loss", "Norm of the gradient that the optimizer consumed.",
+                 "Euclidean norm over all parameters", "trainability", log=True),
+        Quantity("weight/norm", "weights", "1", "Norm of all trainable parameters.",
+                 "Euclidean norm over all parameters", "trainability", log=True),
+        Quantity("update/ratio", "update", "1", "|Δθ| / |θ| of one step: 1e-4 to 1e-2 is healthy.",
+                 "Karpathy 2019, A Recipe for Training Neural Networks", "trainability", log=True),
+        Quantity("hessian/max", "λ max", "loss", "Sharpness: the largest eigenvalue of the Hessian on the reference batch.",
+                 "Lanczos 1950; Cohen et al. 2021, Edge of Stability", "sharpness"),
+        Quantity("hessian/min", "λ min", "loss", "The smallest eigenvalue; negative at a saddle.",
+                 "Lanczos 1950; Dauphin et al. 2014", "sharpness"),
+        Quantity("hessian/negative_at_least", "≥ k", "directions",
+                 "Certified lower bound of the number of negative eigenvalues; it says \"at least\", never \"how many\".",
+                 "Cauchy interlacing; Parlett 1998, section 10.1", "negative curvature"),
+        Quantity("hessian/edge", "edge", "loss", "The sharpness above which this optimizer diverges on a quadratic.",
+                 "Cohen et al. 2021, Edge of Stability", "sharpness"),
+        Quantity("stability/ratio", "edge ratio", "1", "Sharpness over the optimizer's own edge; 1 is the edge of stability.",
+                 "Cohen et al. 2021, Edge of Stability", "trainability"),
+        Quantity("temperature/noise", "T", _LOSS,
+                 "Langevin temperature of the step noise, η tr(PC) / 2d.",
+                 "Mandt, Hoffman & Blei 2017; Welling & Teh 2011", "temperature", log=True),
+        Quantity("temperature/thermal_loss", "E thermal", _LOSS,
+                 "d T / 2: the part of the loss that is noise, about what annealing would gain.",
+                 "equipartition; Mandt, Hoffman & Blei 2017", "temperature", log=True),
+        Quantity("probe/share", "probe", "1", "Share of the run's wall time that the probe has cost.", "measured", "probe"),
+    )
+}
+# fmt: on
+
+
+def quantity(name: str) -> Quantity:
+    """The registered quantity, or one made up for an unknown name."""
+    known = QUANTITIES.get(name)
+    if known is not None:
+        return known
+    panel, _, rest = name.rpartition("/")
+    return Quantity(name, rest or name, "", "Logged by this training.", "given by the loop", panel or name)
+
+
+def scalars(frame: AnyFrame) -> tuple[dict[str, float], dict[str, float]]:
+    """The named values of a frame and their errors, whatever its type: what is folded, stored and drawn."""
+    if isinstance(frame, Scalars):
+        return frame.values, frame.errors
+    if isinstance(frame, Curvature):
+        values = {"hessian/negative_at_least": float(frame.negative_at_least), "probe/share": frame.share}
+        errors = {}
+        for name, ritz in (("hessian/max", frame.top[:1]), ("hessian/min", frame.bottom[:1])):
+            if ritz:
+                values[name], errors[name] = ritz[0].value, ritz[0].residual
+        return values, errors
+    if isinstance(frame, Heartbeat):
+        return {"probe/share": frame.share}, {}
+    return {}, {}

@@ -1,0 +1,1 @@
+"""The full-screen pages: each composes widgets and alone handles their messages."""
