@@ -1,0 +1,81 @@
+"""Detectors on traces whose truth is known."""
+
+from __future__ import annotations
+
+import math
+import random
+from itertools import pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lsmon.protocol.detectors.watch import Watch
+from lsmon.protocol.frames import Alert, Scalars
+
+
+def alerts(losses: list[float], attempts: list[int] | None = None) -> list[Alert]:
+    watch = Watch()
+    found = []
+    for step, loss in enumerate(losses):
+        attempt = attempts[step] if attempts else 1
+        found += watch.see(Scalars(seq=step + 1, step=step, attempt=attempt, values={"loss": loss}))
+    return found
+
+
+def noisy(length: int, seed: int = 0, noise: float = 0.1) -> list[float]:
+    """A loss that falls from 2 to 0.2 with multiplicative noise."""
+    draw = random.Random(seed)
+    return [(0.2 + 1.8 * math.exp(-step / 300)) * draw.lognormvariate(0, noise) for step in range(length)]
+
+
+def test_nan_is_reported_once_with_the_step_at_which_it_came() -> None:
+    losses = noisy(100) + [math.nan] * 500
+    assert [(alert.kind, alert.step, alert.severity) for alert in alerts(losses)] == [
+        ("nonfinite", 100, "critical")
+    ]
+
+
+def test_nan_that_comes_back_after_a_long_recovery_is_a_second_event() -> None:
+    losses = [*noisy(100), math.nan, *noisy(50), math.inf, *noisy(200), math.nan]
+    assert [alert.step for alert in alerts(losses) if alert.kind == "nonfinite"] == [100, 352]
+
+
+def test_a_spike_is_one_alert_within_three_steps_of_its_onset() -> None:
+    losses = noisy(1000)
+    losses[600:640] = [3.0] * 40
+    (alert,) = alerts(losses)
+    assert (alert.kind, alert.onset_step) == ("loss_spike", 600)
+    assert 600 < alert.step <= 602
+
+
+def test_ordinary_training_raises_nothing() -> None:
+    for seed in range(20):
+        assert alerts(noisy(5000, seed)) == []
+
+
+def test_a_single_bad_batch_is_not_a_spike() -> None:
+    losses = noisy(1000)
+    losses[500] = 50.0
+    assert alerts(losses) == []
+
+
+def test_scale_of_the_loss_changes_no_verdict() -> None:
+    losses = noisy(1000)
+    losses[600:640] = [3.0] * 40
+    scaled = [(alert.kind, alert.step) for alert in alerts([10 * loss for loss in losses])]
+    assert scaled == [(alert.kind, alert.step) for alert in alerts(losses)]
+
+
+def test_a_resumed_run_may_start_from_a_higher_loss() -> None:
+    assert alerts(noisy(1000) + noisy(500), [1] * 1000 + [2] * 500) == []
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=600))
+def test_no_sequence_raises_or_floods(losses: list[float]) -> None:
+    """At most one alert of a kind in 100 steps, whatever comes."""
+    by_kind: dict[str, list[int]] = {}
+    for alert in alerts(losses):
+        by_kind.setdefault(alert.kind, []).append(alert.step)
+    for steps in by_kind.values():
+        assert all(later - earlier >= 100 for earlier, later in pairwise(steps))

@@ -1,0 +1,126 @@
+"""The command line: help, errors in a sentence, exit codes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lsmon.tui.cli import COMMANDS, main
+
+HOSTILE = "x\x1b]52;c;AAAA\x07\x9b31m[/foo]"
+
+
+@pytest.fixture(autouse=True)
+def empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine on which lsmon has never run."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("LSMON_DIR", str(home))
+    monkeypatch.setenv("LSMON_RUNTIME_DIR", str(tmp_path / "sockets"))
+    return home
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> str:
+    """What came out on stderr, which must be one line that starts with our name and holds no control character."""
+    text = capsys.readouterr().err
+    assert text.startswith("lsmon: ") and text.endswith("\n") and text.count("\n") == 1
+    assert not any(ord(char) < 32 or 127 <= ord(char) < 160 for char in text.rstrip("\n"))
+    assert "Traceback" not in text
+    return text
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"\n  {name}" in out for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "show"])
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([command, "--help"])
+    assert end.value.code == 0
+    assert f"usage: lsmon {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["ls", "--colour"],
+        ["replay"],
+        ["replay", "x", "--speed", "0"],
+        ["replay", "x", "--speed", "fast"],
+        ["demo", "nosuch"],
+    ],
+)
+def test_wrong_usage_is_a_sentence_and_exit_code_2(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    assert "--help" in said(capsys)
+
+
+@pytest.mark.parametrize("command", ["replay", "info", "tail"])
+def test_a_missing_path_is_a_sentence(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "/no/such/path"]) == 1
+    assert "/no/such/path" in said(capsys)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello\n", b"\x89PNG\r\n\x1a\n" + bytes(100), b"\x89MCAP0\r\n"])
+@pytest.mark.parametrize("command", ["replay", "info", "tail"])
+def test_an_empty_or_foreign_file_is_a_sentence(
+    command: str, content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "file.mcap"
+    path.write_bytes(content)
+    assert main([command, str(path)]) == 1
+    said(capsys)
+
+
+def test_a_hostile_name_is_shown_harmless(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (
+        ["tail", HOSTILE],
+        [HOSTILE],
+        ["replay", HOSTILE],
+        ["ls", "--x" + HOSTILE],
+        ["relay", HOSTILE],
+    ):
+        assert main(words) in (1, 2)
+        said(capsys)
+
+
+def test_without_a_run_it_says_how_to_start_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 1
+    assert "Probe(" in said(capsys)
+
+
+def test_an_address_is_refused_with_the_remedy(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tcp://1.2.3.4:5"]) == 2
+    assert "HOST:" in said(capsys)
+
+
+def test_a_host_that_looks_like_an_option_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tail", "--", "-oProxyCommand=x:"]) in (1, 2)
+    said(capsys)
+
+
+def test_ls_of_nothing_is_empty_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ls", "--json"]) == 0
+    assert capsys.readouterr().out == "[]\n"
+
+
+def test_doctor_finds_this_machine_fit(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert "libzmq" in out and "fail" not in out
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    shell = f"{sys.executable} -m lsmon.tui --help | head -n 1"
+    run = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", shell], capture_output=True, text=True, env=os.environ, check=False
+    )
+    assert run.stderr == ""

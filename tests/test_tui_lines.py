@@ -1,0 +1,85 @@
+"""Plain lines: one a second, one an event, the doubt beside the number."""
+
+from __future__ import annotations
+
+import math
+
+from lsmon.protocol.frames import (
+    Alert,
+    AnyFrame,
+    Curvature,
+    Heartbeat,
+    Mark,
+    Ritz,
+    RunEnded,
+    RunStarted,
+    Scalars,
+    Summary,
+)
+from lsmon.tui.lines import Lines
+
+
+def fold(*frames: AnyFrame) -> list[str]:
+    lines = Lines()
+    out = [line for frame in frames for line in lines.fold(frame)]
+    return out + lines.rest()
+
+
+def test_a_thousand_steps_a_second_make_one_line_a_second() -> None:
+    frames = [Scalars(seq=i, step=i, wall=i / 1000, values={"loss": 1 / (i + 1)}) for i in range(5000)]
+    out = fold(*frames)
+    assert [line.split()[1] for line in out] == ["0", "1000", "2000", "3000", "4000", "4999"]
+
+
+def test_a_line_holds_the_latest_of_every_name_and_its_doubt() -> None:
+    (first, second) = fold(
+        Scalars(step=1, wall=0, values={"loss": 0.5}),
+        Scalars(
+            step=2,
+            wall=1,
+            values={"loss": 0.25, "temperature/noise": 1e-6},
+            errors={"temperature/noise": 2e-8},
+        ),
+    )
+    assert first == "step 1  train 0.5"
+    assert second == "step 2  train 0.25  T 1e-06 ±2e-08"
+
+
+def test_unreliable_and_unconverged_are_said() -> None:
+    (line,) = fold(
+        Curvature(step=3, top=(Ritz(2.5, 0.001, True),), bottom=(Ritz(-0.5, 0.2),), negative_at_least=4),
+        Scalars(step=3, values={"temperature/noise": 1.0}, words={"temperature/noise": "unreliable: ηλ 1.8"}),
+    )[-1:]
+    assert "λmax 2.5 ±0.001  λmin -0.5 ±0.2 unconverged  ≥4 negative" in line
+    assert "T 1 (unreliable)" in line
+
+
+def test_events_are_lines_of_their_own() -> None:
+    out = fold(
+        RunStarted(name="a", host="b", pid=3, parameters=10, optimizer="SGD"),
+        Alert(step=9, kind="loss_spike", message="Loss jumped\nfrom 1 to 2."),
+        Mark(step=10, note="lr lowered"),
+        RunEnded(reason="error", error="ValueError: no"),
+    )
+    assert out == [
+        "a @ b  pid 3  10 parameters  SGD",
+        "! step 9  loss spike: Loss jumped from 1 to 2.",
+        "# step 10  lr lowered",
+        "ended, error: ValueError: no",
+    ]
+
+
+def test_nan_is_written_as_nan_and_a_summary_gives_its_last_value() -> None:
+    assert fold(Scalars(step=1, values={"loss": math.nan})) == ["step 1  train nan"]
+    assert fold(Summary(step=64, series={"loss": (64, 0.1, 9.0, 1.0, 0.2, 0)})) == ["step 64  train 0.2"]
+
+
+def test_the_rate_comes_from_the_heartbeat() -> None:
+    assert fold(
+        Scalars(step=1, values={"loss": 1.0}),
+        Scalars(step=2, wall=0.5, values={"loss": 2.0}),
+        Heartbeat(wall=2, rate=312.25),
+    ) == [
+        "step 1  train 1",
+        "step 2  train 2  312.2 it/s",
+    ]

@@ -1,0 +1,99 @@
+"""The command ``lsmon``: finds out which command is meant, imports that one alone, and says what went wrong in a sentence.
+
+Stdout is data, stderr is talk. Exit codes: 0 fine, 1 error, 2 usage, 3 lossy, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import version
+from typing import NoReturn
+
+from lsmon.protocol.errors import LsmonError, UsageError
+
+COMMANDS = {
+    "replay": "watch a recording again, at any speed",
+    "ls": "live and recorded runs, here or on HOST",
+    "info": "what a recording holds: steps, gaps, drops, overhead",
+    "tail": "a run as plain lines, or as JSON",
+    "demo": "a real training with the screen on it",
+    "doctor": "check terminal, sockets, ssh, disk and torch",
+    "relay": "the far end of ssh: a run's frames on stdout",
+}
+
+HELP = """\
+usage: lsmon [TARGET] [options]
+       lsmon COMMAND ...
+
+A live view of a training and its loss landscape.
+
+TARGET is the name, id or pid of a run on this machine, HOST: or HOST:RUN over ssh,
+or the path of a recording. Without one lsmon opens the run that is live here.
+
+commands:
+{commands}
+
+`lsmon COMMAND --help` says more, `lsmon show --help` lists the options of the screen.
+Exit codes: 0 fine, 1 error, 2 usage, 3 lossy, 130 interrupted.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; nothing that goes wrong becomes a traceback."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(words)
+    except LsmonError as error:
+        return _say(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if os.environ.get("LSMON_LOG") == "debug":
+            raise
+        from lsmon.protocol.clean import clean_line
+
+        what = clean_line(f"{type(error).__name__}: {error}", 200)
+        return _say(f"This should not have happened: {what}. LSMON_LOG=debug shows where.", 1)
+
+
+def _run(words: list[str]) -> int:
+    if words[:1] in (["--help"], ["-h"]):
+        commands = "\n".join(f"  {name:<8}{meaning}" for name, meaning in COMMANDS.items())
+        sys.stdout.write(HELP.format(commands=commands))
+        return 0
+    if words[:1] == ["--version"]:
+        sys.stdout.write(f"lsmon {version('lsmon')}\n")
+        return 0
+    name = words.pop(0) if words[:1] and words[0] in (*COMMANDS, "show") else "show"
+    command = import_module(f".commands.{name}", __package__)
+    parser = _Parser(
+        prog=f"lsmon {name}",
+        description=command.__doc__,
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.add(parser)
+    code: int = command.run(parser.parse_args(words))
+    return code
+
+
+class _Parser(ArgumentParser):
+    """argparse, with a usage error as one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        from lsmon.protocol.clean import clean_line
+
+        raise UsageError(f"{clean_line(message, 300).capitalize()}; see `{self.prog} --help`.")
+
+
+def _say(sentence: str, code: int) -> int:
+    sys.stderr.write(f"lsmon: {sentence}\n")
+    return code

@@ -1,0 +1,105 @@
+"""A real training with the screen on it.
+
+grokking   modular addition: memorised first, understood later (default)
+saddle     a deep linear network that leaves one saddle after another
+"""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+from argparse import ArgumentParser, Namespace
+from importlib.util import find_spec
+from typing import IO
+
+from lsmon.protocol.cards import read_cards
+from lsmon.protocol.errors import LsmonError
+from lsmon.protocol.sources.source import Source
+
+from ..target import live
+from ..terminal import has_screen
+from ..waiting import Waiting
+
+DEMOS = ("grokking", "saddle")
+
+PATIENCE_SECS = 10.0
+"""For the training to end by itself once it was asked to."""
+
+
+def add(parser: ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", default="grokking", choices=DEMOS, metavar="NAME")
+    parser.add_argument("--headless", action="store_true", help="plain lines instead of the screen")
+
+
+def run(args: Namespace) -> int:
+    if find_spec("torch") is None:
+        raise LsmonError(
+            "The demo trains a real network and needs PyTorch; install it with `pip install 'lsmon[torch]'`."
+        )
+    with tempfile.TemporaryFile("w+") as said:
+        training = subprocess.Popen(
+            [sys.executable, "-m", f"lsmon.demo.{args.name}"],
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+        )
+        try:
+            source = Waiting(
+                lambda: _source(training), f"starting the training {args.name}, pid {training.pid}"
+            )
+            if args.headless or not has_screen():
+                from .tail import follow
+
+                follow(source, stop=lambda: training.poll() is not None)
+            else:
+                from .show import watch
+
+                watch(source)
+        finally:
+            stopped = _stop(training)
+        return _report(training.returncode, stopped, said, source.recording)
+
+
+def _source(training: subprocess.Popen[bytes]) -> Source | None:
+    """The run of this very process, once its probe has written the session card.
+
+    Raises LsmonError when the process ended before it came to that.
+    """
+    for card in read_cards():
+        if card.pid == training.pid and card.alive:
+            return live(card)
+    if training.poll() is not None:
+        raise LsmonError("The training ended before its probe had started.")
+    return None
+
+
+def _stop(training: subprocess.Popen[bytes]) -> bool:
+    """Ask a training that still runs to end, so that its recording gets an end too; True if it had to be asked."""
+    if training.poll() is not None:
+        return False
+    training.send_signal(signal.SIGINT)
+    try:
+        training.wait(PATIENCE_SECS)
+    except subprocess.TimeoutExpired:
+        training.kill()
+        training.wait()
+    return True
+
+
+def _report(code: int, stopped: bool, said: IO[str], recording: str) -> int:
+    said.seek(0)
+    lines = said.read().splitlines()
+    if code and not stopped:
+        raise LsmonError(
+            f"The training failed with exit code {code}: {lines[-1] if lines else 'it said nothing'}"
+        )
+    if lines and not stopped:
+        sys.stdout.write(lines[-1] + "\n")
+    if stopped:
+        sys.stdout.write("The training was stopped.\n")
+    if recording:
+        sys.stdout.write(f"Watch it again: lsmon replay {shlex.quote(recording)}\n")
+    return 0

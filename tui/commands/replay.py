@@ -1,0 +1,41 @@
+"""Watch a recording again: a session's folder, or one of its .mcap files."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from pathlib import Path
+
+from ..target import open_recording
+from ..terminal import has_screen
+
+
+def add(parser: ArgumentParser) -> None:
+    parser.add_argument("path", metavar="PATH", type=Path)
+    parser.add_argument(
+        "--speed", type=_speed, default=1.0, metavar="X", help="0.1 to 1000 times (default 1)"
+    )
+    parser.add_argument("--at", type=int, default=None, metavar="STEP", help="start there, paused")
+
+
+def run(args: Namespace) -> int:
+    if not has_screen():
+        from .tail import print_recording
+
+        return print_recording(args.path)
+    source = open_recording(args.path, args.speed)
+    if args.at is not None:
+        source.seek(args.at)
+        source.play(False)
+    from .show import watch
+
+    return watch(source)
+
+
+def _speed(text: str) -> float:
+    try:
+        speed = float(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0.1 <= speed <= 1000:
+        raise ArgumentTypeError(f"{text} is not between 0.1 and 1000")
+    return speed

@@ -1,0 +1,118 @@
+"""A run as plain lines, one a second and one for every event; with --json one object for every frame.
+
+TARGET as for the screen: a live run, HOST: or HOST:RUN, or the path of a recording, which is printed whole.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from pathlib import Path
+
+from lsmon.protocol.codec import encode
+from lsmon.protocol.frames import Alert, AnyFrame, RunEnded
+from lsmon.protocol.sources.source import Source
+
+from ..lines import Lines
+from ..target import find, live, live_cards, pick
+from .show import add_remote_command
+
+PAUSE_SECS = 0.05
+"""Between two looks at a source that had nothing: twenty a second feel immediate and cost nothing."""
+
+
+def add(parser: ArgumentParser) -> None:
+    parser.add_argument("target", nargs="?", default="", metavar="TARGET")
+    parser.add_argument("--json", action="store_true", help="one JSON object a frame")
+    add_remote_command(parser)
+
+
+def run(args: Namespace) -> int:
+    if args.target and Path(args.target).exists():
+        return print_recording(Path(args.target), args.json)
+    return follow(source_for(args.target, args.remote_command), args.json)
+
+
+def source_for(target: str, remote_command: str = "") -> Source:
+    return find(target, remote_command=remote_command) if target else live(pick("", live_cards()))
+
+
+def print_recording(path: Path, json: bool = False) -> int:
+    """All of a recording at once, however long it took to make."""
+    from lsmon.protocol.recording.reader import Recording
+
+    recording = Recording.open(path)
+    try:
+        printer = Printer(json)
+        for frame in recording.frames():
+            printer.show(frame)
+        for words in recording.damage:
+            printer.talk(words)
+        printer.finish("" if recording.ended else "ended early: the recording has no end")
+    finally:
+        recording.close()
+    return 0
+
+
+def follow(source: Source, json: bool = False, *, stop: Callable[[], bool] = lambda: False) -> int:
+    """Print a source until it is over (or ``stop()`` says so), and say in words how it is doing when that changes."""
+    printer, said = Printer(json), ""
+    try:
+        while True:
+            over = source.link.phase in ("ended", "dead", "ended early") or stop()
+            frames = source.read()
+            for frame in frames:
+                printer.show(frame)
+            words = " ".join(filter(None, (source.link.phase, source.link.words)))
+            if words != said and source.link.phase not in ("live", "ended"):
+                printer.talk(words)
+            said = words
+            if not frames:
+                timeline = getattr(source, "timeline", None)
+                if over or (timeline is not None and timeline.at_end):
+                    break
+                time.sleep(PAUSE_SECS)
+    finally:
+        source.close()
+        printer.finish("")
+    return 0
+
+
+class Printer:
+    """Frames to stdout, talk to stderr."""
+
+    def __init__(self, json: bool) -> None:
+        self._json = json
+        self._lines = Lines()
+        self._steps = 0
+        self._alerts = 0
+
+    def show(self, frame: AnyFrame) -> None:
+        self._steps = max(self._steps, frame.step)
+        self._alerts += isinstance(frame, Alert)
+        if self._json:
+            sys.stdout.write(encode(frame).decode() + "\n")
+        else:
+            for line in self._lines.fold(frame):
+                sys.stdout.write(line + "\n")
+        if self._json or isinstance(frame, Alert | RunEnded):
+            return
+        sys.stdout.flush()
+
+    def talk(self, words: str) -> None:
+        sys.stderr.write(f"lsmon: {words}\n")
+
+    def finish(self, words: str) -> None:
+        """The last numbers, and where the recording is."""
+        if not self._json:
+            for line in self._lines.rest():
+                sys.stdout.write(line + "\n")
+            if self._lines.recording:
+                sys.stdout.write(
+                    f"{self._steps} steps, {self._alerts} alerts, recorded in {self._lines.recording}\n"
+                )
+        sys.stdout.flush()
+        if words:
+            self.talk(words)

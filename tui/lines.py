@@ -1,0 +1,118 @@
+"""A run in plain lines: what ``lsmon tail`` prints, and what the screen falls back to without a terminal."""
+
+from __future__ import annotations
+
+from lsmon.protocol.frames import (
+    Alert,
+    AnyFrame,
+    Curvature,
+    Heartbeat,
+    Mark,
+    RunEnded,
+    RunStarted,
+    Scalars,
+    Summary,
+)
+from lsmon.protocol.names import quantity
+
+EVERY_SECS = 1.0
+"""Of the run's own time between two lines of numbers: a person reads no faster, and logs stay small."""
+
+FIRST = ("loss", "val/loss", "train/acc", "val/acc")
+LAST = ("grad/norm", "weight/norm", "update/ratio", "lr")
+
+
+class Lines:
+    """Folds frames into lines: one for every event, one a second for the numbers, none twice."""
+
+    def __init__(self, every_secs: float = EVERY_SECS) -> None:
+        self._every = every_secs
+        self._latest: dict[str, str] = {}
+        self._curvature = ""
+        self._rate = 0.0
+        self._step = 0
+        self._printed_at = float("-inf")
+        self._fresh = False
+        self.recording = ""
+        self.ended: RunEnded | None = None
+
+    def fold(self, frame: AnyFrame) -> list[str]:
+        """The lines that this frame completes."""
+        match frame:
+            case RunStarted():
+                self.recording = frame.recording
+                return [_header(frame)]
+            case Alert():
+                return [f"! step {frame.step}  {frame.kind.replace('_', ' ')}: {_one_line(frame.message)}"]
+            case Mark():
+                return [f"# step {frame.step}  {_one_line(frame.note)}"]
+            case RunEnded():
+                self.ended = frame
+                why = f": {_one_line(frame.error)}" if frame.error else ""
+                return [*self._numbers(frame.wall), f"ended, {frame.reason}{why}"]
+            case Heartbeat():
+                self._rate = frame.rate
+                return self._due(frame.wall)
+            case Curvature():
+                self._curvature = _curvature(frame)
+            case Scalars():
+                for name, value in frame.values.items():
+                    self._latest[name] = _value(
+                        name, value, frame.errors.get(name), frame.words.get(name, "")
+                    )
+            case Summary():
+                for name, row in frame.series.items():
+                    if row[0]:
+                        self._latest[name] = _value(name, row[4], None, "")
+            case _:
+                return []
+        self._step, self._fresh = frame.step, True
+        return self._due(frame.wall)
+
+    def rest(self) -> list[str]:
+        """The numbers that have come since the last line."""
+        return self._numbers(self._printed_at)
+
+    def _due(self, wall: float) -> list[str]:
+        return self._numbers(wall) if wall - self._printed_at >= self._every else []
+
+    def _numbers(self, wall: float) -> list[str]:
+        if not self._fresh:
+            return []
+        self._fresh, self._printed_at = False, wall
+        middle = sorted(set(self._latest) - {*FIRST, *LAST})
+        shown = [self._latest[name] for name in (*FIRST, *middle, *LAST) if name in self._latest]
+        if self._curvature:
+            shown.insert(min(4, len(shown)), self._curvature)
+        if self._rate:
+            shown.append(f"{self._rate:.4g} it/s")
+        return [f"step {self._step}  " + "  ".join(shown)]
+
+
+def _header(frame: RunStarted) -> str:
+    parts = [f"{frame.name} @ {frame.host}", f"pid {frame.pid}"]
+    if frame.parameters:
+        parts.append(f"{frame.parameters} parameters")
+    if frame.optimizer:
+        parts.append(frame.optimizer)
+    return "  ".join(parts)
+
+
+def _value(name: str, value: float, error: float | None, words: str) -> str:
+    doubt = f" ±{error:.2g}" if error is not None else ""
+    warning = " (unreliable)" if words.startswith("unreliable") else ""
+    return f"{quantity(name).label} {value:.5g}{doubt}{warning}"
+
+
+def _curvature(frame: Curvature) -> str:
+    parts = []
+    for label, ritz in (("λmax", frame.top[:1]), ("λmin", frame.bottom[:1])):
+        if ritz:
+            unsure = "" if ritz[0].converged else " unconverged"
+            parts.append(f"{label} {ritz[0].value:.4g} ±{ritz[0].residual:.1g}{unsure}")
+    parts.append(f"≥{frame.negative_at_least} negative")
+    return "  ".join(parts)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

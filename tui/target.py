@@ -1,0 +1,91 @@
+"""What a person means by TARGET, turned into a source of frames."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from lsmon.protocol.cards import Card, read_cards
+from lsmon.protocol.clean import clean_line
+from lsmon.protocol.errors import NoSuchRun, UsageError
+from lsmon.protocol.sources.source import Seekable, Source
+
+_REMOTE = re.compile(r"(?P<host>[^/:\s]+|\[[0-9a-fA-F:]+\]):(?P<run>[^/]*)")
+
+HOW_TO_START = "start one with `with lsmon.probe.Probe(model, optimizer, loss_fn) as probe:` or `lsmon demo`"
+
+
+def live_cards() -> list[Card]:
+    """Cards of the runs whose process is there, newest first."""
+    return [card for card in read_cards() if card.alive]
+
+
+def find(target: str, *, remote_command: str = "") -> Source:
+    """The source that ``target`` names: a host, a path, a live run, or a recorded one.
+
+    Raises NoSuchRun, UsageError, or what opening a recording raises.
+    """
+    if target.startswith(("tcp://", "ipc://")):
+        raise UsageError(
+            "Sockets are found by run name, and over the network by `HOST:`; an address cannot be opened."
+        )
+    remote = _REMOTE.fullmatch(target)
+    if remote and not Path(target).exists():
+        from lsmon.protocol.sources.remote import Remote
+
+        command = shlex.split(remote_command) if remote_command else ["lsmon"]
+        return Remote(remote["host"].strip("[]"), remote["run"], remote_command=command)
+    if "/" in target or Path(target).exists():
+        return open_recording(Path(target))
+    return live(pick(target, live_cards())) if matching(target, live_cards()) else recorded(target)
+
+
+def live(card: Card) -> Source:
+    from lsmon.protocol.sources.live import Live
+
+    return Live(card)
+
+
+def open_recording(path: Path, speed: float = 1.0) -> Seekable:
+    from lsmon.protocol.recording.reader import Recording
+    from lsmon.protocol.sources.replay import Replay
+
+    return Replay(Recording.open(path.expanduser()), speed=speed)
+
+
+def recorded(target: str) -> Source:
+    from lsmon.protocol.places import recordings_dir
+    from lsmon.protocol.recording.folder import list_recordings
+
+    found = [path for path in list_recordings(recordings_dir()) if target in path.name]
+    if not found:
+        raise NoSuchRun(
+            f"No run, live or recorded, and no file is called {clean_line(target, 80)!r}; `lsmon ls` lists what there is."
+        )
+    return open_recording(found[0])
+
+
+def matching(target: str, cards: Sequence[Card]) -> list[Card]:
+    """Cards whose name, pid or id (or its beginning) is ``target``; an exact name wins over a prefix."""
+    exact = [card for card in cards if target in (card.name, card.run, str(card.pid))]
+    return exact or [card for card in cards if card.run.startswith(target) or card.name.startswith(target)]
+
+
+def pick(target: str, cards: Sequence[Card]) -> Card:
+    """The one card that ``target`` (or nothing) names.
+
+    Raises NoSuchRun when there is none, UsageError when there are several.
+    """
+    found = matching(target, cards) if target else list(cards)
+    if not found:
+        raise NoSuchRun(
+            f"No live run is called {clean_line(target, 80)!r}; `lsmon ls` lists what there is."
+            if target
+            else f"No training with a probe is running here; {HOW_TO_START}."
+        )
+    if len(found) > 1:
+        names = ", ".join(f"{card.name} ({card.run[:8]})" for card in found[:5])
+        raise UsageError(f"Several runs are live, name one of them: {names}.")
+    return found[0]
