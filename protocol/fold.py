@@ -23,7 +23,7 @@ class Fold:
         self._count = 0
         self._first: AnyFrame | None = None
         self._last: AnyFrame | None = None
-        self._series: dict[str, list[float]] = {}  # name → n, min, max, sum, last, nonfinite
+        self._series: dict[str, list[float]] = {}  # name → n, min, max, mean, last, nonfinite
 
     def add(self, frame: AnyFrame) -> Summary | None:
         """The Summary that this frame completes, if it does. A new attempt closes the stretch before it."""
@@ -37,43 +37,41 @@ class Fold:
         if isinstance(frame, Summary):
             self._count += frame.level
             for name, (count, low, high, mean, last, odd) in frame.series.items():
-                self._merge(name, count, low, high, mean * count, last, odd)
+                self._merge(name, count, low, high, mean, last, odd)
         else:
             self._count += 1
             for name, value in scalars(frame)[0].items():
                 if math.isfinite(value):
                     self._merge(name, 1, value, value, value, value, 0)
                 else:
-                    self._merge(name, 0, math.inf, -math.inf, 0.0, 0.0, 1)
+                    self._merge(name, 0, 0.0, 0.0, 0.0, 0.0, 1)
         return closed or (self.close() if self._count >= self.level else None)
 
     def _merge(
-        self, name: str, count: int, low: float, high: float, total: float, last: float, odd: int
+        self, name: str, count: int, low: float, high: float, mean: float, last: float, odd: int
     ) -> None:
         into = self._series.get(name)
         if into is None:
-            into = self._series[name] = [0, math.inf, -math.inf, 0.0, 0.0, 0]
-        if count:
-            into[0] += count
-            into[1] = min(into[1], low)
-            into[2] = max(into[2], high)
-            into[3] += total
-            into[4] = last
+            into = self._series[name] = [0, low, high, mean, last, 0]
         into[5] += odd
+        if not count:
+            return
+        if into[0]:
+            weight = count / (into[0] + count)
+            low, high = min(into[1], low), max(into[2], high)
+            mean = into[3] * (1 - weight) + mean * weight  # a sum of large losses would overflow
+        into[0] += count
+        into[1:5] = low, high, mean, last
 
     def close(self) -> Summary | None:
         """The Summary of what has been added since the last one, or None when nothing has."""
         first, last = self._first, self._last
         if first is None or last is None:
             return None
-        series = {}
-        for name, (count, low, high, total, value, odd) in self._series.items():
-            n = int(count)
-            series[name] = (
-                (n, low, high, shorten(total / n), value, int(odd))
-                if n
-                else (0, 0.0, 0.0, 0.0, 0.0, int(odd))
-            )
+        series = {
+            name: (int(count), low, high, shorten(mean), value, int(odd))
+            for name, (count, low, high, mean, value, odd) in self._series.items()
+        }
         summary = Summary(
             seq=last.seq, step=last.step, wall=last.wall, rank=last.rank, attempt=last.attempt, level=self.level,
             first_seq=first.first_seq if isinstance(first, Summary) else first.seq,

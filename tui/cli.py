@@ -58,9 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("LSMON_LOG") == "debug":
             raise
-        from lsmon.protocol.clean import clean_line
-
-        what = clean_line(f"{type(error).__name__}: {error}", 200)
+        what = f"{type(error).__name__}: {error}"[:200]
         return _say(f"This should not have happened: {what}. LSMON_LOG=debug shows where.", 1)
 
 
@@ -89,11 +87,11 @@ class _Parser(ArgumentParser):
     """argparse, with a usage error as one sentence."""
 
     def error(self, message: str) -> NoReturn:
-        from lsmon.protocol.clean import clean_line
-
-        raise UsageError(f"{clean_line(message, 300).capitalize()}; see `{self.prog} --help`.")
+        raise UsageError(f"{message[:1].upper()}{message[1:]}; see `{self.prog} --help`.")
 
 
 def _say(sentence: str, code: int) -> int:
-    sys.stderr.write(f"lsmon: {sentence}\n")
+    from lsmon.protocol.clean import clean_line  # sentences quote paths, hosts and what others said
+
+    sys.stderr.write(f"lsmon: {clean_line(sentence)}\n")
     return code

@@ -6,11 +6,13 @@ Without one: the live run of this machine, a list when there are several or none
 
 from __future__ import annotations
 
+import time
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 
 from lsmon.protocol.sources.source import Source
 
-from ..target import find, live, live_cards
+from ..target import find, live, live_cards, matching, open_recording
 from ..terminal import has_screen
 
 
@@ -49,7 +51,24 @@ def watch(source: Source) -> int:
 
 
 def _choose() -> Source | None:
+    """The live run when there is just one, else what the person picks from the list."""
     cards = live_cards()
     if len(cards) == 1:
         return live(cards[0])
-    raise NotImplementedError
+    from ..format import age
+    from ..runs import Run, local_runs
+    from ..screens.chooser import Choice, choose
+
+    def choice(run: Run) -> Choice:
+        ago = f"{age(time.time() - run.started)} ago"
+        return Choice(name=run.name, host=run.host, state=run.state, age=ago, value=run)
+
+    runs = local_runs()
+    chosen = choose(
+        [choice(run) for run in runs if run.state == "live"], [choice(run) for run in runs if run.state != "live"]
+    )
+    if chosen is None or not isinstance(chosen.value, Run):
+        return None
+    if chosen.value.state == "live":
+        return live(matching(chosen.value.run, cards)[0])
+    return open_recording(Path(chosen.value.recording))

@@ -1,0 +1,79 @@
+"""The probe never hurts training: its own faults end here, are said once, and switch off what failed."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from lsmon.protocol.clean import clean_line
+from lsmon.protocol.frames import Alert
+
+FAULTS = 10
+"""Faults after which the probe as a whole stops trying: by then it is not one sensor that is broken."""
+
+
+class Guard:
+    """Takes the exceptions of the probe. ``KeyboardInterrupt`` and ``SystemExit`` are not ours and pass."""
+
+    def __init__(self, strict: bool = False) -> None:
+        self.notes: dict[str, str] = {}
+        """Part → why it is off or what it waits for; travels in every Heartbeat."""
+        self.tell: Callable[[Alert], None] | None = None
+        """Takes the ``probe_fault`` alert to the screen, once there is a sender."""
+        self.faults = 0
+        self._strict = strict
+        self._home = threading.get_ident()
+        self._from_elsewhere: Exception | None = None
+
+    @property
+    def tired(self) -> bool:
+        return self.faults >= FAULTS
+
+    def fault(self, part: str, error: Exception) -> None:
+        """Note that ``part`` failed and is off from now on. Raises ``error`` instead when strict."""
+        self.faults += 1
+        words = clean_line(f"{type(error).__name__}: {error}", 300)
+        news = not self.notes.get(part, "").startswith("off: ")
+        self.notes[part] = f"off: {words}"
+        if self._strict:
+            if threading.get_ident() == self._home:
+                raise error
+            self._from_elsewhere = self._from_elsewhere or error
+        if not news:
+            return
+        if not self._strict:
+            self._say(f"lsmon: {part} is off, training goes on: {words}\n")
+        if self.tell is not None:
+            self.tell(
+                Alert(
+                    kind="probe_fault",
+                    severity="warning",
+                    message=f"The probe's {part} failed and is off: {words}",
+                    advice="Training is not affected. LSMON_STRICT=1 shows where it failed.",
+                    confidence=1.0,
+                )
+            )
+
+    def run(self, part: str, act: Callable[..., object], *args: Any) -> bool:
+        """Call ``act``; False, and a fault of ``part``, when it raises."""
+        try:
+            act(*args)
+        except Exception as error:  # noqa: BLE001  whatever it is, training must not feel it
+            self.fault(part, error)
+            return False
+        return True
+
+    def surface(self) -> None:
+        """When strict, raise on the training thread what another thread ran into."""
+        if self._from_elsewhere is not None:
+            error, self._from_elsewhere = self._from_elsewhere, None
+            raise error
+
+    @staticmethod
+    def _say(line: str) -> None:
+        try:
+            sys.stderr.write(line)
+        except (OSError, ValueError, AttributeError):  # stderr closed, or none at all (pythonw)
+            pass

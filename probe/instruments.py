@@ -1,0 +1,137 @@
+"""The sensors of one run: which may measure at the next step, what each costs, and which are off."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .guard import Guard
+from .schedule import Account, Budget
+from .sensor import Context, Finding, Sensor
+
+Post = Callable[[Any], None]
+
+
+class _Slot:
+    """A sensor with its account."""
+
+    def __init__(self, sensor: Sensor, account: Account) -> None:
+        self.sensor = sensor
+        self.account = account
+        self.armed = False
+        self.next_step: int | None = None
+        self.next_time = 0.0
+        self.turn = 0.0  # seconds of the measurement under way
+        self.cost = 0.0  # seconds that the last one took
+
+
+class Instruments:
+    """Runs every sensor under the guard and on its account; the training loop only calls ``step``."""
+
+    def __init__(
+        self, sensors: Sequence[Sensor], context: Context, budget: Budget, guard: Guard, post: Post
+    ) -> None:
+        self.context = context
+        self._budget = budget
+        self._guard = guard
+        self._post = post
+        self._handles: list[Any] = []
+        self._slots: list[_Slot] = []
+        for sensor in sensors:
+            missing = [need for need in sensor.needs if getattr(context, need) is None]
+            if missing:
+                context.notes[sensor.name] = f"needs {' and '.join(missing)} given to Probe"
+            else:
+                self._slots.append(_Slot(sensor, budget.account(sensor.weight)))
+        if any(_watches_updates(slot.sensor) for slot in self._slots):
+            self._attach()
+        for slot in self._slots:
+            self._arm(slot, 0)
+
+    def _attach(self) -> None:
+        optimizer = self.context.optimizer
+        try:
+            self._handles = [
+                optimizer.register_step_pre_hook(self._before_update),
+                optimizer.register_step_post_hook(self._after_update),
+            ]
+        except AttributeError:
+            for slot in filter(lambda slot: _watches_updates(slot.sensor), self._slots):
+                self.context.notes[slot.sensor.name] = "needs an optimizer with step hooks (torch.optim)"
+                self._drop(slot)
+
+    def _before_update(self, *_: Any) -> None:
+        self.context.updates += 1
+        for slot in self._slots:
+            if slot.armed:
+                self._timed(slot, slot.sensor.before_update)
+
+    def _after_update(self, *_: Any) -> None:
+        for slot in self._slots:
+            if slot.armed:
+                self._timed(slot, slot.sensor.after_update)
+
+    def step(self, step: int, attempt: int, batch: Any) -> None:
+        """One training step is done: measure what is armed, then arm what may measure at the next."""
+        context = self.context
+        context.step, context.attempt, context.batch = step, attempt, batch
+        for slot in self._slots:
+            if slot.armed:
+                found = self._timed(slot, slot.sensor.measure)
+                self._publish(found)
+                slot.account.charge(slot.turn)
+                slot.cost, slot.turn = slot.turn, 0.0
+                slot.next_step = step + slot.sensor.every
+                slot.next_time = self._budget.now() + slot.sensor.seconds
+            self._arm(slot, step + 1)
+        context.batch = None
+
+    def _arm(self, slot: _Slot, step: int) -> None:
+        slot.armed = slot.sensor.busy or (self._due(slot, step) and slot.account.affords(slot.cost))
+
+    def _due(self, slot: _Slot, step: int) -> bool:
+        if slot.next_step is None:
+            return True
+        behind = step < slot.next_step - slot.sensor.every  # the training went back to an earlier step
+        if step < slot.next_step and not behind:
+            return False
+        return not slot.sensor.seconds or self._budget.now() >= slot.next_time
+
+    def _timed(self, slot: _Slot, work: Callable[[Context], Any]) -> Any:
+        began = time.perf_counter()
+        try:
+            return work(self.context)
+        except Exception as error:  # noqa: BLE001  a sensor may be anybody's code
+            self._drop(slot)
+            self._guard.fault(slot.sensor.name, error)
+            return None
+        finally:
+            slot.turn += time.perf_counter() - began
+
+    def _publish(self, found: Finding | Sequence[Finding]) -> None:
+        if found is None:
+            return
+        if isinstance(found, (list, tuple)):
+            for one in found:
+                self._publish(one)
+        else:
+            self._post(found)
+
+    def _drop(self, slot: _Slot) -> None:
+        slot.armed = False
+        self._slots = [other for other in self._slots if other is not slot]
+        self._budget.close(slot.account)
+        self._guard.run(slot.sensor.name, slot.sensor.close)
+
+    def close(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        for slot in self._slots:
+            self._drop(slot)
+
+
+def _watches_updates(sensor: Sensor) -> bool:
+    kind = type(sensor)
+    return kind.before_update is not Sensor.before_update or kind.after_update is not Sensor.after_update

@@ -1,0 +1,77 @@
+"""What an optimizer's settings mean for the physics: its gain, its metric, and the sharpness at which it diverges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+ADAM = (torch.optim.Adam, torch.optim.AdamW)
+
+
+def kind(optimizer: Any) -> str:
+    """``SGD`` or ``Adam`` for the two families whose dynamics are known here; else an empty string.
+
+    Subclasses may step otherwise, so only the classes of torch.optim themselves count.
+    """
+    if type(optimizer) is torch.optim.SGD:
+        return "SGD"
+    return "Adam" if type(optimizer) in ADAM else ""
+
+
+def learning_rate(group: dict[str, Any]) -> float:
+    """Raises ValueError when it lives on a device, where reading it would make the training wait."""
+    lr = group["lr"]
+    if isinstance(lr, Tensor) and lr.device.type != "cpu":
+        raise ValueError(
+            "the learning rate is a tensor on the device and cannot be read without waiting for it"
+        )
+    return float(lr)
+
+
+def gain(group: dict[str, Any]) -> float:
+    """η_eff: how far a constant unit gradient moves a parameter per step in the long run.
+
+    SGD η(1 − dampening)/(1 − μ); Adam η, since its averaging has unit gain.
+    """
+    momentum = group.get("momentum", 0.0)
+    if not momentum:
+        return learning_rate(group)
+    return float(learning_rate(group) * (1.0 - group.get("dampening", 0.0)) / (1.0 - momentum))
+
+
+def metric_root(optimizer: Any, group: dict[str, Any], parameter: Tensor) -> Tensor | None:
+    """√P for this parameter with P = diag(1/(√v̂ + ε)), from the state before this update; None at the first one."""
+    state = optimizer.state.get(parameter)
+    if not state or "exp_avg_sq" not in state:
+        return None
+    squares: Tensor = state["max_exp_avg_sq"] if group["amsgrad"] else state["exp_avg_sq"]
+    corrected = squares.float() / (1.0 - torch.as_tensor(group["betas"][1]) ** state["step"]).to(
+        squares.device
+    )
+    root: Tensor = (corrected.sqrt() + group["eps"]).rsqrt()
+    return root
+
+
+def edge(optimizer: Any) -> tuple[float, float] | None:
+    """The sharpness above which SGD, heavy ball or Nesterov diverges on a quadratic, and the weight decay to be added
+    to λ before comparing; None where one number does not tell (Adam, several learning rates, ascent).
+
+    2/η, 2(1 + μ)/η and 2(1 + μ)/((1 + 2μ)η); Cohen et al. 2021, Edge of Stability, appendix B.
+    """
+    if kind(optimizer) != "SGD":
+        return None
+    groups = [group for group in optimizer.param_groups if any(p.requires_grad for p in group["params"])]
+    settings = {
+        (learning_rate(g), g["momentum"], g["dampening"], g["nesterov"], g["weight_decay"], g["maximize"])
+        for g in groups
+    }
+    if len(settings) != 1:
+        return None
+    lr, momentum, dampening, nesterov, decay, ascent = settings.pop()
+    if ascent or lr <= 0:
+        return None
+    if nesterov:
+        return 2.0 * (1.0 + momentum) / ((1.0 + 2.0 * momentum) * lr), decay
+    return 2.0 * (1.0 + momentum) / (lr * (1.0 - dampening if momentum else 1.0)), decay

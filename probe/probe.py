@@ -1,0 +1,309 @@
+"""The face: what a training loop holds and calls."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import sys
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self
+
+from msgspec import structs
+
+from lsmon.protocol.clean import clean_message
+from lsmon.protocol.errors import UsageError
+from lsmon.protocol.frames import Alert, AnyFrame, Mark, RunEnded
+
+from .guard import Guard
+from .readings import Reading, number
+from .schedule import Budget
+
+if TYPE_CHECKING:
+    from .instruments import Instruments
+    from .sender import Pulse, Sender
+    from .sensor import Context, Sensor
+
+CLOSE_SECS = 2.0
+"""How long ``close`` waits for the last frames to be written: a slow disk, not a hung one."""
+
+EXIT_SECS = 0.5
+"""The same at interpreter exit, where nobody asked to wait."""
+
+
+_Call = ParamSpec("_Call")
+
+
+def _guest(method: Callable[Concatenate[Probe, _Call], None]) -> Callable[Concatenate[Probe, _Call], None]:
+    """A call by the training loop: nothing when the probe is off, and no exception of ours comes out."""
+
+    @functools.wraps(method)
+    def call(self: Probe, /, *args: _Call.args, **kwargs: _Call.kwargs) -> None:
+        if self._on:
+            try:
+                method(self, *args, **kwargs)
+            except Exception as error:  # noqa: BLE001  the oath: it ends here, whatever it is
+                self._fault(method.__name__, error)
+
+    return call
+
+
+class Probe:
+    """Watches a training from inside: ``step`` once a training step, ``log`` for whatever else is known.
+
+    With a model, an optimizer and ``loss_fn(model, batch) -> scalar loss`` it also measures curvature, temperature
+    and scale; without them it logs numbers from any framework and loads no torch. It never changes the training,
+    never raises into it and never blocks it. ``loss_fn`` must draw its randomness, if any, from the global
+    generators of torch, numpy and random, which the probe puts back; a generator of its own would advance.
+
+    Args:
+        reference: the fixed batch, or list of batches, that curvature is measured on. By default the first batches
+            given to ``step``, up to 512 examples.
+        budget: largest share of the wall time that the probe may cost; 1 lifts the limit.
+        record: write a recording (also ``LSMON_RECORD=0``).
+        sensors: ``"off"``, ``"light"`` (no backward pass of its own), ``"default"``, ``"full"``, or Sensor objects.
+        clip: threshold of the loop's gradient-norm clipping, so that what is measured after it can say so.
+        config: settings of the run, kept in the record as its first mark.
+
+    Raises UsageError for arguments that make no sense.
+    """
+
+    def __init__(
+        self,
+        model: Any = None,
+        optimizer: Any = None,
+        loss_fn: Callable[[Any, Any], Any] | None = None,
+        *,
+        name: str | None = None,
+        config: Mapping[str, Any] | None = None,
+        reference: Any = None,
+        budget: float = 0.05,
+        record: bool = True,
+        listen: str | None = None,
+        sensors: str | Sequence[Sensor] = "default",
+        clip: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        self._on = False
+        rank = _rank()
+        if os.environ.get("LSMON") == "0" or not _speaks(rank):
+            return
+        if listen is not None:
+            raise UsageError(
+                "listen= opens a TCP port only with keys, and these are not available yet; leave it out."
+            )
+        self._guard = Guard(strict=os.environ.get("LSMON_STRICT") == "1")
+        self._budget = Budget(_budget(budget))
+        self._step = 0
+        self._attempt = 1
+        self._callbacks: dict[str, list[Callable[[Alert], None]]] = {}
+        self._alerts: deque[Alert] = deque(maxlen=1000)
+        self._instruments: Instruments | None = None
+        from .sensor import Context, choose
+
+        chosen = choose(sensors)
+        if model is None and isinstance(sensors, str):
+            chosen = []  # the presets measure a model
+        context = Context(model, optimizer, loss_fn, clip=clip, seed=seed, notes=self._guard.notes)
+        context.share = lambda: self._budget.share
+        record = record and os.environ.get("LSMON_RECORD") != "0"
+        if not self._guard.run("probe", self._open, name, rank, record, context, reference, chosen):
+            return
+        self._on = True
+        _probes.add(self)
+        if config:
+            self.mark("config: " + ", ".join(f"{key}={value}" for key, value in config.items()))
+
+    def _open(
+        self,
+        name: str | None,
+        rank: int,
+        record: bool,
+        context: Context,
+        reference: Any,
+        sensors: list[Sensor],
+    ) -> None:
+        from .outlets import Outlets, run_header
+        from .sender import Sender
+
+        header = run_header(name, self._budget.allowed, rank)
+        if context.model is not None:
+            from .reference import Reference
+            from .subject import describe, trouble, unwrap
+
+            header = structs.replace(header, **describe(context.model, context.optimizer))
+            context.model = unwrap(context.model)
+            context.reference = Reference(reference)
+            words = trouble(context.model)
+            if words:
+                sensors = []
+                context.notes["sensors"] = words
+        self._outlets = outlets = Outlets(header, record=record, guard=self._guard)
+        self._sender: Sender = Sender(
+            outlets.header,
+            outlets.sinks,
+            guard=self._guard,
+            pulse=self._pulse,
+            on_alert=self._heard,
+            on_end=outlets.forget,
+        )
+        self._guard.tell = self._tell
+        if sensors:
+            from .instruments import Instruments
+
+            self._instruments = Instruments(sensors, context, self._budget, self._guard, self._found)
+        self._sender.start()
+
+    @_guest
+    def step(self, loss: Any = None, batch: Any = None, *, step: int | None = None) -> None:
+        """One training step is done. ``loss`` may be a number or a tensor on any device; nothing waits for it.
+
+        ``step`` defaults to one more than the last; a smaller one than the last opens a new attempt (a resume).
+        """
+        began = time.perf_counter()
+        if step is None:
+            step = self._step + 1
+        elif step < self._step:
+            self._attempt += 1
+        self._step = step
+        sender, budget = self._sender, self._budget
+        sender.steps += 1
+        if loss is not None:
+            sender.put(step, self._attempt, {"loss": number(loss)})
+        budget.overhead += time.perf_counter() - began
+        if self._instruments is not None:
+            budget.elsewhere = sender.cpu_secs
+            self._instruments.step(step, self._attempt, batch)
+        if self._alerts:
+            self._call_back()
+        self._guard.surface()
+
+    @_guest
+    def log(self, /, *, step: int | None = None, **values: Any) -> None:
+        """Numbers by name, for the current step or a given one: ``probe.log(**{"val/loss": 0.3})``."""
+        numbers: dict[str, float | Reading] = {}
+        for name, value in values.items():
+            try:
+                numbers[name] = number(value)
+            except (TypeError, ValueError) as error:
+                self._guard.fault(f"log {name}", error)
+        if step is not None and step > self._step:
+            self._step = step
+        if numbers:
+            self._sender.put(self._step if step is None else step, self._attempt, numbers)
+
+    @_guest
+    def mark(self, note: str) -> None:
+        """A note at this step, drawn on the curves."""
+        self._sender.put(self._step, self._attempt, Mark(note=clean_message(str(note))))
+
+    @_guest
+    def on(self, kind: str, callback: Callable[[Alert], None]) -> None:
+        """Call ``callback(alert)`` on the training thread, in the ``step`` after an alert of this kind."""
+        self._callbacks.setdefault(kind, []).append(callback)
+
+    def close(self, error: BaseException | str | None = None) -> None:
+        """The training is over, because of ``error`` if one is given. Waits at most 2 s; later calls do nothing."""
+        if self._on:
+            self._close(error, CLOSE_SECS)
+            self._guard.surface()
+
+    def _close(self, error: BaseException | str | None, timeout: float) -> None:
+        self._on = False
+        _probes.discard(self)
+        words = f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else error or ""
+        ended = RunEnded(reason="error" if words else "finished", error=clean_message(words))
+        if self._instruments is not None:
+            self._guard.run("close", self._instruments.close)
+        self._guard.run("close", self._sender.close, ended, timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(error)
+
+    # ---- from the sensors (training thread) and from the sender (its own thread)
+
+    def _found(self, found: Mapping[str, Any] | AnyFrame) -> None:
+        if isinstance(found, Mapping):
+            numbers = {name: number(value) for name, value in found.items()}
+            self._sender.put(self._step, self._attempt, numbers)
+        else:
+            self._sender.put(found.step, self._attempt, found)
+
+    def _tell(self, alert: Alert) -> None:
+        self._sender.put(self._step, self._attempt, structs.replace(alert, onset_step=self._step))
+
+    def _heard(self, alert: Alert) -> None:
+        if alert.kind in self._callbacks:
+            self._alerts.append(alert)
+
+    def _call_back(self) -> None:
+        while self._alerts:
+            alert = self._alerts.popleft()
+            for callback in list(self._callbacks.get(alert.kind, ())):
+                if not self._guard.run(f"callback on {alert.kind}", callback, alert):
+                    self._callbacks[alert.kind].remove(callback)
+
+    def _pulse(self) -> Pulse:
+        from .sender import Pulse
+
+        return Pulse(self._budget.share, self._outlets.trouble, dict(self._guard.notes))
+
+    def _fault(self, part: str, error: Exception) -> None:
+        self._guard.fault(part, error)
+        if self._guard.tired:
+            self._close("the probe switched itself off after too many faults", EXIT_SECS)
+
+
+def _rank() -> int:
+    try:
+        return int(os.environ.get("RANK", "0"))
+    except ValueError:
+        return 0
+
+
+def _speaks(rank: int) -> bool:
+    """Rank 0 only, unless ``LSMON_RANKS`` says ``all`` or lists others."""
+    ranks = os.environ.get("LSMON_RANKS", "0")
+    return ranks == "all" or str(rank) in [one.strip() for one in ranks.split(",")]
+
+
+def _budget(given: float) -> float:
+    words = os.environ.get("LSMON_BUDGET")
+    try:
+        budget = float(words) if words else float(given)
+    except ValueError:
+        raise UsageError(
+            f"LSMON_BUDGET={words} is not a number; it is a share of the wall time such as 0.05."
+        ) from None
+    if not 0 <= budget <= 1:
+        raise UsageError(f"budget={budget:g} is not a share of the wall time between 0 and 1, such as 0.05.")
+    return budget
+
+
+_probes: weakref.WeakSet[Probe] = weakref.WeakSet()
+
+
+def _leave_to_parent() -> None:
+    """In a forked child (a DataLoader's worker) the sockets and the file are the parent's: be a no-op."""
+    for probe in list(_probes):
+        probe._on = False
+    _probes.clear()
+
+
+def _close_all() -> None:
+    for probe in list(_probes):
+        probe._close(getattr(sys, "last_value", None), EXIT_SECS)
+
+
+atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)

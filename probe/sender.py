@@ -1,0 +1,277 @@
+"""From the training thread to file and socket: a bounded queue, and one thread that empties it.
+
+The training thread appends and returns. Everything that may wait (encoding, disk, sockets, a device's event) happens
+on the sending thread, which wakes every 20 ms. When it cannot follow, the oldest items fall out and are counted.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from msgspec import structs
+
+from lsmon.protocol.clean import clean_line, clean_name
+from lsmon.protocol.codec import encode, shorten
+from lsmon.protocol.detectors.watch import Watch
+from lsmon.protocol.fold import Folds
+from lsmon.protocol.frames import Alert, AnyFrame, Heartbeat, RunEnded, RunStarted, Scalars
+
+from .guard import Guard
+
+QUEUE = 1 << 14
+"""Items that wait for the sending thread: 16 s of a loop at 1000 steps a second, a few megabytes."""
+
+WAKE_SECS = 0.02
+"""A subscriber is served only when the sockets are polled, and must not wait more than 50 ms."""
+
+BEAT_SECS = 1.0
+RATE_SECS = (
+    5.0  # the step rate is that of the last seconds: long enough to be steady, short enough to be news
+)
+HOLD_SECS = (
+    0.1  # how long a step waits for more of its numbers (sensors, log) before it goes out as one frame
+)
+TURN_ITEMS = 4096  # then heartbeat and sockets get their turn
+
+
+class Sink(Protocol):
+    """Where frames go: the recorder, the sockets, or a list in a test."""
+
+    def write(self, frame: AnyFrame, data: bytes) -> None: ...
+
+    def tick(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """What a heartbeat tells besides what the sender knows itself."""
+
+    share: float = 0.0
+    recording: str = ""
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+_Item = tuple[int, int, int, float, Any]
+"""Number, step, attempt, wall time, and named numbers or a frame. A bare tuple: the training thread pays for it."""
+
+
+class Sender:
+    """Numbers, merges, rounds and encodes; shows each frame to the detectors; hands it to every sink."""
+
+    def __init__(
+        self,
+        header: RunStarted,
+        sinks: Sequence[Sink],
+        *,
+        guard: Guard,
+        pulse: Callable[[], Pulse] = Pulse,
+        on_alert: Callable[[Alert], None] = lambda alert: None,
+        on_end: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+        queue: int = QUEUE,
+    ) -> None:
+        self.dropped = 0
+        self.steps = 0
+        """Training steps done, counted by the training thread."""
+        self.cpu_secs = 0.0
+        """CPU time of the sending thread."""
+        self._header = header
+        self._sinks = list(sinks)
+        self._guard = guard
+        self._pulse = pulse
+        self._on_alert = on_alert
+        self._on_end = on_end
+        self._clock = clock
+        self._queue: deque[_Item] = deque(maxlen=queue)
+        self._intake = itertools.count()
+        self._expected = 0
+        self._head: _Item | None = None
+        self._pending: Scalars | None = None
+        self._pending_since = 0.0
+        self._seq = header.seq
+        self._last: tuple[int, int] = (header.step, header.attempt)
+        self._watch = Watch()
+        self._folds = Folds()
+        self._folds.add(header)
+        self._rates: deque[tuple[float, int]] = deque()
+        self._next_beat = clock()
+        self._closing = threading.Event()
+        self._ended = RunEnded()
+        self._thread: threading.Thread | None = None
+
+    # ---- on the training thread
+
+    def put(self, step: int, attempt: int, payload: dict[str, Any] | AnyFrame) -> None:
+        """Queue named numbers (floats or Readings), or a frame, of this step. Never waits."""
+        self._queue.append((next(self._intake), step, attempt, time.time(), payload))
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="lsmon-sender", daemon=True)
+        self._thread.start()
+
+    def close(self, ended: RunEnded, timeout: float) -> bool:
+        """Ask for the end and wait at most ``timeout`` seconds for it; True when all is written."""
+        self._ended = ended
+        self._closing.set()
+        if self._thread is None:
+            self._finish()
+            return True
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    # ---- on the sending thread
+
+    def _run(self) -> None:
+        while not self._closing.wait(WAKE_SECS):
+            self._guard.run("sender", self.turn)
+            self.cpu_secs = time.thread_time()
+        self._guard.run("sender", self._finish)
+
+    def turn(self) -> None:
+        """Empty the queue, beat when due, and let every sink do what is due."""
+        self._drain(final=False)
+        now = self._clock()
+        if self._pending is not None and now - self._pending_since >= HOLD_SECS:
+            self._flush()
+        if now >= self._next_beat:
+            self._beat(now)
+        for sink in list(self._sinks):
+            self._call(sink, sink.tick)
+
+    def _finish(self) -> None:
+        try:
+            self._drain(final=True)
+            self._flush()
+            self._beat(self._clock())
+            for summary in self._folds.close():
+                self._hand_out(summary)
+            ended = structs.replace(self._ended, dropped=self.dropped)
+            self._send(ended, *self._last, time.time(), fold=False)
+        finally:
+            for sink in list(self._sinks):
+                self._call(sink, sink.close)
+            self._on_end()
+
+    def _drain(self, final: bool) -> None:
+        for _ in itertools.repeat(None) if final else range(TURN_ITEMS):
+            if self._head is None:
+                try:
+                    self._head = self._queue.popleft()
+                except IndexError:
+                    return
+                number = self._head[0]
+                self.dropped += number - self._expected
+                self._expected = number + 1
+            item = self._head
+            if not final and not _arrived(item[4]):
+                return  # a value is still on the device; what comes after it keeps its place
+            self._head = None
+            self._take(item)
+
+    def _take(self, item: _Item) -> None:
+        _, step, attempt, wall, payload = item
+        if isinstance(payload, dict):
+            payload = Scalars(values={name: _value(value) for name, value in payload.items()})
+        if not isinstance(payload, Scalars):
+            self._flush()
+            self._send(payload, step, attempt, wall)
+            return
+        parts = _parts(payload)
+        pending = self._pending
+        if pending is not None and (
+            (pending.step, pending.attempt) != (step, attempt)
+            or pending.values.keys() & parts["values"].keys()
+        ):
+            self._flush()
+            pending = None
+        if pending is None:
+            self._pending = Scalars(step=step, attempt=attempt, wall=wall, **parts)
+            self._pending_since = self._clock()
+        else:
+            pending.values.update(parts["values"])
+            pending.errors.update(parts["errors"])
+            pending.words.update(parts["words"])
+
+    def _flush(self) -> None:
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            self._send(pending, pending.step, pending.attempt, pending.wall)
+
+    def _send(self, frame: AnyFrame, step: int, attempt: int, wall: float, fold: bool = True) -> None:
+        """Number a frame, hand it out, and then whatever follows from it."""
+        self._seq += 1
+        self._last = (max(step, self._last[0]) if attempt == self._last[1] else step, attempt)
+        frame = structs.replace(
+            frame, seq=self._seq, step=step, wall=round(wall, 4), rank=self._header.rank, attempt=attempt
+        )
+        self._hand_out(frame)
+        if fold:
+            for summary in self._folds.add(frame):
+                self._hand_out(summary)
+        if isinstance(frame, Alert):
+            self._on_alert(frame)
+        for alert in self._watch.see(frame):
+            self._send(alert, alert.step, alert.attempt, wall)
+
+    def _hand_out(self, frame: AnyFrame) -> None:
+        data = encode(frame)
+        for sink in list(self._sinks):
+            self._call(sink, sink.write, frame, data)
+
+    def _beat(self, now: float) -> None:
+        self._next_beat = now + BEAT_SECS
+        self._rates.append((now, self.steps))
+        while len(self._rates) > 2 and now - self._rates[0][0] > RATE_SECS:
+            self._rates.popleft()
+        (then, before), (_, done) = self._rates[0], self._rates[-1]
+        pulse = self._pulse()
+        step, attempt = self._last
+        self._hand_out(
+            Heartbeat(
+                seq=self._seq,
+                step=step,
+                wall=round(time.time(), 4),
+                rank=self._header.rank,
+                attempt=attempt,
+                pid=self._header.pid,
+                boot=self._header.boot,
+                pid_started=self._header.pid_started,
+                dropped=self.dropped,
+                share=shorten(pulse.share),
+                rate=shorten((done - before) / (now - then)) if now > then else 0.0,
+                recording=clean_line(pulse.recording),
+                notes={clean_name(part): clean_line(words) for part, words in pulse.notes.items()},
+            )
+        )
+
+    def _call(self, sink: Sink, method: Callable[..., None], *args: Any) -> None:
+        """A sink that fails is let go; the others go on."""
+        if not self._guard.run(type(sink).__name__.strip("_").lower(), method, *args):
+            self._sinks = [other for other in self._sinks if other is not sink]
+
+
+def _arrived(payload: Any) -> bool:
+    if not isinstance(payload, dict):
+        return True
+    return all(type(value) is float or value.ready() for value in payload.values())
+
+
+def _value(value: Any) -> float:
+    return value if type(value) is float else float(value.values()[0])
+
+
+def _parts(scalars: Scalars) -> dict[str, Any]:
+    """Its numbers as they are sent: rounded here, so that file, wire and detectors all see the same."""
+    return {
+        "values": {clean_name(name): shorten(value) for name, value in scalars.values.items()},
+        "errors": {clean_name(name): shorten(value) for name, value in scalars.errors.items()},
+        "words": {clean_name(name): clean_line(words) for name, words in scalars.words.items()},
+    }

@@ -1,0 +1,108 @@
+"""What a sensor is. One of your own takes a few lines:
+
+class HeadNorm(Sensor):
+    name = "head"
+    every = 100
+
+    def measure(self, context: Context) -> Finding:
+        return {"head/norm": context.model.head.weight.norm()}
+
+Probe(model, optimizer, sensors=[HeadNorm()])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from lsmon.protocol.errors import UsageError
+from lsmon.protocol.frames import Curvature, Layers, Scalars
+
+if TYPE_CHECKING:
+    from .reference import Reference
+
+Finding = Mapping[str, Any] | Scalars | Curvature | Layers | None
+"""Named numbers (floats, or tensors of one element on any device) of this step, or a frame that says its own step;
+None for "nothing yet"."""
+
+
+@dataclass(slots=True)
+class Context:
+    """What a sensor may look at. It must not change any of it."""
+
+    model: Any = None
+    """Without its wrapper of DistributedDataParallel or torch.compile."""
+    optimizer: Any = None
+    loss_fn: Callable[[Any, Any], Any] | None = None
+    step: int = 0
+    attempt: int = 1
+    """Rises when the training went back to an earlier step: what was half measured is of another trajectory."""
+    batch: Any = None
+    clip: float | None = None
+    """The threshold at which the loop clips the gradient norm, when it has said so."""
+    seed: int = 0
+    updates: int = 0
+    """Calls of ``optimizer.step`` seen."""
+    reference: Reference | None = None
+    sharpness: float | None = None
+    """The last λ_max measured, once there is one."""
+    notes: dict[str, str] = field(default_factory=dict)
+    """Sensor → what it waits for, in words for its panel."""
+    share: Callable[[], float] = lambda: 0.0
+    """What the probe has cost so far, of the run's wall time."""
+
+
+class Sensor:
+    """One or several quantities, and when to measure them."""
+
+    name = "sensor"
+    every = 1
+    """Steps from one measurement to the next, at least; the budget may make it more."""
+    seconds = 0.0
+    """Wall time from one measurement to the next, at least."""
+    weight = 1.0
+    """Part of the budget, relative to the other sensors."""
+    needs: tuple[str, ...] = ()
+    """Of ``model``, ``optimizer`` and ``loss_fn``, those without which it stays off."""
+    busy = False
+    """Half a measurement is worth nothing: while true, the next step is measured whatever the budget says."""
+
+    def before_update(self, context: Context) -> None:
+        """As ``optimizer.step`` begins: the gradients are those that it will consume."""
+
+    def after_update(self, context: Context) -> None:
+        """As ``optimizer.step`` returns: the parameters have moved, the gradients are still there."""
+
+    def measure(self, context: Context) -> Finding | Sequence[Finding]:
+        """In ``probe.step``. What is still on a device is not waited for."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of whatever is held."""
+
+
+PRESETS = ("off", "light", "default", "full")
+
+
+def choose(sensors: str | Sequence[Sensor]) -> list[Sensor]:
+    """The sensors of a preset, or those given.
+
+    ``light`` needs no backward pass of its own. Raises UsageError for an unknown preset.
+    """
+    if not isinstance(sensors, str):
+        return list(sensors)
+    if sensors not in PRESETS:
+        raise UsageError(f"sensors={sensors!r} is none of {', '.join(PRESETS)}, nor a list of sensors.")
+    if sensors == "off":
+        return []
+    from .scale import Scale
+    from .temperature import Temperature
+
+    light: list[Sensor] = [Scale(), Temperature()]
+    if sensors == "light":
+        return light
+    from .curvature import CurvatureSensor
+
+    # 64 products instead of 32 resolve λ_min to 1e-7 where 32 leave 0.6 % (digits MLP), for twice the price.
+    return [*light, CurvatureSensor(steps=64 if sensors == "full" else 32)]

@@ -1,0 +1,51 @@
+"""The model under watch: what it is, without its wrappers, and whether it can be measured from one process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The module inside DistributedDataParallel, DataParallel and torch.compile.
+
+    A forward pass through DistributedDataParallel talks to the other ranks, which a measurement on one rank must
+    never do; a compiled module has no double backward.
+    """
+    while True:
+        inner = getattr(model, "_orig_mod", None)
+        if inner is None and isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            inner = model.module
+        if not isinstance(inner, nn.Module):
+            return model
+        model = inner
+
+
+def trouble(model: nn.Module) -> str:
+    """Why the parameters of this model must not be touched from one rank; empty when they may."""
+    if type(model).__name__ == "FullyShardedDataParallel" or any(
+        hasattr(parameter, "full_tensor") for parameter in model.parameters()
+    ):
+        return "sharded parameters (FSDP) are not measured yet: only what the loop logs is shown"
+    if any(parameter.is_meta for parameter in model.parameters()):
+        return "parameters on the meta device have no values"
+    return ""
+
+
+def describe(model: Any, optimizer: Any) -> dict[str, Any]:
+    """Fields of the header: model, parameters, optimizer, device, torch."""
+    facts: dict[str, Any] = {"torch": str(torch.__version__), "model": type(model).__name__}
+    if isinstance(model, nn.Module):
+        inner = unwrap(model)
+        trainable = [parameter for parameter in inner.parameters() if parameter.requires_grad]
+        facts["model"] = type(inner).__name__
+        facts["parameters"] = sum(parameter.numel() for parameter in trainable)
+        facts["device"] = ", ".join(sorted({str(parameter.device) for parameter in trainable}))
+    if optimizer is not None:
+        facts["optimizer"] = type(optimizer).__name__
+        groups = getattr(optimizer, "param_groups", None)
+        if groups:
+            facts["optimizer"] += f" {float(groups[0]['lr']):.3g}"
+    return facts

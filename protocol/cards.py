@@ -1,0 +1,101 @@
+"""Session cards: a small file a run, beside the recordings, by which viewers and ssh sessions find it."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import msgspec
+
+from .clean import clean_line, clean_name
+from .errors import LsmonError
+from .places import cards_dir
+from .process import is_alive
+
+RUN_ID = re.compile(r"[0-9a-z-]{1,64}")
+_CARD_BYTES = 1 << 16
+"""Ours are below 1 KB; a larger file is not a card and is not read."""
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """Who trains where, and how to reach it."""
+
+    run: str
+    name: str
+    host: str
+    pid: int
+    boot: str
+    pid_started: int
+    live: str
+    """Path of the socket that publishes frames."""
+    ask: str
+    """Path of the socket that answers requests for history."""
+    recording: str = ""
+    """Folder of the recording; empty when not recorded."""
+    started: float = 0.0
+    """Unix time in seconds."""
+    lsmon: str = ""
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process that trains is still there, on this machine."""
+        return is_alive(self.pid, self.boot, self.pid_started)
+
+
+def write_card(card: Card) -> Path:
+    """Put the card where viewers look, in one move. Raises LsmonError when that folder cannot be written to."""
+    path = _path(card.run)
+    draft = path.with_suffix(f".{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(msgspec.json.encode(card))
+        draft.replace(path)
+    except OSError as error:
+        raise LsmonError(
+            f"Cannot write the session card ({(error.strerror or str(error)).lower()}); set LSMON_DIR to a folder that "
+            f"can be written to, instead of {path.parent}"
+        ) from None
+    return path
+
+
+def read_cards() -> list[Card]:
+    """All cards that can be read, the newest first. Files that are not cards are passed over."""
+    try:
+        paths = [path for path in cards_dir().iterdir() if path.suffix == ".json"]
+    except OSError:
+        return []
+    cards = [card for path in paths if (card := _read(path)) is not None]
+    return sorted(cards, key=lambda card: (card.started, card.run), reverse=True)
+
+
+def remove_card(run: str) -> None:
+    """Take the card away; one that is gone already is fine."""
+    try:
+        _path(run).unlink(missing_ok=True)
+    except OSError:
+        pass
+
+
+def _path(run: str) -> Path:
+    if not RUN_ID.fullmatch(run):
+        raise LsmonError(f"A run's id has 1 to 64 of 0-9, a-z and -, unlike {clean_name(run)!r}.")
+    return cards_dir() / f"{run}.json"
+
+
+def _read(path: Path) -> Card | None:
+    try:
+        with path.open("rb") as file:
+            card = msgspec.json.decode(file.read(_CARD_BYTES), type=Card)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if card.run != path.stem or not RUN_ID.fullmatch(card.run) or "\0" in card.live + card.ask:
+        return None
+    return msgspec.structs.replace(
+        card,
+        name=clean_name(card.name),
+        host=clean_name(card.host),
+        recording=clean_line(card.recording),
+        lsmon=clean_name(card.lsmon),
+    )

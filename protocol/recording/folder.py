@@ -1,0 +1,142 @@
+"""The folder of a recording: its name, its files, and the page that says whose it is without opening them."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from pathlib import Path
+
+import msgspec
+
+from ..codec import decode, encode
+from ..errors import BadFrame, LsmonError
+from ..frames import RunStarted
+
+META = "meta.json"
+OVERVIEW = "overview.mcap"
+_META_SIZE = 1 << 20
+"""Bytes. Ours are below 10 KB; a larger page is not ours and is not read."""
+_SEGMENT = re.compile(r"\d{3,6}\.mcap")
+_OVERVIEW = re.compile(r"overview(-\d{3,6})?\.mcap")
+
+
+class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """``meta.json``: enough to list a recording. A convenience; the segments are the truth."""
+
+    header: msgspec.Raw
+    frames: int = 0
+    """Numbered frames recorded, known once the recorder was closed."""
+    last_step: int = 0
+    ended: str = ""
+    """"finished", "error: ..." or "" while it runs and when it ended early."""
+    seconds: float = 0.0
+    """From the first to the last frame."""
+
+    @property
+    def run(self) -> RunStarted | None:
+        """The header, cleaned; None when it cannot be read."""
+        try:
+            frame = decode(bytes(self.header))
+        except BadFrame:
+            return None
+        return frame if isinstance(frame, RunStarted) else None
+
+
+def new_folder(root: Path, header: RunStarted) -> Path:
+    """Makes ``root/<YYYYmmdd-HHMMSS>-<name>-<run>``, which only the owner can enter.
+
+    Raises LsmonError when it cannot be made.
+    """
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(header.wall))
+    stem = f"{stamp}-{_safe(header.name, 'run')}-{_safe(header.run, str(os.getpid()))}"
+    try:
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for again in range(100):
+            folder = root / (f"{stem}-{again + 1}" if again else stem)
+            try:
+                folder.mkdir(mode=0o700)
+            except FileExistsError:
+                continue
+            return folder
+    except OSError as error:
+        raise LsmonError(
+            f"Cannot make a folder for the recording ({error.strerror or error}); set LSMON_DIR to a folder "
+            f"that can be written to, instead of {root}"
+        ) from None
+    raise LsmonError(f"A hundred recordings are called {stem} already; give this run another name.")
+
+
+def list_recordings(root: Path) -> list[Path]:
+    """The recordings under this folder, the newest first."""
+    try:
+        found = [path for path in root.iterdir() if is_recording(path)]
+    except OSError:
+        return []
+    return sorted(found, key=lambda path: path.name, reverse=True)
+
+
+def is_recording(path: Path) -> bool:
+    """Whether this is a folder with at least one segment in it."""
+    try:
+        return path.is_dir() and any(_SEGMENT.fullmatch(child.name) for child in path.iterdir())
+    except OSError:
+        return False
+
+
+def segment_path(folder: Path, number: int) -> Path:
+    return folder / f"{number:03d}.mcap"
+
+
+def overview_path(folder: Path, number: int) -> Path:
+    """The overview that begins beside segment ``number``: there is a second one only after a full disk."""
+    return folder / (f"overview-{number:03d}.mcap" if number else OVERVIEW)
+
+
+def segments(folder: Path) -> list[Path]:
+    """In the order they were written."""
+    found = [path for path in folder.iterdir() if _SEGMENT.fullmatch(path.name)]
+    return sorted(found, key=lambda path: int(path.stem))
+
+
+def overviews(folder: Path) -> list[Path]:
+    """In the order they were written."""
+    found = [path for path in folder.iterdir() if _OVERVIEW.fullmatch(path.name)]
+    return sorted(found, key=lambda path: int(path.stem.partition("-")[2] or 0))
+
+
+def write_meta(
+    folder: Path,
+    header: RunStarted,
+    *,
+    frames: int = 0,
+    last_step: int = 0,
+    ended: str = "",
+    seconds: float = 0.0,
+) -> None:
+    """Replaces ``meta.json`` in one move, so that nobody reads half of it. Raises OSError."""
+    meta = Meta(
+        header=msgspec.Raw(encode(header)), frames=frames, last_step=last_step, ended=ended, seconds=seconds
+    )
+    draft = folder / f".{META}.{os.getpid()}"
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(msgspec.json.encode(meta))
+        draft.replace(folder / META)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def read_meta(folder: Path) -> Meta | None:
+    """The page of this recording, or None when there is none that can be read."""
+    try:
+        with (folder / META).open("rb") as file:
+            return msgspec.json.decode(file.read(_META_SIZE), type=Meta)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _safe(text: str, instead: str) -> str:
+    """At most 40 letters that every file system, shell and ssh take as they are."""
+    return re.sub(r"[^A-Za-z0-9._]+", "-", text)[:40].strip("-.") or instead

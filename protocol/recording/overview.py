@@ -1,0 +1,113 @@
+"""The overview files: the story of a recording without reading the recording."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ..codec import decode
+from ..errors import BadFrame, BadRecording
+from ..frames import Alert, AnyFrame, Mark, Summary
+from .chunks import BadChunk, Chunks
+from .topics import COARSE, EVENTS, FINE, RUN_STARTED, STATES
+
+_TURN = 1 << 32
+
+
+class _Rows(NamedTuple):
+    """A chunk with fine rows in it, by the numbers that the first and the last of them end with."""
+
+    chunks: Chunks
+    number: int
+    first_seq: int
+    last_seq: int
+
+
+class Overview:
+    """One pass over the overview files. Only the coarse rows and the events stay in memory."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.events: list[Alert | Mark] = []
+        self.coarse: list[Summary] = []
+        self.gaps: list[tuple[int, float]] = []
+        """Stretches ``(after, until]`` of numbers of which this overview does not know everything."""
+        self._states: list[tuple[int, bytes]] = []
+        self._fine: list[_Rows] = []
+        self._files: list[Chunks] = []
+        self._known = 0
+        complete, whole = True, False
+        for path in paths:
+            try:
+                chunks = Chunks(path)
+            except BadRecording:
+                complete = False
+                continue
+            self._files.append(chunks)
+            for number in range(len(chunks)):
+                complete = self._read(chunks, number, complete)
+            complete, whole = False, chunks.whole  # a second file begins after trouble
+        if not whole or not self._files:
+            self.gaps.append((self._known, math.inf))
+
+    def close(self) -> None:
+        for chunks in self._files:
+            chunks.close()
+
+    def fine(self, after_seq: int, until_seq: float) -> Iterator[Summary]:
+        """The rows of the finest level that lie within ``(after_seq, until_seq]``."""
+        for rows in self._fine:
+            if rows.last_seq <= after_seq:
+                continue
+            if rows.first_seq > until_seq:
+                return
+            for message in rows.chunks.messages(rows.number):
+                frame = _decoded(message.data) if message.channel == FINE else None
+                if isinstance(frame, Summary) and after_seq < frame.first_seq and frame.seq <= until_seq:
+                    yield frame
+
+    def states(self, until_seq: int) -> list[AnyFrame]:
+        """The last Curvature, Layers and Heartbeat up to this number."""
+        last: dict[type, AnyFrame] = {}
+        for seq, data in reversed(self._states):
+            frame = _decoded(data) if seq <= until_seq else None
+            if frame is not None and type(frame) not in last:
+                last[type(frame)] = frame
+            if len(last) == len(STATES):
+                break
+        return sorted(last.values(), key=lambda frame: frame.seq)
+
+    def _read(self, chunks: Chunks, number: int, complete: bool) -> bool:
+        """Takes in one chunk. ``complete`` says whether everything before it was read; returns it for the next."""
+        try:
+            messages = list(chunks.messages(number))
+        except BadChunk:
+            return False
+        fine: list[int] = []
+        for message in messages:
+            seq = self._known + (message.sequence - self._known + _TURN // 2) % _TURN - _TURN // 2
+            if not complete and message.channel != RUN_STARTED and seq > self._known:
+                self.gaps.append((self._known, seq))
+                complete = True
+            self._known = max(self._known, seq)
+            if message.channel == FINE:
+                fine.append(seq)
+            elif message.channel in STATES:
+                self._states.append((seq, bytes(message.data)))
+            elif message.channel == COARSE or message.channel in EVENTS:
+                frame = _decoded(message.data)
+                if isinstance(frame, Summary):
+                    self.coarse.append(frame)
+                elif isinstance(frame, Alert | Mark):
+                    self.events.append(frame)
+        if fine:
+            self._fine.append(_Rows(chunks, number, fine[0], fine[-1]))
+        return complete
+
+
+def _decoded(data: memoryview | bytes) -> AnyFrame | None:
+    try:
+        return decode(data)
+    except BadFrame:
+        return None

@@ -1,0 +1,312 @@
+"""Opening a recording: a folder or one file, whole or torn, and what is missing from it said in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Self
+
+from ..codec import decode
+from ..errors import BadFrame, BadRecording, NewerFormat
+from ..fold import LEVELS, Fold
+from ..frames import FORMAT, UNNUMBERED, Alert, AnyFrame, Heartbeat, Mark, RunEnded, RunStarted, Summary
+from . import folder
+from .overview import Overview
+from .segment import Item, Segment, place
+from .topics import EVENTS, HEARTBEAT
+
+_TAIL_CHUNKS = 4
+"""Two seconds: enough to hold the last Heartbeat, which comes every second."""
+
+
+class Recording:
+    """A recording, opened without reading it through. Never trusts a byte that has no checksum.
+
+    What is damaged inside is found when it is read, and then ``damage`` and ``lost`` grow; ``verify`` reads it all.
+    A recording that is still being written is one up to what had been flushed when it was opened.
+    """
+
+    def __init__(self, path: Path, segments: list[Segment], overviews: Sequence[Path]) -> None:
+        """For ``open`` only."""
+        self.path = path
+        self._segments = segments
+        self._overview_paths = overviews
+        self._story: Overview | None = None
+        self._holes: dict[int, tuple[int, int]] = {}
+        """First missing number → how many, and the step near which."""
+        self._words: dict[str, None] = {}
+        self._unreadable: set[int] = set()
+        self.header = self._find_header()
+        filled = [segment for segment in segments if segment.first_seq]
+        first = filled[0].first_seq if filled else 0
+        whole_run = path.is_dir()  # one file of several may be looked at alone
+        self._start = max(1, self.header.seq) if whole_run or first <= self.header.seq + 1 else first
+        self.last_seq = max((segment.last_seq for segment in filled), default=self.header.seq)
+        self.first_step = self._step_of(first) if filled else self.header.step
+        self.last_step = filled[-1].last_step if filled else self.header.step
+        self.last_wall = filled[-1].last_wall if filled else self.header.wall
+        self.ended: RunEnded | None = None
+        self.heartbeat: Heartbeat | None = None
+        """The last one, with what the probe said about its cost and its drops."""
+        self._find_end()
+        before = max(self.header.seq, self._start - 1)
+        for segment in filled:
+            self._note_hole(before + 1, segment.first_seq, segment.path)
+            before = max(before, segment.last_seq)
+
+    @classmethod
+    def open(cls, path: Path) -> Recording:
+        """Raises BadRecording or NewerFormat, a plain sentence each."""
+        path = Path(path)
+        try:
+            if path.is_dir():
+                paths, overviews = folder.segments(path), folder.overviews(path)
+            elif path.exists():
+                paths, overviews = [path], []
+            else:
+                raise BadRecording(f"There is no such file or folder: {path}")
+        except OSError as error:
+            raise BadRecording(f"Cannot look for a recording ({error.strerror}): {path}") from None
+        if not paths:
+            raise BadRecording(f"No recording is in this folder: {path}")
+        if path in folder.overviews(path.parent):
+            raise BadRecording(f"This is only the overview of a recording; open its folder: {path.parent}")
+        segments: list[Segment] = []
+        words: list[str] = []
+        try:
+            for part in paths:
+                try:
+                    segments.append(Segment(part))
+                except BadRecording:
+                    words.append(f"{part.name} cannot be read")
+                    if len(paths) == 1:
+                        raise
+            recording = cls(path, segments, overviews)
+        except BaseException:
+            for segment in segments:
+                segment.close()
+            raise
+        recording._words.update(dict.fromkeys(words))
+        return recording
+
+    @property
+    def lost(self) -> int:
+        """Numbered frames known to be missing."""
+        return sum(count for count, _ in self._holes.values()) + len(self._unreadable)
+
+    @property
+    def damage(self) -> tuple[str, ...]:
+        """What is known to be missing, in words."""
+        holes = [
+            f"{_count(count, 'frame')} lost near step {_spaced(step)}"
+            for _, (count, step) in sorted(self._holes.items())
+        ]
+        odd = [f"{_count(len(self._unreadable), 'frame')} could not be read"] if self._unreadable else []
+        return (*holes, *odd, *self._words)
+
+    @property
+    def frame_count(self) -> int:
+        """Numbered frames that are there, as far as is known."""
+        return max(self.last_seq - self._start + 1 - self.lost, 0) if self.last_seq else 1
+
+    @property
+    def dropped(self) -> int:
+        """Frames that the probe said it had to drop."""
+        return max((said.dropped for said in (self.ended, self.heartbeat) if said is not None), default=0)
+
+    @property
+    def segments(self) -> int:
+        return len(self._segments)
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk, without the overview."""
+        return sum(segment.chunks.size for segment in self._segments)
+
+    def close(self) -> None:
+        for segment in self._segments:
+            segment.close()
+        if self._story is not None:
+            self._story.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def frames(self, after_seq: int = 0) -> Iterator[AnyFrame]:
+        """Every frame after this number in the order recorded, the header first when it is among them.
+
+        Heartbeats come with them from the first one that repeats ``after_seq``.
+        """
+        if after_seq < max(1, self.header.seq):
+            yield self.header
+        for item in self._items(after_seq):
+            frame = self._decoded(item)
+            if frame is not None:
+                yield frame
+
+    def summaries(self, level: int, after_seq: int = 0, until_seq: float = math.inf) -> list[Summary]:
+        """Rows of this level that cover ``(after_seq, until_seq]``; what the overview lacks is folded anew."""
+        overview = self._overview
+        rows = overview.fine(after_seq, until_seq) if level <= LEVELS[0] else iter(overview.coarse)
+        covered: list[Summary] = []
+        known = after_seq
+        for row in rows:
+            if row.first_seq > known and row.seq <= until_seq:
+                if row.first_seq > known + 1:
+                    covered += self._folded(level, known, row.first_seq - 1)
+                covered.append(row)
+                known = row.seq
+        if known < min(self.last_seq, until_seq):
+            covered += self._folded(level, known, until_seq)
+        return covered
+
+    def events(self) -> Sequence[Alert | Mark]:
+        """All alerts and marks, in order."""
+        found = list(self._overview.events)
+        for after_seq, until_seq in self._overview.gaps:
+            for item in self._items(after_seq, until_seq):
+                if item.channel in EVENTS:
+                    frame = self._decoded(item)
+                    if isinstance(frame, Alert | Mark):
+                        found.append(frame)
+        return sorted({frame.seq: frame for frame in found}.values(), key=lambda frame: frame.seq)
+
+    def states(self, until_seq: int) -> list[AnyFrame]:
+        """The last Curvature, Layers and Heartbeat up to this number, exact where a coarse row ends."""
+        return self._overview.states(until_seq)
+
+    def verify(self) -> None:
+        """Reads everything, so that ``damage``, ``lost`` and ``frame_count`` are the whole truth."""
+        for _ in self._items(0):
+            pass
+
+    @property
+    def _overview(self) -> Overview:
+        if self._story is None:
+            self._story = Overview(self._overview_paths)
+        return self._story
+
+    def _folded(self, level: int, after_seq: int, until_seq: float) -> Iterator[Summary]:
+        fold = Fold(level)
+        finer: Iterator[AnyFrame] | list[Summary]
+        if level > LEVELS[0]:
+            finer = self.summaries(LEVELS[0], after_seq, until_seq)
+        else:
+            finer = self._numbered(after_seq, until_seq)
+        for frame in finer:
+            row = fold.add(frame)
+            if row is not None and row.series:
+                yield row
+        row = fold.close()
+        if row is not None and row.series:
+            yield row
+
+    def _numbered(self, after_seq: int, until_seq: float) -> Iterator[AnyFrame]:
+        for item in self._items(after_seq, until_seq):
+            frame = self._decoded(item) if item.channel != HEARTBEAT else None
+            if frame is not None and not isinstance(frame, UNNUMBERED):
+                yield frame
+
+    def _items(self, after_seq: int, until_seq: float = math.inf) -> Iterator[Item]:
+        """Everything recorded after this number, not decoded yet; notes on the way what is missing."""
+        last = after_seq
+        connected = after_seq == 0  # whether the number before the next frame has been seen
+        if connected:
+            last = max(self.header.seq, self._start - 1)
+        for segment in self._segments:
+            if segment.last_seq and segment.last_seq < after_seq:
+                continue
+            broken = False
+            for item in segment.items(after_seq):
+                if item.data is None:
+                    broken = True
+                elif item.channel == HEARTBEAT:
+                    if item.seq >= after_seq:
+                        yield item
+                elif item.seq <= last:
+                    connected = connected or item.seq == last
+                else:
+                    if item.seq > until_seq:
+                        return
+                    if connected:
+                        self._note_hole(last + 1, item.seq, segment.path, item.data)
+                    if broken and last + 1 == self._start > self.header.seq + 1:  # a file of several, alone
+                        self._words[f"the beginning of {segment.path.name} is damaged"] = None
+                    connected, broken, last = True, False, item.seq
+                    yield item
+            if broken and segment is self._segments[-1]:  # else the next one shows how much is missing
+                self._words[f"the end of {segment.path.name} is damaged, after frame {_spaced(last)}"] = None
+
+    def _decoded(self, item: Item) -> AnyFrame | None:
+        assert item.data is not None
+        try:
+            frame = decode(item.data)
+        except BadFrame:
+            self._unreadable.add(item.seq)
+            return None
+        return frame
+
+    def _note_hole(self, first: int, behind: int, path: Path, data: memoryview | None = None) -> None:
+        if first < behind:
+            step = place(data).step if data is not None else self._step_of(behind)
+            self._holes[first] = (behind - first, step)
+
+    def _step_of(self, seq: int) -> int:
+        for segment in self._segments:
+            if segment.first_seq <= seq <= segment.last_seq:
+                for item in segment.items(seq):
+                    if item.data is not None and item.channel != HEARTBEAT and item.seq == seq:
+                        return place(item.data).step
+        return 0
+
+    def _find_header(self) -> RunStarted:
+        for segment in self._segments:
+            data = segment.header()
+            if data is None:
+                continue
+            if place(data).format > FORMAT:
+                raise NewerFormat(
+                    f"Recorded by a later lsmon (format {place(data).format}, this one reads {FORMAT}); "
+                    f"upgrade lsmon to open it: {self.path}"
+                )
+            try:
+                frame = decode(data)
+            except BadFrame:
+                continue
+            if isinstance(frame, RunStarted):
+                return frame
+        meta = folder.read_meta(self.path) if self.path.is_dir() else None
+        if meta is not None and meta.run is not None:
+            return meta.run
+        for segment in self._segments:
+            for item in segment.items(0):
+                if item.data is not None and (frame := self._decoded(item)) is not None:
+                    self._words["the header is lost"] = None
+                    return RunStarted(seq=0, step=frame.step, wall=frame.wall, name=self.path.stem)
+        raise BadRecording(f"This is not a recording, or nothing in it can be read: {self.path}")
+
+    def _find_end(self) -> None:
+        for segment in reversed(self._segments):
+            for message in segment.tail(_TAIL_CHUNKS):
+                try:
+                    frame = decode(message.data)
+                except BadFrame:
+                    continue
+                if isinstance(frame, Heartbeat):
+                    self.heartbeat = frame
+                elif isinstance(frame, RunEnded):
+                    self.ended = frame
+            if self.heartbeat is not None or self.ended is not None:
+                return
+
+
+def _spaced(number: int) -> str:
+    return f"{number:,}".replace(",", " ")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{_spaced(number)} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,129 @@
+"""One file of a recording with its frames in the order of their numbers: where to start reading, and where it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from .chunks import BadChunk, Chunks, Message
+from .topics import HEARTBEAT, RUN_STARTED
+
+_TURN = 1 << 32
+
+
+class Place(msgspec.Struct):
+    """What is looked at in a message before it is decoded, if it ever is."""
+
+    type: str = ""
+    format: int = 0
+    seq: int = 0
+    step: int = 0
+    wall: float = 0.0
+
+
+_place = msgspec.json.Decoder(Place)
+
+
+def place(data: bytes | memoryview) -> Place:
+    """Number, step and format of an encoded frame; zeros when it is none."""
+    try:
+        return _place.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Place()
+
+
+class Item(NamedTuple):
+    """An encoded frame with its full number, or a chunk that could not be read (no data)."""
+
+    seq: int
+    channel: int
+    data: memoryview | None
+
+
+class Segment:
+    """A file whose messages are numbered in ascending order, but for the copied header at its start."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises BadRecording when the file cannot be opened."""
+        self.chunks = Chunks(path)
+        self.path = path
+        self._base = 0
+        first, last = self._first_message(), self._last_message()
+        self.first_seq = self._base = place(first.data).seq if first else 0
+        """Number of the first numbered frame behind the header; 0 when there is none."""
+        self.last_seq = self.full(last.sequence) if last and first else 0
+        end = place(last.data) if last and first else Place()
+        self.last_step, self.last_wall = end.step, end.wall
+
+    def close(self) -> None:
+        self.chunks.close()
+
+    def header(self) -> memoryview | None:
+        """The encoded RunStarted at its start, if it can be read."""
+        for number in range(min(len(self.chunks), 2)):
+            for message in self._messages(number):
+                if message.channel == RUN_STARTED:
+                    return message.data
+        return None
+
+    def full(self, sequence: int) -> int:
+        """The whole number whose low 32 bits these are, nearest to this segment's first."""
+        return self._base + (sequence - self._base + _TURN // 2) % _TURN - _TURN // 2
+
+    def items(self, after_seq: int) -> Iterator[Item]:
+        """From the chunk that holds frame ``after_seq`` on: every message, and an Item without data for a bad chunk."""
+        for number in range(self._chunk_of(after_seq), len(self.chunks)):
+            try:
+                for message in self.chunks.messages(number):
+                    yield Item(self.full(message.sequence), message.channel, message.data)
+            except BadChunk:
+                yield Item(0, 0, None)
+
+    def tail(self, count: int) -> list[Message]:
+        """The messages of the last ``count`` chunks."""
+        start = max(len(self.chunks) - count, 0)
+        return [message for number in range(start, len(self.chunks)) for message in self._messages(number)]
+
+    def _messages(self, number: int) -> Iterator[Message]:
+        try:
+            yield from self.chunks.messages(number)
+        except BadChunk:
+            return
+
+    def _first_message(self) -> Message | None:
+        for number in range(len(self.chunks)):
+            for message in self._messages(number):
+                if message.channel not in (RUN_STARTED, HEARTBEAT):
+                    return message
+        return None
+
+    def _last_message(self) -> Message | None:
+        for number in reversed(range(len(self.chunks))):
+            last = None
+            for message in self._messages(number):
+                last = message
+            if last is not None:
+                return last
+        return None
+
+    def _chunk_of(self, seq: int) -> int:
+        """The last chunk that starts before ``seq``, found in log2(chunks) reads."""
+        low, high = 0, len(self.chunks)
+        while low < high:
+            middle = (low + high) // 2
+            if self._start(middle) < seq:
+                low = middle + 1
+            else:
+                high = middle
+        return max(low - 1, 0)
+
+    def _start(self, first: int) -> int:
+        """First number in this chunk, or in the next one that can be read."""
+        for number in range(first, len(self.chunks)):
+            for message in self._messages(number):
+                if number or message.channel != RUN_STARTED:
+                    return self.full(message.sequence)
+        return _TURN * _TURN

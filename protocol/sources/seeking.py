@@ -1,0 +1,110 @@
+"""Where a step lies in a recording, and which frames bring a screen to the state it had there."""
+
+from __future__ import annotations
+
+import heapq
+from functools import cached_property
+
+from ..fold import LEVELS
+from ..frames import UNNUMBERED, Alert, AnyFrame, Mark, Summary
+from ..recording.reader import Recording
+
+EXACT_FRAMES = 20_000
+"""Up to here the frames themselves lead up to a step, so that the state is exactly what it was; they decode in about
+a quarter of a second, and summaries of fewer would hardly be faster."""
+
+FINE_ROWS = 8_000
+"""Half a million frames, some 50 per column of a wide screen; what lies before comes in coarse rows."""
+
+NEAR_FRAMES = 1024
+"""At least so many frames before the target come as they are."""
+
+
+class Seeking:
+    """Reads nothing until asked; then the overview once, and near each target a few chunks."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+
+    @cached_property
+    def _rows(self) -> list[Summary]:
+        """Coarse rows from the first frame to the last."""
+        return self._recording.summaries(LEVELS[1])
+
+    @cached_property
+    def _events(self) -> list[Alert | Mark]:
+        return list(self._recording.events())
+
+    @property
+    def alerts(self) -> list[Alert]:
+        return [event for event in self._events if isinstance(event, Alert)]
+
+    @cached_property
+    def first_step(self) -> int:
+        return min((row.first_step for row in self._rows), default=self._recording.first_step)
+
+    @cached_property
+    def last_step(self) -> int:
+        return max((row.step for row in self._rows), default=self._recording.last_step)
+
+    def number_at(self, step: int, attempt: int) -> int:
+        """Number of the last frame before training went beyond ``step``.
+
+        After a resume several attempts may have been at this step: ``attempt`` is preferred, the one being watched,
+        then the latest.
+        """
+        rows = self._rows
+        there = {row.attempt for row in rows if row.step >= step} & {
+            row.attempt for row in rows if row.first_step <= step
+        }
+        chosen = attempt if attempt in there else max(there, default=attempt)
+        mine = [row for row in rows if row.attempt == chosen]
+        for number, row in enumerate(mine):
+            if row.step > step:
+                # A frame may carry the step before the one it came in, so the row before is looked at too.
+                before = mine[max(number - 1, 0)].first_seq - 1
+                return self._last_before(step, chosen, before, row.seq)
+        return mine[-1].seq if mine and chosen != rows[-1].attempt else self._recording.last_seq
+
+    def _last_before(self, step: int, attempt: int, after_seq: int, until_seq: int) -> int:
+        """The same within ``(after_seq, until_seq]``: by fine rows first, then frame by frame."""
+        start = previous = after_seq
+        for row in self._recording.summaries(LEVELS[0], after_seq, until_seq):
+            if row.attempt == attempt and row.step > step:
+                break
+            start, previous = previous, row.seq
+        last = start
+        for frame in self._recording.frames(start):
+            if isinstance(frame, UNNUMBERED) or frame.seq <= start:
+                continue
+            if (frame.attempt == attempt and frame.step > step) or frame.seq > until_seq:
+                break
+            last = frame.seq
+        return max(last, self._recording.header.seq)
+
+    def lead_up(self, until_seq: int) -> list[AnyFrame]:
+        """The header, then everything up to frame ``until_seq``: raw when it is little; else in coarse rows, fine rows,
+        and raw near the end, with every alert and mark in its place and the last Curvature and Layers before."""
+        recording = self._recording
+        start = self._first_raw(until_seq)
+        lead: list[AnyFrame] = [recording.header]
+        if start:
+            near = max((row.seq for row in self._rows if row.seq <= start - FINE_ROWS * LEVELS[0]), default=0)
+            rows = [row for row in self._rows if row.seq <= near]
+            rows += recording.summaries(LEVELS[0], near, start)
+            events = [event for event in self._events if event.seq <= start]
+            lead += heapq.merge(events, recording.states(start), rows, key=lambda frame: frame.seq)
+        for frame in recording.frames(start):
+            if frame.seq > until_seq or (frame.seq == until_seq and isinstance(frame, UNNUMBERED)):
+                break
+            if frame is not recording.header and not (start and frame.seq <= start):
+                lead.append(frame)
+        return lead
+
+    def _first_raw(self, until_seq: int) -> int:
+        """Frames after this number are given raw: a number where a coarse row ends, since there the last Curvature is
+        known; 0 for all."""
+        first = self._rows[0].first_seq if self._rows else 0
+        if until_seq - first <= EXACT_FRAMES:
+            return 0
+        return max((row.seq for row in self._rows if row.seq <= until_seq - NEAR_FRAMES), default=0)

@@ -1,0 +1,64 @@
+"""The demos are short enough to be read, run, and leave a recording behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from lsmon.protocol.frames import Curvature, Scalars
+from lsmon.protocol.recording.folder import list_recordings
+from lsmon.protocol.recording.reader import Recording
+
+DEMO = Path(__file__).parent.parent / "demo"
+
+
+def run(name: str, steps: int, home: Path) -> tuple[str, Recording]:
+    """What the shortened demo said, and its recording."""
+    said = subprocess.run(
+        [sys.executable, "-c", f"from lsmon.demo.{name} import main; main(steps={steps})"],
+        env={**os.environ, "LSMON_DIR": str(home)}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert said.returncode == 0, said.stderr
+    (folder,) = list_recordings(home / "recordings")
+    return said.stdout, Recording.open(folder)
+
+
+def series(recording: Recording, name: str) -> dict[int, float]:
+    return {
+        frame.step: frame.values[name]
+        for frame in recording.frames()
+        if isinstance(frame, Scalars) and name in frame.values
+    }
+
+
+@pytest.mark.parametrize("path", sorted(DEMO.glob("[!_]*.py")), ids=lambda path: path.stem)
+def test_a_demo_is_read_in_one_sitting(path: Path) -> None:
+    assert len(path.read_text().splitlines()) < 120
+
+
+def test_grokking_records_training_and_validation(tmp_path: Path) -> None:
+    said, recording = run("grokking", 50, tmp_path)
+    with closing(recording):
+        assert recording.ended is not None and recording.ended.reason == "finished"
+        assert recording.lost == recording.dropped == 0
+        assert sorted(series(recording, "loss")) == list(range(1, 51))
+        assert series(recording, "val/acc").keys() == series(recording, "train/acc").keys() == {50}
+    assert "after 50 steps" in said.splitlines()[-1]
+
+
+def test_the_first_saddle_has_the_curvature_that_theory_gives(tmp_path: Path) -> None:
+    """Before anything is learned the Hessian's extremes are plus and minus the first singular value, here 4, to 1 %."""
+    said, recording = run("saddle", 50, tmp_path)
+    with closing(recording):
+        assert recording.ended is not None
+        curvature = [frame for frame in recording.frames() if isinstance(frame, Curvature)]
+        assert curvature
+        for frame in curvature:
+            assert frame.top[0].value == pytest.approx(4.0, rel=0.01)
+            assert frame.bottom[0].value == pytest.approx(-4.0, rel=0.01)
+    assert "after 50 steps" in said.splitlines()[-1]

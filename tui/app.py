@@ -1,0 +1,63 @@
+"""The Textual app around one source."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual.app import App
+from textual.binding import Binding, BindingType
+
+from lsmon.protocol.sources.source import Source
+
+from .feed import Feed
+from .screens.dashboard import Dashboard
+from .themes import THEMES
+
+LOCAL_FPS, REMOTE_FPS = 10.0, 4.0
+"""Redraws a second: a scrolling plot is 44 KB/s at 4 and 113 at 10, and ssh lines are slow."""
+
+
+class LsmonApp(App[None]):
+    """Shows what a source gives until the person quits. The caller owns the source and closes it."""
+
+    CSS_PATH = "lsmon.tcss"
+    TITLE = "lsmon"
+    ENABLE_COMMAND_PALETTE = True
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("t", "next_theme", "Theme", show=False, tooltip="Dark or light", id="theme"),
+        Binding("ctrl+c,ctrl+q", "quit", "Quit", show=False, priority=True, tooltip="Leave", id="quit_hard"),
+    ]
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        fps: float | None = None,
+        ascii_only: bool | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``ascii_only`` follows the terminal's encoding when it is None."""
+        super().__init__()
+        self.feed = Feed(source, clock=clock)
+        self._fps = fps or (REMOTE_FPS if os.environ.get("SSH_CONNECTION") else LOCAL_FPS)
+        self._ascii = _is_ascii() if ascii_only is None else ascii_only
+        for theme, _ in THEMES.values():
+            self.register_theme(theme)
+        wanted = os.environ.get("TEXTUAL_THEME", "")
+        self.theme = wanted if wanted in self.available_themes else "lsmon-dark"
+
+    def get_default_screen(self) -> Dashboard:
+        return Dashboard(self.feed, fps=self._fps, ascii_only=self._ascii)
+
+    def action_next_theme(self) -> None:
+        names = list(THEMES)
+        self.theme = names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0]
+
+
+def _is_ascii() -> bool:
+    encoding = (sys.__stderr__.encoding if sys.__stderr__ is not None else "") or "utf-8"
+    return not encoding.lower().replace("-", "").startswith("utf")

@@ -1,0 +1,186 @@
+"""Curves as braille, two by four dots a cell, vectorised: a mean line, and what lies between minimum and maximum
+as a stipple behind it, so that neither the course nor a single spike of a million samples is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .axes import StepAxis, ValueAxis
+from .view import Track
+
+Floats = NDArray[np.float64]
+Dots = NDArray[np.bool_]
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+ASCII_LEVELS = "_.-=+*%#"
+ASCII_MARKS = "*o+x#@"
+
+# Unicode's numbering of the eight dots, by row and column of the cell.
+_WEIGHTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.uint32)
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """A track binned to columns of dots: ``means``, ``lows``, ``highs`` of shape (columns,), NaN where nothing is."""
+
+    means: Floats
+    lows: Floats
+    highs: Floats
+    broken: Dots
+    """Columns that hold non-finite samples only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A plot in cells: ``codes`` are code points and 0 where nothing is; ``owners`` tells whose the cell is:
+    the index of the curve, or -1 - index where only its stipple is."""
+
+    codes: NDArray[np.uint32]
+    owners: NDArray[np.int16]
+
+
+def binned(track: Track, axis: StepAxis, dots: int) -> Columns:
+    """Minimum, maximum and mean of a track in each column of dots: O(buckets)."""
+    steps = np.frombuffer(track.steps)
+    counts = np.frombuffer(track.counts, dtype=np.int64)
+    lows, highs, totals = (np.frombuffer(item) for item in (track.lows, track.highs, track.totals))
+    at = ((steps - axis.first) / axis.width).astype(np.int64)
+    inside = (at >= 0) & (at < dots)
+    if not inside.all():
+        at, counts = at[inside], counts[inside]
+        lows, highs, totals = lows[inside], highs[inside], totals[inside]
+    number = np.bincount(at, weights=counts, minlength=dots)
+    total = np.bincount(at, weights=totals, minlength=dots)
+    seen = np.bincount(at, minlength=dots) > 0
+    low, high = np.full(dots, np.inf), np.full(dots, -np.inf)
+    np.minimum.at(low, at, lows)
+    np.maximum.at(high, at, highs)
+    filled = number > 0
+    means = np.full(dots, np.nan)
+    np.divide(total, number, out=means, where=filled)
+    low[~filled] = high[~filled] = np.nan
+    return Columns(means, low, high, seen & ~filled)
+
+
+def plot(
+    curves: Sequence[Columns], axis: ValueAxis, rows: int, *, band: bool = True, ascii_only: bool = False
+) -> Picture:
+    """All curves in one picture of ``rows`` cells; the first is on top, the others are dashed."""
+    dots = len(curves[0].means) if curves else 0
+    cols = dots // 2
+    codes = np.zeros((rows, cols), dtype=np.uint32)
+    owners = np.full((rows, cols), -1000, dtype=np.int16)
+    lines, bands = [], []
+    for index, curve in enumerate(curves):
+        lines.append(_line_dots(_heights(_bridged(curve), axis), rows * 4, dashed=index > 0))
+        bands.append(_band_dots(_heights(curve.lows, axis), _heights(curve.highs, axis), rows * 4))
+    taken = np.zeros((rows, cols), dtype=np.bool_)
+    for index in range(len(curves) - 1, -1, -1):
+        cells = _cells(lines[index])
+        here = cells > 0
+        codes[here] |= cells[here]
+        owners[here] = index
+        taken |= here
+    if band:
+        for index in range(len(curves)):
+            cells = _cells(bands[index])
+            here = (cells > 0) & ~taken
+            codes[here] |= cells[here]
+            owners[here] = -1 - index
+            taken |= here
+    filled = codes > 0
+    if ascii_only:
+        marks = np.array([ord(mark) for mark in ASCII_MARKS], dtype=np.uint32)
+        codes[filled] = np.where(owners >= 0, marks[owners % len(marks)], ord("."))[filled]
+    else:
+        codes[filled] += 0x2800
+    return Picture(codes, owners)
+
+
+def sparkline(curve: Columns, cols: int, *, log: bool = False, ascii_only: bool = False) -> str:
+    """One row of blocks; of ``2 * cols`` columns of dots each pair becomes a block, empty where nothing is."""
+    values = _bridged(curve)[: 2 * cols].copy()
+    if log:
+        values[~(values > 0)] = np.nan
+        values = np.log10(values)
+    pairs = np.resize(values, 2 * cols).reshape(cols, 2)
+    seen = ~np.isnan(pairs).all(axis=1)
+    if not seen.any():
+        return " " * cols
+    level = np.full(cols, np.nan)
+    level[seen] = np.nanmean(pairs[seen], axis=1)
+    low, high = np.nanmin(level), np.nanmax(level)
+    glyphs = ASCII_LEVELS if ascii_only else BLOCKS
+    # A constant is drawn low and flat rather than as a full bar.
+    scaled = np.zeros(cols) if high - low <= 1e-9 * max(abs(high), abs(low)) else (level - low) / (high - low)
+    marks = np.where(seen, np.nan_to_num(scaled) * (len(glyphs) - 1) + 0.5, -1).astype(int)
+    return "".join(glyphs[mark] if mark >= 0 else " " for mark in marks.tolist())
+
+
+def _bridged(curve: Columns) -> Floats:
+    """The means with straight lines over columns without samples, but not over non-finite ones."""
+    at = np.flatnonzero(~np.isnan(curve.means))
+    if len(at) == 0:
+        return curve.means
+    between = np.arange(len(curve.means))
+    values = np.interp(between, at, curve.means[at], left=np.nan, right=np.nan)
+    if curve.broken.any():
+        # Interpolation across a NaN would invent a finite past: the whole hole stays open.
+        before = np.searchsorted(at, between, side="right")
+        holes = np.unique(before[curve.broken])
+        values[np.isin(before, holes) & np.isnan(curve.means)] = np.nan
+    return values
+
+
+def _heights(values: Floats, axis: ValueAxis) -> Floats:
+    if not axis.log:
+        return (values - axis.low) / (axis.high - axis.low)
+    logs = np.log10(values, out=np.full_like(values, np.nan), where=values > 0)
+    bottom = np.log10(axis.low)
+    heights: Floats = (logs - bottom) / (np.log10(axis.high) - bottom)
+    return heights
+
+
+def _dot_rows(heights: Floats, rows: int) -> Floats:
+    """Row of dots from the top, clipped to the picture; NaN stays."""
+    placed: Floats = np.clip(np.rint((1 - heights) * (rows - 1)), 0, rows - 1)
+    return placed
+
+
+def _line_dots(heights: Floats, rows: int, *, dashed: bool) -> Dots:
+    """A connected line: each column reaches half-way to its neighbours."""
+    y = _dot_rows(heights, rows)
+    before, after = np.concatenate(([np.nan], y[:-1])), np.concatenate((y[1:], [np.nan]))
+    to_left = np.where(np.isnan(before), y, (y + before) / 2)
+    to_right = np.where(np.isnan(after), y, (y + after) / 2)
+    top = np.ceil(np.minimum(y, np.minimum(to_left, to_right)))
+    bottom = np.floor(np.maximum(y, np.maximum(to_left, to_right)))
+    if dashed:
+        # Two dots on, two off; where the line is steep the gap would hide a jump, so it is drawn there.
+        off = (np.arange(len(y)) % 4 >= 2) & (bottom - top < 2)
+        top[off] = np.nan
+    return _between(top, bottom, rows)
+
+
+def _band_dots(low: Floats, high: Floats, rows: int) -> Dots:
+    dots = _between(_dot_rows(high, rows), _dot_rows(low, rows), rows)
+    stipple = (np.arange(rows)[:, None] + 2 * np.arange(dots.shape[1])[None, :]) % 4 == 0
+    stippled: Dots = dots & stipple
+    return stippled
+
+
+def _between(top: Floats, bottom: Floats, rows: int) -> Dots:
+    y = np.arange(rows, dtype=np.float64)[:, None]
+    dots: Dots = (y >= top[None, :]) & (y <= bottom[None, :])
+    return dots
+
+
+def _cells(dots: Dots) -> NDArray[np.uint32]:
+    rows, cols = dots.shape[0] // 4, dots.shape[1] // 2
+    grouped = dots[: rows * 4, : cols * 2].reshape(rows, 4, cols, 2)
+    codes: NDArray[np.uint32] = np.einsum("rdcs,ds->rc", grouped.astype(np.uint32), _WEIGHTS)
+    return codes

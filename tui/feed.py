@@ -1,0 +1,177 @@
+"""Between the source and the eye: drains, folds, pauses, seeks. Knows no widget and no terminal."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable
+from typing import cast
+
+from lsmon.protocol.errors import LsmonError
+from lsmon.protocol.frames import Alert
+from lsmon.protocol.sources.source import Link, Seekable, Source, Timeline
+
+from .format import age
+from .store import Store
+from .view import EMPTY, View
+
+READ_SECS = 0.05
+"""Of each tick, at most: half of the tenth of a second that a tick lasts, so that keys stay quick."""
+CATCH_UP_SECS = 1.0
+"""After a seek the old picture stays until the source has caught up, but no longer than this."""
+SPEEDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
+_SILENT = ("stale", "dead")
+
+
+class Feed:
+    """Holds the source, the store and what is shown of it."""
+
+    def __init__(self, source: Source, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.source = source
+        self.view: View = EMPTY
+        """What the eye sees; stands still while paused."""
+        self.newest: View = EMPTY
+        """What has been folded; goes on while paused."""
+        self.link: Link = source.link
+        self.frozen = False
+        """The eye is paused on a source that goes on."""
+        self.silences: tuple[Alert, ...] = ()
+        """Alerts of the viewer's own: the link went silent."""
+        self.trouble = ""
+        """The sentence with which the source gave up, if it did."""
+        self._clock = clock
+        self._store = Store()
+        self._heard: float | None = None
+        self._catching_until: float | None = None
+        self.seekable: Seekable | None = cast("Seekable", source) if hasattr(source, "seek") else None
+
+    @property
+    def timeline(self) -> Timeline | None:
+        return self.seekable.timeline if self.seekable is not None else None
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since the last frame came, by the viewer's own clock; None before the first."""
+        return None if self._heard is None else self._clock() - self._heard
+
+    @property
+    def paused(self) -> bool:
+        timeline = self.timeline
+        return self.frozen if timeline is None else not timeline.playing
+
+    def tick(self, budget_secs: float = READ_SECS) -> None:
+        """Read and fold what has come, within the budget, and renew the view unless the eye is paused."""
+        drained = self._drain(budget_secs)
+        self._hear_silence()
+        self.newest = self._store.view()
+        if self._catching_until is not None:
+            if not drained and self._clock() < self._catching_until:
+                return
+            self._catching_until = None
+        if not self.frozen:
+            self.view = self.newest
+
+    def _drain(self, budget_secs: float) -> bool:
+        """Whether nothing is waiting any more."""
+        until = self._clock() + budget_secs
+        drained = False
+        try:
+            while not drained:
+                frames = self.source.read(max_secs=max(until - self._clock(), 0.005))
+                for frame in frames:
+                    self._store.fold(frame)
+                if frames:
+                    self._heard = self._clock()
+                drained = not frames
+                if self._clock() >= until:
+                    break
+            self.link = self.source.link
+        except LsmonError as error:
+            self.trouble = str(error)
+            self.link = Link("dead", self.trouble, self.link.lost)
+            return True
+        return drained
+
+    def _hear_silence(self) -> None:
+        before = self.silences[-1] if self.silences else None
+        if self.link.phase not in _SILENT or self._heard is None:
+            if before is not None and before.confidence is None:
+                # It spoke again: the alert stays, closed, so that the next silence is a new one.
+                closed = Alert(
+                    kind="silent", severity="info", step=before.step, onset_step=before.step, confidence=1.0,
+                    message="The training was silent for a while after this step, and then spoke again.",
+                )  # fmt: skip
+                self.silences = (*self.silences[:-1], closed)
+            return
+        severity = "critical" if self.link.phase == "dead" else "warning"
+        step = self._store.view().step
+        if before is not None and before.confidence is None and before.severity == severity:
+            return
+        kept = self.silences[:-1] if before is not None and before.confidence is None else self.silences
+        words = self.link.words or (
+            "The training process is gone."
+            if severity == "critical"
+            else f"No frame for {age(self.age or 0.0)}: it is busy, stopped or out of reach."
+        )
+        alert = Alert(kind="silent", severity=severity, step=step, onset_step=step, message=words)  # type: ignore[arg-type]
+        self.silences = (*kept[-9:], alert)
+
+    # What keys do.
+
+    def toggle_pause(self) -> None:
+        """Live: freeze the eye, never the feed. Replay: play or pause."""
+        timeline = self.timeline
+        if self.seekable is None or timeline is None:
+            self.frozen = not self.frozen
+        elif timeline.at_end and not timeline.playing:
+            self.seek(timeline.first_step)
+            self.seekable.play(True)
+        else:
+            self.seekable.play(not timeline.playing)
+
+    def seek(self, step: int) -> None:
+        timeline = self.timeline
+        if self.seekable is None or timeline is None:
+            return
+        self.seekable.seek(min(max(step, timeline.first_step), timeline.last_step))
+        self._store = Store()
+        self._catching_until = self._clock() + CATCH_UP_SECS
+
+    def seek_by(self, share: float) -> None:
+        """Forward or back by a share of the recording, at least one step."""
+        timeline = self.timeline
+        if timeline is not None:
+            jump = max(1, round(abs(share) * (timeline.last_step - timeline.first_step)))
+            self.seek(timeline.step + (jump if share > 0 else -jump))
+
+    def frame_by(self, direction: int) -> None:
+        """One frame forward, or back to the step before; playing stops."""
+        if self.seekable is None:
+            return
+        self.seekable.play(False)
+        if direction > 0:
+            self.seekable.advance(1)
+        else:
+            self.seek(self.newest.step - 1)
+
+    def faster(self, direction: int) -> None:
+        timeline = self.timeline
+        if self.seekable is None or timeline is None:
+            return
+        if direction > 0:
+            at = min(bisect_right(SPEEDS, timeline.speed), len(SPEEDS) - 1)
+        else:
+            at = max(bisect_left(SPEEDS, timeline.speed) - 1, 0)
+        self.seekable.set_speed(SPEEDS[at])
+
+    def seek_alert(self, direction: int) -> bool:
+        """To the next or the previous alert; whether there was one."""
+        timeline = self.timeline
+        if timeline is None:
+            return False
+        steps = timeline.alerts
+        here = timeline.step
+        wanted = [step for step in steps if (step > here if direction > 0 else step < here)]
+        if wanted:
+            self.seek(wanted[0] if direction > 0 else wanted[-1])
+        return bool(wanted)

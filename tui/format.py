@@ -1,0 +1,146 @@
+"""Numbers and times as a person reads them: few digits, SI letters, one width of minus."""
+
+from __future__ import annotations
+
+import math
+
+_SI = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def number(value: float, digits: int = 3) -> str:
+    """``digits`` significant digits in at most seven characters for the usual three.
+
+    >>> number(0.00123), number(-38.25), number(41200), number(1e-9), number(0.5)
+    ('1.23e-3', '−38.2', '41 200', '1e-9', '0.5')
+    """
+    if not math.isfinite(value):
+        return "nan" if math.isnan(value) else ("∞" if value > 0 else "−∞")
+    if value == 0:
+        return "0"
+    size = abs(value)
+    if size >= 1e6 or size < 1e-2:
+        mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
+        if "." in mantissa:
+            mantissa = mantissa.rstrip("0").rstrip(".")
+        text = f"{mantissa}e{int(exponent)}"
+    elif size >= 10 ** (digits - 1):
+        text = grouped(round(value))
+    else:
+        text = f"{value:.{digits}g}"
+        if "e" in text:  # 999.7 rounds up to 1e+03
+            text = grouped(round(value))
+    return _minus(text)
+
+
+def _minus(text: str) -> str:
+    """The sign in front only: exponents keep their hyphen and stay pasteable."""
+    return f"−{text[1:]}" if text.startswith("-") else text
+
+
+def grouped(value: int) -> str:
+    """An integer in groups of three.
+
+    >>> grouped(41200), grouped(-999)
+    ('41 200', '−999')
+    """
+    return _minus(f"{value:,}".replace(",", " "))
+
+
+def short(value: float) -> str:
+    """For axes and headers: three digits and an SI letter, at most six characters.
+
+    >>> short(226000), short(1500), short(0.25), short(-2e-5), short(12)
+    ('226 k', '1.5 k', '0.25', '−2e-5', '12')
+    """
+    size = abs(value)
+    if size < 1e15:
+        for unit, letter in _SI:
+            if size >= unit * 0.9995:
+                return _minus(f"{value / unit:.3g} {letter}")
+    return number(value, 2) if 0 < size < 1e-2 or size >= 1e15 else number(value, 3)
+
+
+def percent(share: float, digits: int = 2) -> str:
+    """A share of one in per cent.
+
+    >>> percent(0.031), percent(1.0), percent(0.9973), percent(0.0004)
+    ('3.1 %', '100 %', '99.7 %', '0.04 %')
+    """
+    if not math.isfinite(share):
+        return number(share)
+    hundred = share * 100
+    if 99 < hundred < 100:
+        return f"{hundred:.1f} %" if hundred < 99.95 else "99.9 %"
+    text = f"{hundred:.{digits}g}" if abs(hundred) < 10**digits else f"{hundred:.0f}"
+    return _minus(f"{text} %")
+
+
+def with_error(value: float, error: float) -> str:
+    """The value to the digit that its error leaves it, and the error; a share of it for very small or large values.
+
+    >>> with_error(38.234, 0.12), with_error(3.1e-6, 1.2e-7), with_error(5.0, math.nan), with_error(-0.42, 0.031)
+    ('38.23 ± 0.12', '3.1e-6 ± 3.9 %', '5', '−0.42 ± 0.03')
+    """
+    if not (math.isfinite(error) and math.isfinite(value)) or error < 0:
+        return number(value)
+    size = abs(value)
+    if size and not 1e-2 <= size < 1e4:
+        return f"{number(value)} ± {percent(error / size)}"
+    if error <= size * 5e-4:
+        return f"{number(value)} ± {number(error, 1)}"
+    # One digit of the error says enough, two when the first is a 1.
+    exponent = math.floor(math.log10(error))
+    decimals = -exponent + (error < 2 * 10.0**exponent)
+    return _minus(f"{value:.{max(decimals, 0)}f} ± {error:.{max(decimals, 0)}f}")
+
+
+def with_share(value: float, error: float) -> str:
+    """The same in fewer cells.
+
+    >>> with_share(13.54, 0.27), with_share(-0.16, 0.008), with_share(0.0, 0.1), with_share(2.0, math.nan)
+    ('13.5±2%', '−0.16±5%', '0±0.1', '2')
+    """
+    if not (math.isfinite(error) and math.isfinite(value)) or error < 0:
+        return number(value)
+    share = percent(error / abs(value), 1).replace(" ", "") if value else number(error, 1)
+    return f"{number(value)}±{share}"
+
+
+def duration(secs: float) -> str:
+    """Elapsed time.
+
+    >>> duration(8020), duration(59), duration(200000)
+    ('2:13:40', '0:59', '2 d 7:33')
+    """
+    if not math.isfinite(secs) or secs < 0:
+        return "–"
+    whole = int(secs)
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours >= 24:
+        return f"{hours // 24} d {hours % 24}:{minutes:02}"
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def age(secs: float) -> str:
+    """How long ago.
+
+    >>> age(0.31), age(42), age(200), age(90000)
+    ('0.3 s', '42 s', '3 min', '25 h')
+    """
+    if secs < 9.95:
+        return f"{max(secs, 0):.1f} s"
+    if secs < 120:
+        return f"{secs:.0f} s"
+    if secs < 7200:
+        return f"{secs / 60:.0f} min"
+    return f"{secs / 3600:.0f} h" if secs < 48 * 3600 else f"{secs / 86400:.0f} d"
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things in words.
+
+    >>> counted(1, "frame"), counted(1200, "frame")
+    ('1 frame', '1 200 frames')
+    """
+    return f"{grouped(count)} {noun}" + ("" if count == 1 else "s")

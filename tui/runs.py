@@ -1,0 +1,119 @@
+"""The runs of a machine, live and recorded, in the order a person looks for them; and those of another host over ssh."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Literal
+
+import msgspec
+
+from lsmon.protocol.cards import read_cards
+from lsmon.protocol.clean import clean_line, clean_name
+from lsmon.protocol.errors import Unreachable
+from lsmon.protocol.places import recordings_dir
+from lsmon.protocol.recording.folder import list_recordings, read_meta
+
+ANSWER_SECS = 20.0
+"""A cold ssh takes 0.6 s here; behind two jump hosts and a slow agent it may take ten times as long."""
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of ``lsmon ls``."""
+
+    state: Literal["live", "finished", "failed", "ended early"]
+    name: str
+    run: str
+    host: str
+    pid: int
+    started: float
+    """Unix time in seconds."""
+    steps: int | None = None
+    """Last step; None where only opening the recording would tell."""
+    recording: str = ""
+
+
+def local_runs() -> list[Run]:
+    """Live runs, then recorded ones, each the newest first."""
+    live = [
+        Run(
+            state="live",
+            name=card.name,
+            run=card.run,
+            host=card.host,
+            pid=card.pid,
+            started=card.started,
+            recording=card.recording,
+        )
+        for card in read_cards()
+        if card.alive
+    ]
+    return live + _recorded({run.run for run in live})
+
+
+def _recorded(live: set[str]) -> list[Run]:
+    runs = []
+    for folder in list_recordings(recordings_dir()):
+        meta = read_meta(folder)
+        header = meta.run if meta else None
+        if meta is None or header is None:
+            runs.append(
+                Run(
+                    state="ended early",
+                    name=clean_name(folder.name),
+                    run="",
+                    host="",
+                    pid=0,
+                    started=folder.stat().st_mtime,
+                    recording=str(folder),
+                )
+            )
+        elif header.run not in live:
+            ended = meta.ended
+            runs.append(
+                Run(
+                    state="ended early" if not ended else "finished" if ended == "finished" else "failed",
+                    name=header.name,
+                    run=header.run,
+                    host=header.host,
+                    pid=header.pid,
+                    started=header.wall,
+                    steps=meta.last_step if meta.ended else None,
+                    recording=str(folder),
+                )
+            )
+    return runs
+
+
+def remote_runs(host: str, remote_command: list[str]) -> list[Run]:
+    """What ``lsmon ls`` says on that host.
+
+    Raises Unreachable.
+    """
+    from lsmon.protocol.sources.remote import ssh_command
+
+    command = ssh_command(host, "ls", "--json", remote_command=remote_command)
+    try:
+        answer = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=ANSWER_SECS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise Unreachable(f"No answer within {ANSWER_SECS:.0f} s from {clean_name(host)}.") from None
+    except OSError as error:
+        raise Unreachable(f"ssh cannot be started: {error.strerror}.") from None
+    # A noisy shell start-up file may print before us: the array is the last line.
+    lines = answer.stdout.strip().splitlines()
+    try:
+        runs = msgspec.json.decode(lines[-1], type=list[Run])
+    except (IndexError, msgspec.DecodeError, UnicodeDecodeError):
+        last = (answer.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
+        raise Unreachable(f"No list of runs from {clean_name(host)}: {clean_line(last, 200)}") from None
+    return [
+        msgspec.structs.replace(
+            run,
+            name=clean_name(run.name),
+            run=clean_name(run.run),
+            host=clean_name(run.host),
+            recording=clean_line(run.recording),
+        )
+        for run in runs
+    ]

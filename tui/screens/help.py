@@ -1,0 +1,70 @@
+"""Keys, and what each quantity on the screen means, in which unit, after whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from lsmon.protocol.names import QUANTITIES, quantity
+
+from ..themes import Palette, palette_for
+
+_KEYS = (
+    ("space", "live: freeze the picture, never the feed; replay: play or pause"),
+    ("enter, 1…9", "enlarge the focused panel, or one by its number; escape: back"),
+    ("tab", "the next panel"),
+    ("l", "logarithmic or linear axis"),
+    ("t", "dark or light"),
+    ("q", "quit; the training goes on"),
+)
+_REPLAY_KEYS = (
+    ("←  →", "back or forward 1 %;  shift or [ ]: 10 %"),
+    (",  .", "one step back, one frame forward"),
+    ("+  −", "faster, slower, 0.1 to 1000×"),
+    ("n  N", "next alert, alert before"),
+    ("home  end", "first step, last step"),
+)
+
+
+class Help(ModalScreen[None]):
+    """Closes with any of the keys that opened it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "escape,question_mark,q,h,enter", "dismiss", "Close", tooltip="Back to the run", id="close_help"
+        ),
+    ]
+
+    def __init__(self, names: Iterable[str], *, replay: bool) -> None:
+        super().__init__()
+        self._names, self._replay = list(names), replay
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll(id="help"):
+            yield Static(self._text(palette_for(self.app.current_theme)))
+
+    def _text(self, palette: Palette) -> Text:
+        text = Text()
+        text.append("Keys\n\n", palette.style("bold ink"))
+        for key, does in _KEYS + (_REPLAY_KEYS if self._replay else ()):
+            text.append(f"{key:<12}", palette.style("info")).append(f"{does}\n", palette.style("dim"))
+        text.append("\nQuantities\n", palette.style("bold ink"))
+        unknown = [name for name in self._names if name not in QUANTITIES]
+        for name in (*QUANTITIES, *unknown[:50]):
+            known = quantity(name)
+            text.append(f"\n{known.label}", palette.style("bold ink"))
+            text.append(f"   {name}", palette.style("faint"))
+            if known.unit:
+                text.append(
+                    f"   in {known.unit}" if known.unit != "1" else "   no unit", palette.style("faint")
+                )
+            text.append(f"\n{known.meaning}", palette.style("dim"))
+            text.append(f"\n{known.source}\n", palette.style("faint"))
+        return text

@@ -1,0 +1,146 @@
+"""Folds frames into what the screen shows, in memory that does not grow with the run."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+from lsmon.protocol.frames import (
+    Alert,
+    AnyFrame,
+    Curvature,
+    Heartbeat,
+    Mark,
+    RunEnded,
+    RunStarted,
+    Scalars,
+    Summary,
+)
+from lsmon.protocol.names import scalars
+
+from .format import number
+from .series import CAP, Series
+from .view import EMPTY, View
+
+MAX_SERIES = 1000
+"""More names than a person looks at; a training that logs one name a step must not fill the memory."""
+FULL_SERIES = 64
+"""So many series get the full number of buckets, later ones an eighth: 45 MB at worst together."""
+MAX_EVENTS = 1000
+RATE_SECS = 5.0
+"""The step rate of a source without heartbeats is taken over stretches of this length."""
+
+
+class Store:
+    """Takes every frame once, in order; gives a View that depends on nothing else."""
+
+    def __init__(self) -> None:
+        self._header = EMPTY.header
+        self._heartbeat = EMPTY.heartbeat
+        self._curvature = EMPTY.curvature
+        self._end = EMPTY.end
+        self._ended = False
+        self._seq = self._step = self._lost = self._lost_step = self._dropped = 0
+        self._first_step: int | None = None
+        self._attempt = 1
+        self._started = self._wall = 0.0
+        self._rate = 0.0
+        self._anchor = (0, 0.0)
+        self._series: dict[str, Series] = {}
+        self._refused: set[str] = set()
+        self._alerts: deque[Alert] = deque(maxlen=MAX_EVENTS)
+        self._marks: deque[Mark] = deque(maxlen=MAX_EVENTS)
+
+    def fold(self, frame: AnyFrame) -> None:
+        """Add one frame, or one Summary in place of the frames that it folds."""
+        if isinstance(frame, Heartbeat):
+            self._heartbeat = frame
+            self._dropped = max(self._dropped, frame.dropped)
+            self._add(frame)
+            return
+        self._number(frame)
+        if isinstance(frame, Summary):
+            for name, row in frame.series.items():
+                series = self._named(name)
+                if series is not None:
+                    series.add_folded(frame.first_step, frame.step, frame.wall, frame.attempt, row)
+        elif isinstance(frame, Scalars):
+            self._add(frame)
+        elif isinstance(frame, Curvature):
+            self._curvature = frame
+            self._add(frame)
+        elif isinstance(frame, RunStarted):
+            self._header = frame
+            self._ended = False
+        elif isinstance(frame, Alert):
+            self._alerts.append(frame)
+        elif isinstance(frame, Mark):
+            self._marks.append(frame)
+        elif isinstance(frame, RunEnded):
+            self._end, self._ended = frame, True
+            self._dropped = max(self._dropped, frame.dropped)
+
+    def view(self) -> View:
+        return View(
+            header=self._header, seq=self._seq, step=self._step, first_step=self._first_step or 0,
+            attempt=self._attempt, started=self._started, wall=self._wall,
+            rate=self._heartbeat.rate or self._rate,
+            lost=self._lost, lost_step=self._lost_step, dropped=self._dropped, heartbeat=self._heartbeat,
+            curvature=self._curvature, series={name: series.track() for name, series in self._series.items()},
+            refused=len(self._refused), alerts=tuple(self._alerts), marks=tuple(self._marks),
+            ended=self._ended, end=self._end,
+        )  # fmt: skip
+
+    def _number(self, frame: AnyFrame) -> None:
+        first = frame.first_seq if isinstance(frame, Summary) else frame.seq
+        if self._seq and first > self._seq + 1:
+            self._lost += first - self._seq - 1
+            self._lost_step = frame.step
+        self._seq = max(self._seq, frame.seq)
+        self._attempt = max(self._attempt, frame.attempt)
+        self._wall = max(self._wall, frame.wall)
+        if not self._started:
+            self._started = frame.first_wall if isinstance(frame, Summary) else frame.wall
+        if isinstance(frame, RunStarted | RunEnded) and not frame.step:
+            return
+        self._step = frame.step
+        first_step = frame.first_step if isinstance(frame, Summary) else frame.step
+        if self._first_step is None or first_step < self._first_step:
+            self._first_step = first_step
+        step, wall = self._anchor
+        if not wall or frame.step < step:
+            self._anchor = (frame.step, frame.wall)
+        elif frame.wall - wall >= RATE_SECS:
+            self._rate = (frame.step - step) / (frame.wall - wall)
+            self._anchor = (frame.step, frame.wall)
+
+    def _add(self, frame: Scalars | Curvature | Heartbeat) -> None:
+        values, errors = scalars(frame)
+        words = frame.words if isinstance(frame, Scalars) else _doubts(frame)
+        for name, value in values.items():
+            series = self._named(name)
+            if series is not None:
+                error, said = errors.get(name, math.nan), words.get(name, "")
+                series.add(frame.step, frame.wall, frame.attempt, value, error, said)
+
+    def _named(self, name: str) -> Series | None:
+        series = self._series.get(name)
+        if series is None:
+            count = len(self._series)
+            if count >= MAX_SERIES:
+                if len(self._refused) < MAX_SERIES:
+                    self._refused.add(name)
+                return None
+            series = self._series[name] = Series(name, CAP if count < FULL_SERIES else CAP // 8)
+        return series
+
+
+def _doubts(frame: Curvature | Heartbeat) -> dict[str, str]:
+    """The words for what Lanczos did not finish."""
+    if isinstance(frame, Heartbeat):
+        return {}
+    return {
+        name: f"not converged, residual {number(ritz[0].residual, 2)}"
+        for name, ritz in (("hessian/max", frame.top), ("hessian/min", frame.bottom))
+        if ritz and not ritz[0].converged
+    }

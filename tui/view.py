@@ -1,0 +1,87 @@
+"""What the screen shows at one moment: frozen values, equal when the same frames were folded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from lsmon.protocol.frames import Alert, Curvature, Heartbeat, Mark, RunEnded, RunStarted
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """One quantity over the run, as columns of native float64 (counts: int64), one item a bucket."""
+
+    name: str
+    firsts: bytes = b""
+    """First step of the bucket."""
+    steps: bytes = b""
+    """Last step of the bucket."""
+    walls: bytes = b""
+    lows: bytes = b""
+    """Infinite where the bucket holds no finite sample; so are ``highs``."""
+    highs: bytes = b""
+    totals: bytes = b""
+    """Sum of the finite samples."""
+    counts: bytes = b""
+    """Finite samples."""
+    value: float = math.nan
+    """The last sample, NaN when that was one."""
+    step: int = 0
+    error: float = math.nan
+    """Standard error or residual of ``value``; NaN when none came with it."""
+    words: str = ""
+    odd: int = 0
+    """Samples that were NaN or infinite so far, and the step of the last of them."""
+    odd_step: int = 0
+
+    def __eq__(self, other: object) -> bool:
+        """Bit for bit: a NaN equals itself here, as it must when a replay is compared with the live screen."""
+        return self is other or (isinstance(other, Track) and self._key() == other._key())
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.step, len(self.steps)))
+
+    def _key(self) -> tuple[object, ...]:
+        return (
+            self.name, self.firsts, self.steps, self.walls, self.lows, self.highs, self.totals, self.counts,
+            repr(self.value), self.step, repr(self.error), self.words, self.odd, self.odd_step,
+        )  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.steps) // 8
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Everything that has been folded so far; ``EMPTY`` before the first frame."""
+
+    header: RunStarted = field(default_factory=RunStarted)
+    seq: int = 0
+    step: int = 0
+    first_step: int = 0
+    attempt: int = 1
+    started: float = 0.0
+    """Wall time of the first frame."""
+    wall: float = 0.0
+    """Wall time of the last frame."""
+    rate: float = 0.0
+    """Training steps a second."""
+    lost: int = 0
+    """Numbered frames that are missing between those that came."""
+    lost_step: int = 0
+    dropped: int = 0
+    """Frames that the probe itself had to drop."""
+    heartbeat: Heartbeat = field(default_factory=Heartbeat)
+    curvature: Curvature = field(default_factory=Curvature)
+    series: Mapping[str, Track] = field(default_factory=dict)
+    refused: int = 0
+    """Names beyond the number of series that are kept."""
+    alerts: tuple[Alert, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    ended: bool = False
+    end: RunEnded = field(default_factory=RunEnded)
+
+
+EMPTY = View()

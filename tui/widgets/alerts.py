@@ -1,0 +1,121 @@
+"""What happened, the newest first: in a mark, a colour, a step and words."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass, replace
+
+from rich.cells import cell_len
+
+from lsmon.protocol.frames import Alert, Mark
+
+from ..format import grouped, number
+from .canvas import Canvas
+from .panel import Panel, Readout, Scene
+
+SIGNS = {"info": "●", "warning": "▲", "critical": "✖", "good": "◆"}
+ASCII_SIGNS = {"info": "*", "warning": "!", "critical": "X", "good": "+"}
+_STEP = 9
+_EMPTY = "nothing has happened yet"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    step: int
+    severity: str
+    title: str
+    body: str = ""
+    advice: str = ""
+    evidence: tuple[tuple[str, str], ...] = ()
+    order: int = 0
+
+
+class AlertsPanel(Panel):
+    """Alerts of the training, the viewer's own, and the person's marks."""
+
+    def pick(self, scene: Scene) -> tuple[Event, ...]:
+        events = [_event(alert) for alert in scene.alerts]
+        events += [_mark(mark) for mark in scene.view.marks]
+        events.sort(key=lambda event: event.step, reverse=True)
+        return tuple(events)
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        return self.content if isinstance(self.content, tuple) else ()
+
+    def readouts(self) -> list[Readout]:
+        return [Readout("", str(len(self.events)))] if self.events else []
+
+    def draw_line(self, canvas: Canvas) -> None:
+        x = canvas.put(0, 0, f" {self.name!s:<18.18} ", "bold ink" if self.has_focus else "dim")
+        if not self.events:
+            canvas.put(x, 0, _EMPTY, "dim")
+            return
+        newest = self.events[0]
+        x = self._heading(canvas, x, 0, newest) + 2
+        if len(self.events) > 1:
+            canvas.put(x, 0, f"and {len(self.events) - 1} before", "dim")
+
+    def _fitted(self, event: Event, cols: int) -> Event:
+        """A note too long for the heading goes below it."""
+        if event.severity != "good" or cell_len(event.title) <= cols - _STEP - 2:
+            return event
+        return replace(event, title="mark", body=event.title)
+
+    def _heading(self, canvas: Canvas, x: int, y: int, event: Event) -> int:
+        signs = ASCII_SIGNS if self.ascii_only else SIGNS
+        x = canvas.put(x, y, f"{signs[event.severity]} ", event.severity)
+        x = canvas.put(x, y, f"{grouped(event.step):>{_STEP - 2}}  ", "dim")
+        return canvas.put(
+            x, y, event.title, "ink" if event.severity in ("info", "good") else f"bold {event.severity}"
+        )
+
+    def draw_inside(self, canvas: Canvas) -> None:
+        if not self.events:
+            canvas.centre(_EMPTY)
+            return
+        y = 0
+        spacious = canvas.rows >= 3 * len(self.events)
+        for index, event in enumerate(self.events):
+            left = len(self.events) - index
+            if y >= canvas.rows - 1 and left > 1:
+                canvas.put(0, canvas.rows - 1, f"and {left} before", "dim")
+                return
+            if spacious:
+                event = self._fitted(event, canvas.cols)
+            self._heading(canvas, 0, y, event)
+            y += 1
+            # Every event keeps a line before any gets a body, except that the newest may speak.
+            spare = canvas.rows - y - (left - 1)
+            if spare > 0 and (spacious or index == 0 or canvas.cols >= 60):
+                y = self._body(canvas, y, event, spare)
+
+    def _body(self, canvas: Canvas, y: int, event: Event, spare: int) -> int:
+        indent = 2 if canvas.cols < 44 else _STEP + 2
+        room = canvas.cols - indent
+        lines = [("dim", line) for line in wrapped(event.body, room, min(2 if spare < 8 else 4, spare))]
+        if canvas.cols >= 60 and spare >= 8:
+            facts = ", ".join(f"{name} {value}" for name, value in event.evidence)
+            lines += [("dim", line) for line in wrapped(facts, room, 2)]
+            lines += [("good", line) for line in wrapped(event.advice, room, 2)]
+        for ink, line in lines[:spare]:
+            canvas.put(indent, y, line, ink)
+            y += 1
+        return y
+
+
+def wrapped(words: str, cols: int, lines: int) -> list[str]:
+    """At most so many lines; ``…`` where the rest is left out."""
+    return textwrap.wrap(words, max(cols, 8), max_lines=max(lines, 1), placeholder=" …")
+
+
+def _event(alert: Alert) -> Event:
+    since = f" Since step {grouped(alert.onset_step)}." if 0 < alert.onset_step < alert.step else ""
+    return Event(
+        alert.step, alert.severity, alert.kind.replace("_", " "), alert.message + since, alert.advice,
+        tuple((name, number(value)) for name, value in alert.evidence.items()),
+    )  # fmt: skip
+
+
+def _mark(mark: Mark) -> Event:
+    return Event(mark.step, "good", mark.note.replace("\n", " ") or "mark")

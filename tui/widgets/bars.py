@@ -1,0 +1,250 @@
+"""The lines above and below the panels: who trains, how the link is, where a replay stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from textual import events
+from textual.message import Message
+
+from lsmon.protocol.sources.source import Link, Timeline
+
+from ..format import age, counted, duration, grouped, number, percent, short
+from ..view import View
+from .canvas import Canvas, fit
+from .drawn import Drawn
+
+_PHASES = {
+    "connecting": ("◌", "o", "dim", "connecting"),
+    "live": ("●", "*", "good", "live"),
+    "stale": ("▲", "!", "warning", "stale"),
+    "dead": ("✖", "X", "critical", "dead"),
+    "ended": ("■", "#", "dim", "ended"),
+    "ended early": ("■", "#", "warning", "ended early"),
+    "replay": ("▶", ">", "info", "replay"),
+}
+
+
+def phase_words(link: Link) -> str:
+    """What the phase means, where the source does not say it itself."""
+    if link.words:
+        return link.words
+    return {
+        "connecting": "waiting for the first frame",
+        "stale": "no frame for a while: the training is busy, stopped or out of reach",
+        "dead": "the training process is gone; what came before is kept",
+        "ended early": "ended early: the training did not say that it was over",
+    }.get(link.phase, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What the bars need."""
+
+    view: View
+    link: Link
+    age: float | None = None
+    paused: bool = False
+    behind: int = 0
+    """Steps that the run is ahead of a frozen eye."""
+    timeline: Timeline | None = None
+    trouble: str = ""
+    ascii_only: bool = False
+
+
+class Bar(Drawn):
+    """One line that shows a Moment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moment: Moment | None = None
+
+    def show(self, moment: Moment) -> None:
+        self.moment, self.ascii_only = moment, moment.ascii_only
+        self.redraw()
+
+    def on_resize(self) -> None:
+        self.redraw()
+
+    def draw(self, canvas: Canvas) -> None:
+        if self.moment is not None:
+            self.draw_moment(canvas, self.moment)
+
+    def draw_moment(self, canvas: Canvas, moment: Moment) -> None:
+        raise NotImplementedError
+
+
+class Header(Bar):
+    """Name and host, step, rate, elapsed, size, optimizer, the probe's share; the state of the link on the right."""
+
+    def draw_moment(self, canvas: Canvas, moment: Moment) -> None:
+        view, header = moment.view, moment.view.header
+        sign, plain, ink, word = _PHASES[moment.link.phase]
+        if moment.timeline is not None and moment.link.phase == "replay" and not moment.timeline.playing:
+            sign, plain, word = "‖", "=", "paused"
+        elif moment.paused and moment.timeline is None:
+            sign, plain, ink, word = "‖", "=", "warning", "paused"
+        state = f"{plain if moment.ascii_only else sign} {word}"
+        right = canvas.cols - cell_len(state) - 1
+        canvas.put(right, 0, state, f"bold {ink}")
+        if canvas.cols >= 70:
+            canvas.put(1, 0, "lsmon", "faint")
+        x = 8 if canvas.cols >= 70 else 1
+        at = f" @ {header.host}" if header.host else ""
+        name = header.name or header.run or ("waiting for a run" if not view.seq else "unnamed run")
+        rest = [part for part in _facts(view) if part[1]]
+        # The name keeps at least what it needs up to a third of the line; facts fill the rest in their order.
+        name = fit(name, max(canvas.cols // 3, 12))
+        x = canvas.put(x, 0, name, "bold ink", end=right - 1)
+        if at and canvas.cols >= 60:
+            x = canvas.put(x, 0, fit(at, max(canvas.cols // 5, 10)), "dim", end=right - 1)
+        gap = 3 if canvas.cols >= 100 else 2
+        for label, value in rest:
+            if x + gap + cell_len(label) + cell_len(value) > right - 2:
+                continue
+            x = canvas.put(x + gap, 0, label, "dim")
+            x = canvas.put(x, 0, value, "ink")
+
+
+def _facts(view: View) -> list[tuple[str, str]]:
+    """Label and value, most wanted first."""
+    header, heard = view.header, view.heartbeat
+    lr = view.series.get("lr")
+    optimizer = " ".join(
+        part for part in (header.optimizer, f"lr {number(lr.value)}" if lr is not None else "") if part
+    )
+    share = heard.share or view.curvature.share
+    return [
+        ("step ", grouped(view.step) if view.seq else ""),
+        ("", f"{number(view.rate)} it/s" if view.rate else ""),
+        ("", duration(view.wall - view.started) if view.started else ""),
+        ("probe ", percent(share) if share else ""),
+        ("d ", short(header.parameters) if header.parameters else ""),
+        ("", optimizer),
+        ("", header.device),
+        ("attempt ", str(view.attempt) if view.attempt > 1 else ""),
+    ]
+
+
+_KEYS = (("space", "pause"), ("enter", "enlarge"), ("l", "log"), ("?", "help"), ("q", "quit"))
+_REPLAY_KEYS = (
+    ("space", "play"), ("← →", "seek"), (", .", "step"), ("+ -", "speed"), ("n", "next alert"),
+    ("enter", "enlarge"), ("?", "help"), ("q", "quit"),
+)  # fmt: skip
+
+
+class Status(Bar):
+    """What a person must know about what is on the screen, in words; keys on the right as far as there is room."""
+
+    def draw_moment(self, canvas: Canvas, moment: Moment) -> None:
+        x = 1
+        for ink, words in said(moment):
+            if x > 1:
+                x = canvas.put(x, 0, " | " if moment.ascii_only else " · ", "faint")
+            x = canvas.put(x, 0, words, ink)
+        hints: list[tuple[str, str]] = []
+        room = canvas.cols - x - 3
+        for key, does in reversed(_REPLAY_KEYS if moment.timeline is not None else _KEYS):
+            if room < len(key) + len(does) + 3:
+                break
+            room -= len(key) + len(does) + 3
+            hints.insert(0, (key, does))
+        at = canvas.cols - 1 - sum(len(key) + len(does) + 3 for key, does in hints) + 2
+        for key, does in hints:
+            at = canvas.put(at, 0, key, "ink")
+            at = canvas.put(at + 1, 0, does, "faint") + 2
+
+
+def said(moment: Moment) -> list[tuple[str, str]]:
+    """(ink, words), the most urgent first."""
+    view, link = moment.view, moment.link
+    parts: list[tuple[str, str]] = []
+    if moment.trouble:
+        parts.append(("critical", moment.trouble))
+    elif link.phase not in ("live", "ended", "replay"):
+        parts.append((_PHASES[link.phase][2], phase_words(link)))
+    elif link.words:
+        parts.append(("warning" if link.lost else "dim", link.words))
+    if moment.paused and moment.timeline is None:
+        more = (
+            f", the run is {counted(moment.behind, 'step')} further"
+            if moment.behind > 0
+            else ", the run goes on"
+        )
+        parts.append(("warning", f"paused at step {grouped(view.step)}{more}"))
+    if view.ended:
+        ended = f"training stopped: {view.end.error}" if view.end.reason == "error" else "training finished"
+        parts.append(("critical" if view.end.reason == "error" else "dim", ended.replace("\n", " ")))
+    if moment.timeline is None and moment.age is not None and not view.ended:
+        parts.append(("dim", f"last frame {age(moment.age)} ago"))
+    lost = max(view.lost, link.lost)
+    if lost and "lost" not in link.words:
+        near = f" near step {grouped(view.lost_step)}" if view.lost_step else ""
+        parts.append(("warning", f"{counted(lost, 'frame')} lost{near}"))
+    if view.dropped:
+        parts.append(("warning", f"{grouped(view.dropped)} dropped by the probe"))
+    if view.heartbeat.recording:
+        parts.append(("warning", f"recording {view.heartbeat.recording}"))
+    if view.refused:
+        parts.append(("warning", f"{grouped(view.refused)} names too many are not kept"))
+    return parts
+
+
+class ReplayBar(Bar):
+    """Where a replay stands, its speed, and a tick for every alert; a click seeks."""
+
+    class Sought(Message):
+        """A click on the bar."""
+
+        def __init__(self, step: int) -> None:
+            super().__init__()
+            self.step = step
+
+    def draw_moment(self, canvas: Canvas, moment: Moment) -> None:
+        timeline = moment.timeline
+        if timeline is None:
+            return
+        if moment.ascii_only:
+            state, full, empty, head, tick = (">" if timeline.playing else "="), "=", "-", "|", "^"
+        else:
+            state, full, empty, head, tick = ("▶" if timeline.playing else "‖"), "━", "─", "●", "▾"
+        if timeline.at_end and not timeline.playing:
+            state = "#" if moment.ascii_only else "■"
+        x = canvas.put(1, 0, state, "bold info")
+        canvas.put(x + 1, 0, f"{timeline.speed:g}×".replace("×", "x" if moment.ascii_only else "×"), "ink")
+        first, last = self.span(canvas.cols, timeline)
+        length = last - first
+        if length < 4:
+            return
+        at = first + round(_share(timeline.step, timeline) * (length - 1))
+        canvas.put(first, 0, full * (at - first), "info")
+        canvas.put(at, 0, head, "bold info")
+        canvas.put(at + 1, 0, empty * (last - at - 1), "faint")
+        for step in timeline.alerts:
+            column = first + round(_share(step, timeline) * (length - 1))
+            if column != at:
+                canvas.put(column, 0, tick, "warning")
+        canvas.put(last + 2, 0, _position(timeline), "dim")
+
+    def span(self, cols: int, timeline: Timeline) -> tuple[int, int]:
+        """First column of the bar and the one after its last."""
+        return 11, cols - len(_position(timeline)) - 3
+
+    def on_click(self, event: events.Click) -> None:
+        if self.moment is None or self.moment.timeline is None:
+            return
+        timeline = self.moment.timeline
+        first, last = self.span(self.size.width, timeline)
+        share = min(max((event.x - first) / max(last - first - 1, 1), 0.0), 1.0)
+        steps = timeline.last_step - timeline.first_step
+        self.post_message(self.Sought(timeline.first_step + round(share * steps)))
+
+
+def _share(step: int, timeline: Timeline) -> float:
+    return min(max((step - timeline.first_step) / max(timeline.last_step - timeline.first_step, 1), 0.0), 1.0)
+
+
+def _position(timeline: Timeline) -> str:
+    last = grouped(timeline.last_step)
+    return f"step {grouped(timeline.step):>{len(last)}} of {last}"

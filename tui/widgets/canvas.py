@@ -1,0 +1,117 @@
+"""Cells to draw on, and what changed since the last drawing: plain lists, so that the first paint loads no numpy."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from itertools import groupby
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual.geometry import Region
+from textual.strip import Strip
+
+
+class Canvas:
+    """``rows`` by ``cols`` cells, each one character and the name of an ink."""
+
+    def __init__(self, cols: int, rows: int, *, ascii_only: bool = False) -> None:
+        self.cols, self.rows, self.ascii_only = cols, rows, ascii_only
+        self.text = [[" "] * cols for _ in range(rows)]
+        self.inks = [["ink"] * cols for _ in range(rows)]
+
+    def put(self, x: int, y: int, text: str, ink: str = "ink", *, end: int | None = None) -> int:
+        """Write one line from ``x``, cut with ``…`` before ``end``; gives the column after it."""
+        if not 0 <= y < self.rows:
+            return x
+        if self.ascii_only:
+            text = plain(text)
+        end = self.cols if end is None else min(end, self.cols)
+        if x < 0 or x >= end:
+            return x
+        row, inks = self.text[y], self.inks[y]
+        if text.isascii():
+            if len(text) > end - x:
+                text = text[: end - x - 1] + "…"
+            row[x : x + len(text)] = text
+            inks[x : x + len(text)] = [ink] * len(text)
+            return x + len(text)
+        if cell_len(text) > end - x:
+            text = fit(text, end - x)
+        for char in text:
+            width = cell_len(char)
+            if width == 0:  # combining: has no cell of its own here
+                continue
+            row[x], inks[x] = char, ink
+            if width == 2:
+                row[x + 1], inks[x + 1] = "", ink
+            x += width
+        return x
+
+    def centre(self, words: str, ink: str = "dim") -> None:
+        """Words in the middle, over as many lines as they need."""
+        lines = textwrap.wrap(
+            words, max(min(self.cols - 2, 44), 8), max_lines=max(self.rows, 1), placeholder=" …"
+        )
+        for y, line in enumerate(lines, start=(self.rows - len(lines)) // 2):
+            self.put(max((self.cols - cell_len(line)) // 2, 0), y, line, ink)
+
+    def strips(self, style: Callable[[str], Style]) -> list[Strip]:
+        """One Strip a row, runs of one ink joined."""
+        lines = []
+        for row, inks in zip(self.text, self.inks, strict=True):
+            segments, x = [], 0
+            for ink, run in groupby(inks):
+                width = len(list(run))
+                segments.append(Segment("".join(row[x : x + width]), style(ink)))
+                x += width
+            lines.append(Strip(segments, self.cols))
+        return lines
+
+    def changes(self, before: Canvas) -> list[Region]:
+        """The parts of rows that differ from another canvas of the same size."""
+        regions = []
+        for y in range(self.rows):
+            row, inks, old, old_inks = self.text[y], self.inks[y], before.text[y], before.inks[y]
+            if row == old and inks == old_inks:
+                continue
+            differ = [x for x in range(self.cols) if row[x] != old[x] or inks[x] != old_inks[x]]
+            # From a cell left of the change, so that a wide character is never cut in half.
+            first = max(differ[0] - 1, 0)
+            regions.append(Region(first, y, min(differ[-1] + 2, self.cols) - first, 1))
+        return regions
+
+
+_PLAIN = str.maketrans(
+    {
+        "−": "-",
+        "±": "+-",
+        "≥": ">=",
+        "λ": "lambda",
+        "×": "x",
+        "…": "~",
+        "·": "|",
+        "–": "-",
+        "∞": "inf",
+        "η": "lr",
+    }
+)
+
+
+def plain(text: str) -> str:
+    """In ASCII: our own signs spelled out, ``?`` for any other."""
+    return text if text.isascii() else text.translate(_PLAIN).encode("ascii", "replace").decode()
+
+
+def fit(text: str, cells: int) -> str:
+    """At most ``cells`` cells, the end replaced by ``…`` when it does not fit."""
+    if cell_len(text) <= cells:
+        return text
+    kept, width = [], 0
+    for char in text:
+        width += cell_len(char)
+        if width > cells - 1:
+            break
+        kept.append(char)
+    return "".join(kept) + ("…" if cells > 0 else "")

@@ -1,0 +1,284 @@
+"""Curves of several quantities over the steps of the run, with their values and their doubt."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from lsmon.protocol.names import quantity
+
+from ..axes import UNIT, StepAxis, ValueAxis
+from ..format import number, percent, short, with_error, with_share
+from ..view import Track, View
+from .canvas import Canvas
+from .panel import GUTTER, Panel, Readout, Scene, put_readouts, shortened, steps_axis
+
+if TYPE_CHECKING:
+    from ..braille import Columns
+
+MOST_CURVES = 4
+"""More in one plot cannot be told apart."""
+_AXIS_ROWS = 7
+"""From so many rows on, one of them goes to the labels of the steps."""
+_EDGE_IN_SIGHT = 4.0
+"""An edge further above the curves than this factor is said and not drawn: it would flatten them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a panel draws its quantities."""
+
+    names: tuple[str, ...] = ()
+    """Curves in this order; others of the panel follow. Empty: all of the panel."""
+    spoken: tuple[str, ...] = ()
+    """Only their values are shown, no curve."""
+    edge: str = ""
+    """A quantity drawn across as a threshold."""
+    share: bool = False
+    """Between 0 and 1, read in per cent."""
+    whole: bool = False
+    """A count."""
+    sensor: str = ""
+    """Whose note in the heartbeat explains why nothing is here."""
+    empty: str = "nothing yet"
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What is drawn; equal contents look equal."""
+
+    tracks: tuple[Track, ...] = ()
+    spoken: tuple[Track, ...] = ()
+    edge: float = math.nan
+    axis: StepAxis = UNIT
+    log: bool = False
+    alerts: tuple[tuple[int, str], ...] = ()
+    """(column of dots, severity)"""
+    note: tuple[str, str] = ("dim", "")
+    empty: str = ""
+
+
+class CurvePanel(Panel):
+    """One plot: loss, sharpness, temperature, accuracy, or whatever the training logs."""
+
+    def __init__(self, name: str, look: Look) -> None:
+        super().__init__(name)
+        self.look = look
+        self.scale_log: bool | None = None
+        """Chosen by a key; None follows the quantity."""
+
+    def toggle_log(self) -> None:
+        held = self.content
+        self.scale_log = not (held.log if isinstance(held, Content) else False)
+        self.again()
+
+    @property
+    def held(self) -> Content:
+        return self.content if isinstance(self.content, Content) else Content(empty=self.look.empty)
+
+    def pick(self, scene: Scene) -> Content:
+        view, look = scene.view, self.look
+        of_panel = [name for name in view.series if quantity(name).panel == self.name]
+        first = [name for name in look.names if name in view.series]
+        apart = (look.edge, *look.spoken)
+        names = [*first, *(name for name in of_panel if name not in first and name not in apart)]
+        tracks = tuple(view.series[name] for name in names[:MOST_CURVES])
+        spoken = tuple(view.series[name] for name in look.spoken if name in view.series)
+        cols = self._plot_cols(self.size.width)
+        axis = steps_axis(view, cols)
+        edge = view.series[look.edge].value if look.edge in view.series else math.nan
+        log = self.scale_log if self.scale_log is not None else bool(names) and quantity(names[0]).log
+        columns = {
+            axis.column(alert.step): alert.severity for alert in scene.alerts if alert.kind != "silent"
+        }
+        alerts = tuple(item for item in sorted(columns.items()) if 0 <= item[0] < 2 * cols)
+        note = self._doubt(view, (*tracks, *spoken))
+        words = view.heartbeat.notes.get(look.sensor or str(self.name), "")
+        if not tracks:
+            return Content(empty=words or look.empty)
+        if words and not note[1]:
+            note = ("dim", words)
+        return Content(tracks, spoken, edge, axis, log, alerts, note)
+
+    def _doubt(self, view: View, tracks: Sequence[Track]) -> tuple[str, str]:
+        """The most important thing to say about these values."""
+        for track in tracks:
+            if track.odd and not math.isfinite(track.value):
+                return (
+                    "critical",
+                    f"{quantity(track.name).label} is {number(track.value)} since step {short(track.step)}",
+                )
+        for track in tracks:
+            if track.words:
+                return "warning", f"{quantity(track.name).label}: {track.words}"
+        for track in tracks:
+            if track.odd:
+                label = quantity(track.name).label
+                return (
+                    "warning",
+                    f"{label} was nan or infinite {track.odd}×, last at step {short(track.odd_step)}",
+                )
+        return "dim", ""
+
+    def _plot_cols(self, width: int) -> int:
+        return max(width - 4 - GUTTER, 4) if self.boxed else max(width // 3, 1)
+
+    # Words.
+
+    def readouts(self) -> Sequence[Readout]:
+        held = self.held
+        said = [self._readout(track, index) for index, track in enumerate(held.tracks)]
+        if math.isfinite(held.edge) and not self._edge_in_sight(held):
+            said.append(Readout(quantity(self.look.edge).label, number(held.edge)))
+        return [*said, *(self._readout(track, -1) for track in held.spoken)]
+
+    def _readout(self, track: Track, curve: int) -> Readout:
+        label, value = quantity(track.name).label, track.value
+        if self.look.share:
+            return Readout(label, percent(value), "", curve)
+        if self.look.whole:
+            words = f"≥ {value:.0f} {'direction' if value == 1 else 'directions'}"
+            return Readout("", words if value > 0 else "none found", "", curve)
+        full, compact = with_error(value, track.error), with_share(value, track.error)
+        return Readout(label, full, compact, curve, warn=not math.isfinite(value))
+
+    def note(self) -> tuple[str, str]:
+        return self.held.note
+
+    # Drawing.
+
+    def draw_line(self, canvas: Canvas) -> None:
+        held, y = self.held, 0
+        x = canvas.put(0, y, f" {self.name!s:<18.18} ", "bold ink" if self.has_focus else "dim")
+        if held.empty or not held.tracks:
+            canvas.put(x, y, held.empty, "dim")
+            return
+        # What counts in a line of shares is the last of them: accuracy on data held out.
+        lead = len(held.tracks) - 1 if self.look.share else 0
+        said = self.spelled()
+        said = [said[lead], *said[:lead], *said[lead + 1 :]]
+        if canvas.cols >= 40:
+            from ..braille import binned, sparkline
+
+            cols = canvas.cols // 3
+            curve = binned(held.tracks[lead], held.axis, 2 * cols)
+            line = sparkline(curve, cols, log=held.log, ascii_only=self.ascii_only)
+            x = canvas.put(x, y, line, f"soft curve{lead}") + 2
+        put_readouts(canvas, x, y, shortened(said, canvas.cols - x - 1), self.ascii_only)
+
+    def draw_inside(self, canvas: Canvas) -> None:
+        held = self.held
+        if held.empty or not held.tracks:
+            canvas.centre(held.empty)
+            return
+        top = 0
+        if not self.titled():
+            put_readouts(canvas, 0, 0, shortened(self.spelled(), canvas.cols), self.ascii_only)
+            top = 1
+        bottom = canvas.rows - (1 if canvas.rows - top >= _AXIS_ROWS else 0)
+        rows, cols = bottom - top, canvas.cols - GUTTER
+        if rows < 1 or cols < 4:
+            return
+        from ..braille import binned, plot
+
+        curves = [binned(track, held.axis, 2 * cols) for track in held.tracks]
+        values = self._values(curves, max(2, rows // 3))
+        if values is None:
+            canvas.centre("nothing above zero to show on a logarithmic axis: l for linear")
+            return
+        picture = plot(curves, values, rows, band=not self.look.share, ascii_only=self.ascii_only)
+        for y, (codes, owners) in enumerate(
+            zip(picture.codes.tolist(), picture.owners.tolist(), strict=True), start=top
+        ):
+            text, inks = canvas.text[y], canvas.inks[y]
+            for x, code in enumerate(codes, start=GUTTER):
+                if code:
+                    owner = owners[x - GUTTER]
+                    text[x], inks[x] = chr(code), f"curve{owner}" if owner >= 0 else f"soft curve{-1 - owner}"
+        self._value_labels(canvas, values, top, rows)
+        if bottom < canvas.rows:
+            self._step_labels(canvas, held.axis, cols)
+        self._alert_marks(canvas, top, rows)
+        self._across(canvas, values, top, rows)
+
+    def _values(self, curves: Sequence[Columns], labels: int) -> ValueAxis | None:
+        import numpy as np
+
+        if self.look.share:
+            return ValueAxis(0.0, 1.0, False, (0.0, 0.5, 1.0) if labels >= 3 else (0.0, 1.0))
+        every = np.concatenate([part for curve in curves for part in (curve.lows, curve.highs)])
+        every = every[np.isfinite(every)]
+        if self.held.log:
+            every = every[every > 0]
+        if not len(every):
+            return None if self.held.log else ValueAxis.linear(0.0, 1.0, labels)
+        low, high = float(every.min()), float(every.max())
+        if self._edge_in_sight(self.held):
+            high = max(high, self.held.edge)
+        if self.held.log:
+            return ValueAxis.logarithmic(low, high, labels)
+        if self.look.whole:
+            low = 0.0
+            high = max(high, 1.0)
+        return ValueAxis.linear(low, high, labels)
+
+    def _value_labels(self, canvas: Canvas, values: ValueAxis, top: int, rows: int) -> None:
+        for tick in values.ticks:
+            y = top + min(max(round((1 - values.height(tick)) * (rows * 4 - 1)) // 4, 0), rows - 1)
+            label = percent(tick) if self.look.share else short(tick)
+            canvas.put(0, y, f"{label:>{GUTTER - 1}.{GUTTER - 1}}", "faint")
+
+    def _step_labels(self, canvas: Canvas, axis: StepAxis, cols: int) -> None:
+        y, free = canvas.rows - 1, GUTTER
+        for tick in axis.ticks(2 * cols, max(cols // 9, 1)):
+            label = short(tick)
+            x = GUTTER + axis.column(tick) // 2 - len(label) // 2
+            x = min(max(x, GUTTER), canvas.cols - len(label))
+            if x >= free:
+                free = canvas.put(x, y, label, "faint") + 2
+
+    def _alert_marks(self, canvas: Canvas, top: int, rows: int) -> None:
+        glyph = ":" if self.ascii_only else "┊"
+        for column, severity in self.held.alerts:
+            x = GUTTER + column // 2
+            for y in range(top, top + rows):
+                if canvas.text[y][x] == " ":
+                    canvas.put(x, y, glyph, "faint" if severity == "info" else f"soft {severity}")
+
+    def _edge_in_sight(self, held: Content) -> bool:
+        tallest = max((max(array("d", track.highs), default=0.0) for track in held.tracks), default=0.0)
+        return math.isfinite(held.edge) and 0 < held.edge <= tallest * _EDGE_IN_SIGHT
+
+    def _across(self, canvas: Canvas, values: ValueAxis, top: int, rows: int) -> None:
+        """Zero where the axis crosses it, and the threshold with its name at the right end."""
+        glyph = "." if self.ascii_only else "╌"
+        lines = [(0.0, "faint", "")] if not values.log and values.low < 0 < values.high else []
+        edge = self.held.edge
+        if self._edge_in_sight(self.held):
+            lines.append((edge, "warning", f" {quantity(self.look.edge).label} {number(edge)} "))
+        for value, ink, label in lines:
+            y = top + min(round((1 - values.height(value)) * (rows * 4 - 1)) // 4, rows - 1)
+            for x in range(GUTTER, canvas.cols):
+                if canvas.text[y][x] == " ":
+                    canvas.put(x, y, glyph, f"soft {ink}" if label else ink)
+            at = canvas.cols - len(label) - 1
+            if label and at > GUTTER and set(canvas.text[y][at:-1]) <= {glyph, " "}:
+                canvas.put(at, y, label, ink)
+
+
+class NegativePanel(CurvePanel):
+    """Certified negative directions, with what they were measured on."""
+
+    def pick(self, scene: Scene) -> Content:
+        content = super().pick(scene)
+        curvature = scene.view.curvature
+        if not content.tracks or content.note[1] or not curvature.lanczos_steps:
+            return content
+        parts = [f"{curvature.lanczos_steps} Lanczos steps"]
+        if curvature.batch:
+            parts.append(f"{curvature.batch} examples")
+        parts.extend(curvature.notes[:1])
+        return replace(content, note=("dim", ", ".join(parts)))

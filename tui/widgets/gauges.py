@@ -1,0 +1,106 @@
+"""Several quantities of different units below each other: label, course, value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lsmon.protocol.names import quantity
+
+from ..axes import UNIT, StepAxis
+from ..format import number, percent
+from ..view import Track
+from .canvas import Canvas
+from .panel import Panel, Scene, steps_axis
+
+_FIRST = ("grad/norm", "weight/norm", "update/ratio", "lr", "stability/ratio", "clip/rate")
+_SHARES = ("clip/rate",)
+_VALUE = 7
+"""The widest that ``number`` gets: −1.23e-3 is rare enough to touch its sparkline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    tracks: tuple[Track, ...] = ()
+    axis: StepAxis = UNIT
+    note: tuple[str, str] = ("dim", "")
+    empty: str = ""
+
+
+class GaugesPanel(Panel):
+    """Trainability: gradient, weights, update, learning rate."""
+
+    empty = "gradient, weights and update: nothing measured yet"
+
+    @property
+    def held(self) -> Gauges:
+        return self.content if isinstance(self.content, Gauges) else Gauges(empty=self.empty)
+
+    def pick(self, scene: Scene) -> Gauges:
+        view = scene.view
+        names = [name for name in view.series if quantity(name).panel == self.name]
+        names.sort(key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
+        words = view.heartbeat.notes.get(str(self.name), "")
+        if not names:
+            return Gauges(empty=words or self.empty)
+        tracks = tuple(view.series[name] for name in names)
+        note = ("dim", words)
+        for track in tracks:
+            if not math.isfinite(track.value):
+                note = ("critical", f"{quantity(track.name).label} is {number(track.value)}")
+            elif track.words and not note[1]:
+                note = ("warning", f"{quantity(track.name).label}: {track.words}")
+        return Gauges(tracks, steps_axis(view, _course(tracks, self.size.width - 4)), note)
+
+    def note(self) -> tuple[str, str]:
+        return self.held.note
+
+    def draw_line(self, canvas: Canvas) -> None:
+        held = self.held
+        x = canvas.put(0, 0, f" {self.name!s:<18.18} ", "bold ink" if self.has_focus else "dim")
+        if not held.tracks:
+            canvas.put(x, 0, held.empty, "dim")
+            return
+        for track in held.tracks:
+            words = f"{quantity(track.name).label} {_value(track)}"
+            if x + len(words) > canvas.cols:
+                break
+            x = canvas.put(x, 0, f"{quantity(track.name).label} ", "dim")
+            x = canvas.put(x, 0, f"{_value(track)}  ", "ink")
+
+    def draw_inside(self, canvas: Canvas) -> None:
+        held = self.held
+        if not held.tracks:
+            canvas.centre(held.empty)
+            return
+        from ..braille import binned, sparkline
+
+        cols, label = _course(held.tracks, canvas.cols), _label(held.tracks)
+        shown = held.tracks[: canvas.rows]
+        # Air between the lines as far as there is room for all of them.
+        pitch = 2 if len(shown) * 2 - 1 <= canvas.rows else 1
+        top = max((canvas.rows - (len(shown) * pitch - pitch + 1)) // 2, 0) if pitch == 1 else 0
+        for index, track in enumerate(shown):
+            known, y = quantity(track.name), top + index * pitch
+            canvas.put(0, y, known.label, "dim", end=label)
+            if cols >= 4:
+                curve = binned(track, held.axis, 2 * cols)
+                line = sparkline(curve, cols, log=known.log, ascii_only=self.ascii_only)
+                canvas.put(label + 1, y, line, "soft curve0")
+            ink = "bold ink" if math.isfinite(track.value) else "bold critical"
+            value = _value(track)
+            canvas.put(canvas.cols - len(value), y, value, ink)
+
+
+def _label(tracks: Sequence[Track]) -> int:
+    return min(max(len(quantity(track.name).label) for track in tracks), 12)
+
+
+def _course(tracks: Sequence[Track], cols: int) -> int:
+    """Cells left for the sparklines between the labels and the values, the same for all."""
+    return max(cols - _label(tracks) - _VALUE - 2, 0)
+
+
+def _value(track: Track) -> str:
+    return percent(track.value) if track.name in _SHARES else number(track.value)

@@ -1,0 +1,206 @@
+"""A frame with a title, what is in it, and its one-line form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from rich.cells import cell_len
+from textual.reactive import reactive
+
+from lsmon.protocol.frames import Alert
+
+from ..axes import StepAxis
+from ..view import View
+from .canvas import Canvas, fit, plain
+from .drawn import Drawn
+
+GUTTER = 7
+"""Cells left of a curve, for the labels of its axis: the same in all panels, so that steps stand below each other."""
+
+_ROUND = {"h": "─", "v": "│", "nw": "╭", "ne": "╮", "sw": "╰", "se": "╯"}
+_ASCII = {"h": "-", "v": "|", "nw": "+", "ne": "+", "sw": "+", "se": "+"}
+_RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹"
+
+
+@dataclass(frozen=True, slots=True)
+class Readout:
+    """A value beside its label, in its curve's colour and dash."""
+
+    label: str
+    value: str
+    compact: str = ""
+    """The value in fewer cells, for where the whole does not fit."""
+    curve: int = -1
+    """Index of the curve that it belongs to; -1 for none."""
+    warn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a panel needs besides the view."""
+
+    view: View
+    alerts: Sequence[Alert]
+    ascii_only: bool = False
+
+
+class Panel(Drawn, can_focus=True):
+    """``pick`` takes from the scene what the panel shows; it is drawn again only when that has changed."""
+
+    boxed: reactive[bool] = reactive(True)
+    """As a frame, or as one line."""
+    number: reactive[int] = reactive(0)
+    """The key that enlarges it; 0 for none."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name)
+        self.content: object = None
+        self.scene: Scene | None = None
+
+    def pick(self, scene: Scene) -> object:
+        """The content: a value that compares."""
+        raise NotImplementedError
+
+    def show(self, scene: Scene) -> None:
+        self.scene = scene
+        self.ascii_only = scene.ascii_only
+        content = self.pick(scene)
+        if content != self.content:
+            self.content = content
+            self.redraw()
+
+    def again(self) -> None:
+        """Pick and draw anew: the size, the focus or a setting has changed."""
+        if self.scene is not None:
+            self.content = self.pick(self.scene)
+        self.redraw()
+
+    def on_resize(self) -> None:
+        self.again()
+
+    def on_focus(self) -> None:
+        self.redraw()
+
+    def on_blur(self) -> None:
+        self.redraw()
+
+    def watch_boxed(self) -> None:
+        self.again()
+
+    def watch_number(self) -> None:
+        self.redraw()
+
+    # Drawing.
+
+    def draw(self, canvas: Canvas) -> None:
+        if not self.boxed or canvas.rows < 3:
+            self.draw_line(canvas)
+            return
+        self._frame(canvas)
+        inside = Canvas(canvas.cols - 4, canvas.rows - 2, ascii_only=self.ascii_only)
+        self.draw_inside(inside)
+        for y in range(inside.rows):
+            canvas.text[y + 1][2:-2] = inside.text[y]
+            canvas.inks[y + 1][2:-2] = inside.inks[y]
+
+    def draw_line(self, canvas: Canvas) -> None:
+        raise NotImplementedError
+
+    def draw_inside(self, canvas: Canvas) -> None:
+        raise NotImplementedError
+
+    def readouts(self) -> Sequence[Readout]:
+        """Shown in the upper border, or where they do not fit, in the first line inside."""
+        return ()
+
+    def note(self) -> tuple[str, str]:
+        """(ink, words) for the lower border: method, doubt, trouble."""
+        return "dim", ""
+
+    def _frame(self, canvas: Canvas) -> None:
+        glyphs = _ASCII if self.ascii_only else _ROUND
+        ink = "focus" if self.has_focus else "faint"
+        last, right = canvas.rows - 1, canvas.cols - 1
+        canvas.put(0, 0, glyphs["nw"] + glyphs["h"] * (right - 1) + glyphs["ne"], ink)
+        canvas.put(0, last, glyphs["sw"] + glyphs["h"] * (right - 1) + glyphs["se"], ink)
+        for y in range(1, last):
+            canvas.put(0, y, glyphs["v"], ink)
+            canvas.put(right, y, glyphs["v"], ink)
+        x = canvas.put(1, 0, " ", ink)
+        if self.number:
+            key = str(self.number) if self.ascii_only else _RAISED[self.number]
+            x = canvas.put(x, 0, key, "faint")
+        x = canvas.put(x, 0, fit(str(self.name), right - 6), "bold ink" if self.has_focus else "ink")
+        canvas.put(x, 0, " ", ink)
+        if self.titled():
+            said = self._chosen(right - x - 4)
+            put_readouts(canvas, right - 2 - readouts_width(said), 0, said, self.ascii_only, pad=True)
+        ink, words = self.note()
+        if words:
+            words = fit(f" {words} ", right - 3)
+            canvas.put(right - 1 - cell_len(words), last, words, ink)
+
+    def titled(self) -> bool:
+        """Whether the read-outs go into the border."""
+        return bool(self._chosen(self.size.width - len(str(self.name)) - 9))
+
+    def _chosen(self, room: int) -> Sequence[Readout]:
+        said = self.spelled()
+        return said if said and readouts_width(said) <= room else ()
+
+    def spelled(self) -> Sequence[Readout]:
+        """The read-outs in characters that the terminal has."""
+        said = self.readouts()
+        if not self.ascii_only:
+            return said
+        return [
+            replace(item, label=plain(item.label), value=plain(item.value), compact=plain(item.compact))
+            for item in said
+        ]
+
+
+def shortened(said: Sequence[Readout], room: int) -> Sequence[Readout]:
+    """The fullest form that fits: in fewer cells, without what has no curve, without the last curves.
+
+    A value keeps its error to the end: rather one value less than a value without its doubt.
+    """
+    compact = [replace(item, value=item.compact or item.value) for item in said]
+    drawn = [item for item in compact if item.curve >= 0] or compact[:1]
+    for form in (said, compact, *(drawn[:count] for count in range(len(drawn), 0, -1))):
+        if readouts_width(form) <= room:
+            return form
+    return drawn[:1]
+
+
+def readouts_width(said: Sequence[Readout]) -> int:
+    return sum(
+        (2 if item.curve >= 0 else 0) + cell_len(item.label) + bool(item.label) + cell_len(item.value)
+        for item in said
+    ) + 2 * max(len(said) - 1, 0)
+
+
+def put_readouts(
+    canvas: Canvas, x: int, y: int, said: Sequence[Readout], ascii_only: bool, *, pad: bool = False
+) -> int:
+    """``━ train 0.02  ┅ val 1.3``"""
+    if pad and said:
+        canvas.put(x - 1, y, " ")
+    for index, item in enumerate(said):
+        if index:
+            x = canvas.put(x, y, "  ")
+        if item.curve >= 0:
+            dash = "-=" if ascii_only else "━╍"
+            x = canvas.put(x, y, dash[min(item.curve, 1)], f"curve{item.curve}")
+            x = canvas.put(x, y, " ")
+        if item.label:
+            x = canvas.put(x, y, f"{item.label} ", "dim")
+        x = canvas.put(x, y, item.value, "bold warning" if item.warn else "bold ink")
+    if pad and said:
+        canvas.put(x, y, " ")
+    return x
+
+
+def steps_axis(view: View, cols: int) -> StepAxis:
+    """The axis over the whole run for a curve of so many cells."""
+    return StepAxis.over(view.first_step, max(view.step, view.first_step + 1), 2 * max(cols, 1))
