@@ -21,7 +21,6 @@ class _Slot:
         self.account = account
         self.armed = False
         self.next_step: int | None = None
-        self.next_time = 0.0
         self.turn = 0.0  # seconds of the measurement under way
         self.cost = 0.0  # seconds that the last one took
 
@@ -47,7 +46,7 @@ class Instruments:
         if any(_watches_updates(slot.sensor) for slot in self._slots):
             self._attach()
         for slot in self._slots:
-            self._arm(slot, 0)
+            slot.armed = slot.account.affords(0.0)
 
     def _attach(self) -> None:
         optimizer = self.context.optimizer
@@ -76,27 +75,25 @@ class Instruments:
         """One training step is done: measure what is armed, then arm what may measure at the next."""
         context = self.context
         context.step, context.attempt, context.batch = step, attempt, batch
+        now = self._budget.now()
         for slot in self._slots:
             if slot.armed:
-                found = self._timed(slot, slot.sensor.measure)
-                self._publish(found)
+                self._publish(self._timed(slot, slot.sensor.measure))
                 slot.account.charge(slot.turn)
                 slot.cost, slot.turn = slot.turn, 0.0
                 slot.next_step = step + slot.sensor.every
-                slot.next_time = self._budget.now() + slot.sensor.seconds
-            self._arm(slot, step + 1)
+                slot.account.not_before = now + slot.sensor.seconds
+            elif now < slot.account.not_before:
+                continue
+            slot.armed = slot.sensor.busy or (self._due(slot, step + 1) and slot.account.affords(slot.cost))
         context.batch = None
-
-    def _arm(self, slot: _Slot, step: int) -> None:
-        slot.armed = slot.sensor.busy or (self._due(slot, step) and slot.account.affords(slot.cost))
 
     def _due(self, slot: _Slot, step: int) -> bool:
         if slot.next_step is None:
             return True
-        behind = step < slot.next_step - slot.sensor.every  # the training went back to an earlier step
-        if step < slot.next_step and not behind:
-            return False
-        return not slot.sensor.seconds or self._budget.now() >= slot.next_time
+        went_back = step < slot.next_step - slot.sensor.every
+        soon = slot.sensor.seconds > 0 and self._budget.now() < slot.account.not_before
+        return (step >= slot.next_step or went_back) and not soon
 
     def _timed(self, slot: _Slot, work: Callable[[Context], Any]) -> Any:
         began = time.perf_counter()

@@ -105,9 +105,7 @@ class Probe:
         self._instruments: Instruments | None = None
         from .sensor import Context, choose
 
-        chosen = choose(sensors)
-        if model is None and isinstance(sensors, str):
-            chosen = []  # the presets measure a model
+        chosen = choose(sensors, model)
         context = Context(model, optimizer, loss_fn, clip=clip, seed=seed, notes=self._guard.notes)
         context.share = lambda: self._budget.share
         record = record and os.environ.get("LSMON_RECORD") != "0"
@@ -183,13 +181,13 @@ class Probe:
         self._guard.surface()
 
     @_guest
-    def log(self, /, *, step: int | None = None, **values: Any) -> None:
+    def log(self, /, *, step: Any = None, **values: Any) -> None:
         """Numbers by name, for the current step or a given one: ``probe.log(**{"val/loss": 0.3})``."""
         numbers: dict[str, float | Reading] = {}
         for name, value in values.items():
             try:
                 numbers[name] = number(value)
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, RuntimeError) as error:
                 self._guard.fault(f"log {name}", error)
         if step is not None and step > self._step:
             self._step = step
@@ -228,6 +226,11 @@ class Probe:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close(error)
+
+    @property
+    def share(self) -> float:
+        """Share of the wall time since the start that the probe has cost; 0 when it is off."""
+        return self._budget.share if self._on else 0.0
 
     # ---- from the sensors (training thread) and from the sender (its own thread)
 

@@ -76,16 +76,18 @@ def read(tensor: Tensor) -> Reading:
 def number(value: Any) -> float | Reading:
     """One number from whatever a loop logs: a Python or numpy number, or a tensor of one element.
 
-    Raises TypeError for anything else.
+    Raises TypeError, ValueError or RuntimeError for anything else.
     """
     kind = type(value)
     if kind is float or kind is int:
         return float(value)
     torch = sys.modules.get("torch")  # a tensor can only be one when torch is loaded
     if torch is not None and isinstance(value, torch.Tensor):
-        if value.numel() != 1:
-            raise TypeError(f"a tensor of shape {tuple(value.shape)} is not one number")
-        return float(value.item()) if value.device.type == "cpu" else read(value)
+        if value.is_cpu:
+            return float(value.item())
+        if value.numel() == 1:
+            return read(value)
+        raise TypeError(f"a tensor of shape {tuple(value.shape)} is not one number")
     if isinstance(value, (str, bytes)):
         raise TypeError(f"{value!r:.40} is not a number")
     return float(value)

@@ -15,6 +15,9 @@ HEAD_START = 0.2
 FLOOR = 0.2
 """Part of the budget that is left to measurements even when a very fast loop spends all of it on sending."""
 
+PATIENCE_SECS = 0.5
+"""Longest time without asking again: the rate changes when a sensor goes off or the loop gets slower."""
+
 UNLIMITED = 1.0
 """A budget of the whole wall time or more is read as "measure whenever you can"."""
 
@@ -30,7 +33,7 @@ class Budget:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.allowed = max(0.0, share)
-        self.head_start = head_start
+        self.head_start = head_start if share > 0 else 0.0
         self.overhead = 0.0
         """Seconds that were nobody's measurement: the calls themselves."""
         self.elsewhere = 0.0
@@ -84,6 +87,8 @@ class Account:
     def __init__(self, budget: Budget, weight: float) -> None:
         self.weight = weight
         self.spent = 0.0
+        self.not_before = 0.0
+        """Clock time before which asking again is not worth the microsecond that it takes."""
         self._budget = budget
         self._balance: float | None = None
         self._seen = budget.now()
@@ -96,12 +101,16 @@ class Account:
         now = budget.now()
         if self._balance is None:  # at the first question, when all accounts are open
             self._balance = budget.part(self.weight)
-        income = (now - self._seen) * budget.rate(self.weight)
-        self._seen = now
+        rate = budget.rate(self.weight)
         # Savings are capped: an hour without work must not be followed by three minutes of nothing but work.
-        cap = max(budget.part(self.weight), 1.5 * cost)
-        self._balance = min(self._balance + income, max(cap, self._balance))
-        return self._balance > 0 and self._balance >= cost
+        cap = max(budget.part(self.weight), 1.5 * cost, self._balance)
+        self._balance = min(self._balance + (now - self._seen) * rate, cap)
+        self._seen = now
+        missing = max(cost, 0.0) - self._balance
+        if missing > 0 or self._balance <= 0:
+            self.not_before = now + min(PATIENCE_SECS, missing / rate if rate else PATIENCE_SECS)
+            return False
+        return True
 
     def charge(self, seconds: float) -> None:
         self.spent += seconds

@@ -85,8 +85,8 @@ class Sensor:
 PRESETS = ("off", "light", "default", "full")
 
 
-def choose(sensors: str | Sequence[Sensor]) -> list[Sensor]:
-    """The sensors of a preset, or those given.
+def choose(sensors: str | Sequence[Sensor], model: object) -> list[Sensor]:
+    """The sensors of a preset, or those given. The presets measure a model: without one they are empty.
 
     ``light`` needs no backward pass of its own. Raises UsageError for an unknown preset.
     """
@@ -94,7 +94,7 @@ def choose(sensors: str | Sequence[Sensor]) -> list[Sensor]:
         return list(sensors)
     if sensors not in PRESETS:
         raise UsageError(f"sensors={sensors!r} is none of {', '.join(PRESETS)}, nor a list of sensors.")
-    if sensors == "off":
+    if sensors == "off" or model is None:
         return []
     from .scale import Scale
     from .temperature import Temperature

@@ -86,7 +86,8 @@ def _path(run: str) -> Path:
 
 def _read(path: Path) -> Card | None:
     try:
-        with path.open("rb") as file:
+        # Neither a fifo, which would hold us up, nor a link to a file that is not ours to read.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb") as file:
             card = msgspec.json.decode(file.read(_CARD_BYTES), type=Card)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

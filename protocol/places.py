@@ -13,8 +13,8 @@ from .errors import LsmonError
 PATH_BYTES = 103 if sys.platform == "darwin" else 107
 """Longest path of a unix socket (sun_path, less the final zero)."""
 
-SOCKET_NAME_BYTES = 1 + 32 + 5
-"""Room that a socket's own name needs below the folder: a slash, a run id, ".live"."""
+SOCKET_NAME_BYTES = 1 + 16 + 5
+"""Room that a socket's own name needs below the folder: a slash, a run id (ours have 8 characters), ".live"."""
 
 _NETWORK = {"nfs", "nfs4", "lustre", "cifs", "smb3", "fuse.sshfs", "gpfs", "beegfs", "ceph", "9p"}
 
@@ -47,7 +47,7 @@ def runtime_dir() -> Path:
         folder = Path(given).expanduser().absolute()
         if not _fits(folder):
             raise LsmonError(
-                f"A socket's path holds {PATH_BYTES} bytes; set LSMON_RUNTIME_DIR to less than {folder}"
+                f"A socket's path holds {PATH_BYTES} bytes; set LSMON_RUNTIME_DIR to a shorter path than {folder}"
             )
         return _private(folder)
     choices = [state_dir() / "sockets", Path(tempfile.gettempdir()) / f"lsmon-{os.getuid()}"]

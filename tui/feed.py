@@ -41,6 +41,7 @@ class Feed:
         """The sentence with which the source gave up, if it did."""
         self._clock = clock
         self._store = Store()
+        self._unseen = False
         self._heard: float | None = None
         self._catching_until: float | None = None
         self.seekable: Seekable | None = cast("Seekable", source) if hasattr(source, "seek") else None
@@ -62,8 +63,10 @@ class Feed:
     def tick(self, budget_secs: float = READ_SECS) -> None:
         """Read and fold what has come, within the budget, and renew the view unless the eye is paused."""
         drained = self._drain(budget_secs)
+        if self._unseen:
+            self.newest = self._store.view()
+            self._unseen = False
         self._hear_silence()
-        self.newest = self._store.view()
         if self._catching_until is not None:
             if not drained and self._clock() < self._catching_until:
                 return
@@ -82,6 +85,7 @@ class Feed:
                     self._store.fold(frame)
                 if frames:
                     self._heard = self._clock()
+                    self._unseen = True
                 drained = not frames
                 if self._clock() >= until:
                     break
@@ -104,7 +108,7 @@ class Feed:
                 self.silences = (*self.silences[:-1], closed)
             return
         severity = "critical" if self.link.phase == "dead" else "warning"
-        step = self._store.view().step
+        step = self.newest.step
         if before is not None and before.confidence is None and before.severity == severity:
             return
         kept = self.silences[:-1] if before is not None and before.confidence is None else self.silences
@@ -135,6 +139,7 @@ class Feed:
             return
         self.seekable.seek(min(max(step, timeline.first_step), timeline.last_step))
         self._store = Store()
+        self._unseen = True
         self._catching_until = self._clock() + CATCH_UP_SECS
 
     def seek_by(self, share: float) -> None:

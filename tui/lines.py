@@ -19,7 +19,9 @@ EVERY_SECS = 1.0
 """Of the run's own time between two lines of numbers: a person reads no faster, and logs stay small."""
 
 FIRST = ("loss", "val/loss", "train/acc", "val/acc")
-LAST = ("grad/norm", "weight/norm", "update/ratio", "lr")
+LAST = ("temperature/noise", "stability/ratio", "grad/norm", "update/ratio", "lr")
+LEFT_OUT = {"hessian/edge", "temperature/thermal_loss", "weight/norm", "hessian/max", "hessian/min"}
+"""Follows from what is shown, or is shown by the curvature already; ``--json`` has everything."""
 
 
 class Lines:
@@ -80,7 +82,7 @@ class Lines:
         if not self._fresh:
             return []
         self._fresh, self._printed_at = False, wall
-        middle = sorted(set(self._latest) - {*FIRST, *LAST})
+        middle = sorted(set(self._latest) - {*FIRST, *LAST, *LEFT_OUT})
         shown = [self._latest[name] for name in (*FIRST, *middle, *LAST) if name in self._latest]
         if self._curvature:
             shown.insert(min(4, len(shown)), self._curvature)

@@ -7,5 +7,7 @@ import sys
 
 
 def has_screen() -> bool:
-    """False without a tty and on ``TERM=dumb``, where Textual would write its escape codes all the same."""
-    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+    """False without a tty (Textual draws on stderr) and on ``TERM=dumb``, where it would write its codes all the same."""
+    return all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)) and os.environ.get(
+        "TERM", ""
+    ) not in ("", "dumb")

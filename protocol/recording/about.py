@@ -52,7 +52,7 @@ class About:
             started=header.wall,
             seconds=max(recording.last_wall - header.wall, 0.0),
             frames=recording.frame_count,
-            first_step=min((row.first_step for row in rows), default=recording.first_step),
+            first_step=recording.first_step,
             last_step=max((row.step for row in rows), default=recording.last_step),
             attempts=len({row.attempt for row in rows} | {header.attempt}),
             segments=recording.segments,

@@ -81,6 +81,10 @@ class Chunks:
     def close(self) -> None:
         self._file.close()
 
+    def forget(self) -> None:
+        """Drops the chunks kept in memory: a long run has hundreds of files."""
+        self._raw.clear()
+
     def messages(self, number: int) -> Iterator[Message]:
         """The messages of a chunk, in the order they were written. Raises BadChunk."""
         raw = self._inflated(number)

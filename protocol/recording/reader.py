@@ -206,6 +206,8 @@ class Recording:
             yield row
 
     def _numbered(self, after_seq: int, until_seq: float) -> Iterator[AnyFrame]:
+        if after_seq < self._start <= self.header.seq:
+            yield self.header
         for item in self._items(after_seq, until_seq):
             frame = self._decoded(item) if item.channel != HEARTBEAT else None
             if frame is not None and not isinstance(frame, UNNUMBERED):

@@ -57,6 +57,7 @@ class Segment:
         self.last_seq = self.full(last.sequence) if last and first else 0
         end = place(last.data) if last and first else Place()
         self.last_step, self.last_wall = end.step, end.wall
+        self.chunks.forget()
 
     def close(self) -> None:
         self.chunks.close()
@@ -81,6 +82,7 @@ class Segment:
                     yield Item(self.full(message.sequence), message.channel, message.data)
             except BadChunk:
                 yield Item(0, 0, None)
+        self.chunks.forget()
 
     def tail(self, count: int) -> list[Message]:
         """The messages of the last ``count`` chunks."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-from ..frames import UNNUMBERED, AnyFrame
+from ..frames import UNNUMBERED, AnyFrame, Heartbeat
 from ..recording.reader import Recording
 from .seeking import Seeking
 from .source import Link, Timeline
 
 SLOWEST, FASTEST = 0.1, 1000.0
+
+LAG_SECS = 1.0
+"""When reading is further behind than this, the frames are too many for the speed asked for, and come in rows."""
 
 IDLE_SECS = 5.0
 """A longer silence in the record is played as this much. A living run sends a heartbeat every second, so only a
@@ -37,7 +40,13 @@ class Replay:
         """Frames asked for by ``advance``."""
         self._target: int | None = None
         self._alerts: tuple[int, ...] | None = None
-        self._restart(0)
+        self._behind = False
+        """Whether the last read stopped before it had given all that was due."""
+        header = recording.header
+        self._seq, self._step, self._attempt, self._wall = 0, header.step, header.attempt, header.wall
+        self._frames: Iterator[AnyFrame] = recording.frames()
+        self._next: AnyFrame | None = next(self._frames, None)
+        self._anchor()
 
     @property
     def link(self) -> Link:
@@ -62,11 +71,12 @@ class Replay:
         if self._target is not None:
             return self._jump()
         deadline = time.monotonic() + max_secs
-        frames: list[AnyFrame] = []
-        while self._next is not None and len(frames) < max_items and self._due(self._next):
+        frames = self._catch_up()
+        while self._next is not None and self._due(self._next):
             frames.append(self._next)
             self._pass(self._next)
-            if len(frames) % 64 == 0 and time.monotonic() > deadline:  # the clock costs as much as a frame
+            if len(frames) >= max_items or (len(frames) % 64 == 0 and time.monotonic() > deadline):
+                self._behind = self._playing and not self._owed
                 break
         return frames
 
@@ -101,18 +111,25 @@ class Replay:
         target, self._target = self._target, None
         until = self._seeking.number_at(target, self._attempt)
         frames = self._seeking.lead_up(until)
-        self._restart(until)
-        for frame in frames:
-            self._stand_at(frame)
+        self._go_on_behind(frames[-1])
         self._anchor()
         return frames
 
-    def _restart(self, after_seq: int) -> None:
-        self._frames: Iterator[AnyFrame] = self._recording.frames(after_seq)
-        header = self._recording.header
-        self._step, self._attempt, self._wall = header.step, header.attempt, header.wall
-        self._next: AnyFrame | None = next(self._frames, None)
-        self._anchored_wall, self._anchored_clock = self._wall, self._clock()
+    def _catch_up(self) -> list[AnyFrame]:
+        """Rows in place of the frames that reading is behind with; nothing when it keeps up."""
+        behind, self._behind = self._behind, False
+        now = self._now()
+        if not behind or self._next is None or self._next.wall > now - LAG_SECS * self._speed:
+            return []
+        frames = self._seeking.rows_until(self._seq, now)
+        if frames:
+            self._go_on_behind(frames[-1])
+        return frames
+
+    def _go_on_behind(self, frame: AnyFrame) -> None:
+        self._stand_at(frame)
+        self._frames = self._recording.frames(frame.seq)
+        self._next = next(self._frames, None)
 
     def _due(self, frame: AnyFrame) -> bool:
         if self._owed:
@@ -133,8 +150,8 @@ class Replay:
 
     def _stand_at(self, frame: AnyFrame) -> None:
         self._wall = frame.wall
-        if not isinstance(frame, UNNUMBERED):
-            self._step, self._attempt = frame.step, frame.attempt
+        if not isinstance(frame, Heartbeat):
+            self._seq, self._step, self._attempt = frame.seq, frame.step, frame.attempt
 
     def _now(self) -> float:
         """The recorded time that the clock stands for."""

@@ -16,6 +16,9 @@ a quarter of a second, and summaries of fewer would hardly be faster."""
 FINE_ROWS = 8_000
 """Half a million frames, some 50 per column of a wide screen; what lies before comes in coarse rows."""
 
+SKIP_FRAMES = 200_000
+"""What is skipped at once when playing faster than can be read: 3000 rows, some 30 ms."""
+
 NEAR_FRAMES = 1024
 """At least so many frames before the target come as they are."""
 
@@ -41,7 +44,9 @@ class Seeking:
 
     @cached_property
     def first_step(self) -> int:
-        return min((row.first_step for row in self._rows), default=self._recording.first_step)
+        header = self._recording.header
+        later = (row.first_step for row in self._rows if row.first_seq > header.seq)
+        return min((self._recording.first_step, *later))
 
     @cached_property
     def last_step(self) -> int:
@@ -91,15 +96,28 @@ class Seeking:
         if start:
             near = max((row.seq for row in self._rows if row.seq <= start - FINE_ROWS * LEVELS[0]), default=0)
             rows = [row for row in self._rows if row.seq <= near]
-            rows += recording.summaries(LEVELS[0], near, start)
-            events = [event for event in self._events if event.seq <= start]
-            lead += heapq.merge(events, recording.states(start), rows, key=lambda frame: frame.seq)
+            lead += self._with_events(0, [*rows, *recording.summaries(LEVELS[0], near, start)])
         for frame in recording.frames(start):
             if frame.seq > until_seq or (frame.seq == until_seq and isinstance(frame, UNNUMBERED)):
                 break
             if frame is not recording.header and not (start and frame.seq <= start):
                 lead.append(frame)
         return lead
+
+    def rows_until(self, after_seq: int, wall: float) -> list[AnyFrame]:
+        """Fine rows behind this number that ended before this time, with the events among them; a bounded stretch."""
+        rows = self._recording.summaries(LEVELS[0], after_seq, after_seq + SKIP_FRAMES)
+        late = next((number for number, row in enumerate(rows) if row.wall > wall), len(rows))
+        return self._with_events(after_seq, rows[:late])
+
+    def _with_events(self, after_seq: int, rows: list[Summary]) -> list[AnyFrame]:
+        """The rows, alerts and marks in between, and the last Curvature, Layers and Heartbeat that are known."""
+        if not rows:
+            return []
+        end = rows[-1].seq
+        events = [event for event in self._events if after_seq < event.seq <= end]
+        states = [state for state in self._recording.states(end) if state.seq > after_seq]
+        return list(heapq.merge(events, states, rows, key=lambda frame: frame.seq))
 
     def _first_raw(self, until_seq: int) -> int:
         """Frames after this number are given raw: a number where a coarse row ends, since there the last Curvature is

@@ -11,7 +11,6 @@ from msgspec import structs
 from ..frames import UNNUMBERED, AnyFrame
 from .source import Link
 
-
 _LIVE = Link("live")
 
 

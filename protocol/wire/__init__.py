@@ -1,1 +1,1 @@
-"""The sockets: a listener of our own, live frames and history on the probe's side, a client and a relay stream on the viewer's."""
+"""Sockets between a training and its viewers: the probe's server, the viewer's client, and the relay for ssh."""

@@ -59,7 +59,7 @@ def run(args: Namespace) -> int:
 
                 watch(source)
         finally:
-            stopped = _stop(training)
+            stopped = _stop(training, source.link.phase == "ended")
         return _report(training.returncode, stopped, said, source.recording)
 
 
@@ -76,10 +76,13 @@ def _source(training: subprocess.Popen[bytes]) -> Source | None:
     return None
 
 
-def _stop(training: subprocess.Popen[bytes]) -> bool:
-    """Ask a training that still runs to end, so that its recording gets an end too; True if it had to be asked."""
-    if training.poll() is not None:
+def _stop(training: subprocess.Popen[bytes], over: bool) -> bool:
+    """Ask a training that is not over to end, so that its recording gets an end too; True if it had to be asked."""
+    try:
+        training.wait(PATIENCE_SECS if over else 0)
         return False
+    except subprocess.TimeoutExpired:
+        pass
     training.send_signal(signal.SIGINT)
     try:
         training.wait(PATIENCE_SECS)

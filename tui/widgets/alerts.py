@@ -5,12 +5,10 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass, replace
 
-from rich.cells import cell_len
-
 from lsmon.protocol.frames import Alert, Mark
 
 from ..format import grouped, number
-from .canvas import Canvas
+from .canvas import Canvas, cells
 from .panel import Panel, Readout, Scene
 
 SIGNS = {"info": "●", "warning": "▲", "critical": "✖", "good": "◆"}
@@ -58,7 +56,7 @@ class AlertsPanel(Panel):
 
     def _fitted(self, event: Event, cols: int) -> Event:
         """A note too long for the heading goes below it."""
-        if event.severity != "good" or cell_len(event.title) <= cols - _STEP - 2:
+        if event.severity != "good" or cells(event.title) <= cols - _STEP - 2:
             return event
         return replace(event, title="mark", body=event.title)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rich.cells import cell_len
 from textual import events
 from textual.message import Message
 
@@ -12,7 +11,7 @@ from lsmon.protocol.sources.source import Link, Timeline
 
 from ..format import age, counted, duration, grouped, number, percent, short
 from ..view import View
-from .canvas import Canvas, fit
+from .canvas import Canvas, cells, fit
 from .drawn import Drawn
 
 _PHASES = {
@@ -86,7 +85,7 @@ class Header(Bar):
         elif moment.paused and moment.timeline is None:
             sign, plain, ink, word = "‖", "=", "warning", "paused"
         state = f"{plain if moment.ascii_only else sign} {word}"
-        right = canvas.cols - cell_len(state) - 1
+        right = canvas.cols - cells(state) - 1
         canvas.put(right, 0, state, f"bold {ink}")
         if canvas.cols >= 70:
             canvas.put(1, 0, "lsmon", "faint")
@@ -101,7 +100,7 @@ class Header(Bar):
             x = canvas.put(x, 0, fit(at, max(canvas.cols // 5, 10)), "dim", end=right - 1)
         gap = 3 if canvas.cols >= 100 else 2
         for label, value in rest:
-            if x + gap + cell_len(label) + cell_len(value) > right - 2:
+            if x + gap + cells(label) + cells(value) > right - 2:
                 continue
             x = canvas.put(x + gap, 0, label, "dim")
             x = canvas.put(x, 0, value, "ink")

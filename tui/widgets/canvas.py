@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Callable
 from itertools import groupby
 
-from rich.cells import cell_len
+from rich.cells import get_character_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Region
@@ -30,18 +30,16 @@ class Canvas:
         end = self.cols if end is None else min(end, self.cols)
         if x < 0 or x >= end:
             return x
+        if cells(text) > end - x:
+            text = fit(text, end - x, "~" if self.ascii_only else "…")
         row, inks = self.text[y], self.inks[y]
         if text.isascii():
-            if len(text) > end - x:
-                text = text[: end - x - 1] + "…"
             row[x : x + len(text)] = text
             inks[x : x + len(text)] = [ink] * len(text)
             return x + len(text)
-        if cell_len(text) > end - x:
-            text = fit(text, end - x)
         for char in text:
-            width = cell_len(char)
-            if width == 0:  # combining: has no cell of its own here
+            width = get_character_cell_size(char)
+            if width == 0:  # a combining sign or joiner has no cell of its own, and terminals differ on it
                 continue
             row[x], inks[x] = char, ink
             if width == 2:
@@ -55,7 +53,7 @@ class Canvas:
             words, max(min(self.cols - 2, 44), 8), max_lines=max(self.rows, 1), placeholder=" …"
         )
         for y, line in enumerate(lines, start=(self.rows - len(lines)) // 2):
-            self.put(max((self.cols - cell_len(line)) // 2, 0), y, line, ink)
+            self.put(max((self.cols - cells(line)) // 2, 0), y, line, ink)
 
     def strips(self, style: Callable[[str], Style]) -> list[Strip]:
         """One Strip a row, runs of one ink joined."""
@@ -104,14 +102,19 @@ def plain(text: str) -> str:
     return text if text.isascii() else text.translate(_PLAIN).encode("ascii", "replace").decode()
 
 
-def fit(text: str, cells: int) -> str:
-    """At most ``cells`` cells, the end replaced by ``…`` when it does not fit."""
-    if cell_len(text) <= cells:
+def cells(text: str) -> int:
+    """The width of a text as a Canvas draws it: character by character."""
+    return len(text) if text.isascii() else sum(map(get_character_cell_size, text))
+
+
+def fit(text: str, room: int, end: str = "…") -> str:
+    """At most ``room`` cells; the last is ``end`` when something was cut off."""
+    if cells(text) <= room:
         return text
     kept, width = [], 0
     for char in text:
-        width += cell_len(char)
-        if width > cells - 1:
+        width += get_character_cell_size(char)
+        if width > room - 1:
             break
         kept.append(char)
-    return "".join(kept) + ("…" if cells > 0 else "")
+    return "".join(kept) + (end if room > 0 else "")

@@ -23,6 +23,8 @@ MOST_CURVES = 4
 """More in one plot cannot be told apart."""
 _AXIS_ROWS = 7
 """From so many rows on, one of them goes to the labels of the steps."""
+_NAME_ROWS = 10
+"""From so many rows on, the edge is named on its line and not in the border."""
 _EDGE_IN_SIGHT = 4.0
 """An edge further above the curves than this factor is said and not drawn: it would flatten them."""
 
@@ -146,7 +148,17 @@ class CurvePanel(Panel):
         return Readout(label, full, compact, curve, warn=not math.isfinite(value))
 
     def note(self) -> tuple[str, str]:
-        return self.held.note
+        held = self.held
+        if held.note[1] or not self._edge_below(held):
+            return held.note
+        return "soft warning", f"{'.' if self.ascii_only else '╌'} {self._edge_words(held)}"
+
+    def _edge_words(self, held: Content) -> str:
+        return f"{quantity(self.look.edge).label} {number(held.edge)}"
+
+    def _edge_below(self, held: Content) -> bool:
+        """Whether the edge is named in the lower border: in a low panel the curves leave it no room."""
+        return self.size.height < _NAME_ROWS and self._edge_in_sight(held)
 
     # Drawing.
 
@@ -258,15 +270,25 @@ class CurvePanel(Panel):
         lines = [(0.0, "faint", "")] if not values.log and values.low < 0 < values.high else []
         edge = self.held.edge
         if self._edge_in_sight(self.held):
-            lines.append((edge, "warning", f" {quantity(self.look.edge).label} {number(edge)} "))
+            lines.append((edge, "warning", f" {self._edge_words(self.held)} "))
         for value, ink, label in lines:
             y = top + min(round((1 - values.height(value)) * (rows * 4 - 1)) // 4, rows - 1)
             for x in range(GUTTER, canvas.cols):
                 if canvas.text[y][x] == " ":
                     canvas.put(x, y, glyph, f"soft {ink}" if label else ink)
-            at = canvas.cols - len(label) - 1
-            if label and at > GUTTER and set(canvas.text[y][at:-1]) <= {glyph, " "}:
-                canvas.put(at, y, label, ink)
+            if label and not self._edge_below(self.held):
+                self._put_label(
+                    canvas, label, ink, [row for row in (y, y - 1, y + 1) if top <= row < top + rows]
+                )
+
+    def _put_label(self, canvas: Canvas, label: str, ink: str, rows: Sequence[int]) -> None:
+        """As far to the right as nothing but rules is in the way."""
+        free = set(" .:") if self.ascii_only else set(" ╌┊")
+        for y in rows:
+            for x in range(canvas.cols - len(label) - 1, GUTTER, -1):
+                if set(canvas.text[y][x : x + len(label)]) <= free:
+                    canvas.put(x, y, label, ink)
+                    return
 
 
 class NegativePanel(CurvePanel):

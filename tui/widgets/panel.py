@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from rich.cells import cell_len
 from textual.reactive import reactive
 
 from lsmon.protocol.frames import Alert
 
 from ..axes import StepAxis
 from ..view import View
-from .canvas import Canvas, fit, plain
+from .canvas import Canvas, cells, fit, plain
 from .drawn import Drawn
 
 GUTTER = 7
@@ -139,7 +138,7 @@ class Panel(Drawn, can_focus=True):
         ink, words = self.note()
         if words:
             words = fit(f" {words} ", right - 3)
-            canvas.put(right - 1 - cell_len(words), last, words, ink)
+            canvas.put(right - 1 - cells(words), last, words, ink)
 
     def titled(self) -> bool:
         """Whether the read-outs go into the border."""
@@ -175,7 +174,7 @@ def shortened(said: Sequence[Readout], room: int) -> Sequence[Readout]:
 
 def readouts_width(said: Sequence[Readout]) -> int:
     return sum(
-        (2 if item.curve >= 0 else 0) + cell_len(item.label) + bool(item.label) + cell_len(item.value)
+        (2 if item.curve >= 0 else 0) + cells(item.label) + bool(item.label) + cells(item.value)
         for item in said
     ) + 2 * max(len(said) - 1, 0)
 

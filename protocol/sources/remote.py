@@ -1,0 +1,194 @@
+"""A run on another host: ``ssh HOST lsmon relay RUN``, over its stdin and stdout."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+
+from ..clean import clean_line
+from ..codec import decode
+from ..errors import BadFrame, LsmonError, Unreachable, UsageError
+from ..frames import AnyFrame, RunEnded
+from ..wire.order import Order
+from ..wire.relay import Record, RelayReader, State
+from ..wire.ssh import Ssh, ssh_command
+from .source import Link
+
+__all__ = ["Remote", "ssh_command"]
+
+STALE_SECS = 3.0
+"""The relay speaks every second."""
+SILENT_SECS = 15.0
+"""After this the connection is taken for dead: a laptop slept, a network changed, and TCP has not noticed."""
+ANSWER_SECS = 40.0
+"""For the first sign of the relay: jump hosts, a slow agent and a cold Python all take their time."""
+RETRY_SECS, RETRY_MAX_SECS = 0.5, 10.0
+_BROKEN = (255, -9, -15, -13, -1)
+"""Exit codes of ssh when the connection failed, or when somebody, we included, ended ssh itself."""
+_HOPELESS = re.compile("Permission denied|Host key verification failed|Too many authentication failures")
+"""Words of ssh after which trying again by itself is of no use, and gets a person locked out."""
+
+
+class Remote:
+    """Watches ``run`` (or the only one) on ``host``; comes back after a broken connection without losing a frame.
+
+    Raises UsageError for what is not a host. ``read`` raises Unreachable, with the remedy, when there is no hope:
+    no connection at the start, no lsmon there, no such run.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        run: str = "",
+        *,
+        remote_command: Sequence[str] = ("lsmon",),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if run.startswith("-"):
+            raise UsageError(f"Not the name of a run: {clean_line(run, 80)!r}.")
+        self.host = host
+        self._run = run
+        self._remote_command = tuple(remote_command)
+        self._clock = clock
+        self._order = Order()
+        self._command()  # raises at once for what is not a host
+        self._ssh: Ssh | None = None
+        self._reader = RelayReader()
+        self._records: Iterator[Record] = iter(())
+        self._lines: deque[bytes] = deque()
+        self._state = State()
+        self._joined = False
+        self._failures = 0
+        self._retry_at = 0.0
+        self._heard = clock()
+        self._called = 0.0
+        self._ended: RunEnded | None = None
+        self._over = False
+        """Nothing more will come, as it should be."""
+        self._hopeless = ""
+        """Why nothing more will come, when that is no good: a sentence."""
+
+    @property
+    def link(self) -> Link:
+        lost = self._order.lost
+        if self._ended is not None:
+            return Link("ended", self._ended.error, lost)
+        if self._hopeless:
+            return Link("dead", self._hopeless, lost)
+        words = f"On {self.host}: {self._state.words}" if self._state.words else ""
+        if self._over:
+            return Link("dead", words, lost)
+        silent = self._clock() - self._heard
+        if not self._joined:
+            return Link("connecting", f"connecting to {self.host}", lost)
+        if self._ssh is None or not self._reader.started:
+            words = f"reconnecting to {self.host}, attempt {max(1, self._failures)}"
+            return Link("stale" if silent > STALE_SECS else "connecting", words, lost)
+        if silent > STALE_SECS:
+            return Link("stale", f"Nothing from {self.host} for {silent:.0f} s.", lost)
+        return Link(self._state.phase, words, lost)
+
+    def read(self, max_items: int = 5000, max_secs: float = 0.02) -> list[AnyFrame]:
+        """What has come since the last call. Raises Unreachable, or NewerFormat when lsmon there is a later one."""
+        if self._hopeless:
+            raise Unreachable(self._hopeless)
+        until = self._clock() + max_secs
+        frames: list[AnyFrame] = []
+        while len(frames) < max_items:
+            if self._lines:
+                frame = self._decode(self._lines.popleft())
+                if frame is not None:
+                    frames.append(frame)
+                if isinstance(frame, RunEnded):
+                    self._ended = frame
+            elif not self._next_record():
+                break
+            if self._clock() >= until:
+                break
+        return frames
+
+    def close(self) -> None:
+        self._over = True
+        if self._ssh is not None:
+            self._ssh.close()
+            self._ssh = None
+
+    def _decode(self, line: bytes) -> AnyFrame | None:
+        try:
+            frame = decode(line)
+        except BadFrame:
+            return None  # its number is missing now, and counted
+        return None if frame is None else self._order.admit(frame)
+
+    def _next_record(self) -> bool:
+        """Whether something has come, if only a part of a record."""
+        try:
+            record = next(self._records, None)
+        except LsmonError as error:
+            self._hopeless = f"{error.args[0]} (host {self.host})"
+            self.close()
+            raise type(error)(self._hopeless) from None
+        if record is not None:
+            self._lines.extend(record.lines)
+            self._state = record.state
+            self._run = (
+                record.state.run or self._run
+            )  # the same run again, whatever else starts there meanwhile
+            self._joined = True
+            if record.lines:
+                self._failures = 0
+            return True
+        now = self._clock()
+        if self._ssh is None:
+            if self._over or now < self._retry_at:
+                return False
+            self._reader = RelayReader()
+            self._ssh = Ssh(self._command())
+            self._called = now
+        data = self._ssh.read()
+        if data:
+            self._heard = now
+            self._records = self._reader.feed(data)
+            return True
+        waited = now - max(self._heard, self._called)
+        if data == b"":
+            self._hang_up("")
+        elif waited > (SILENT_SECS if self._reader.started else ANSWER_SECS):
+            self._hang_up(f"no answer for {waited:.0f} s")
+        return False
+
+    def _hang_up(self, why: str) -> None:
+        """The connection is over: be content, give up, or try again later."""
+        ssh, self._ssh = self._ssh, None
+        code = ssh.close() if ssh is not None else 0
+        why = why or (ssh.words if ssh is not None else "")
+        if self._reader.started and self._state.phase in ("ended", "dead"):
+            self._over = True
+        elif self._reader.started or (self._joined and code in _BROKEN and not _HOPELESS.search(why)):
+            self._failures += 1
+            self._retry_at = self._clock() + min(RETRY_SECS * 2 ** (self._failures - 1), RETRY_MAX_SECS)
+        else:
+            self._hopeless = self._sentence(code, why)
+            raise Unreachable(self._hopeless)
+
+    def _sentence(self, code: int, why: str) -> str:
+        if code in (126, 127):
+            return (
+                f"lsmon is not installed there, or not on the PATH of a command over ssh; install it or pass "
+                f"--remote-command with its full path; the host is {self.host}"
+            )
+        if code in _BROKEN:
+            return (
+                f"Cannot connect ({why or 'ssh gave no reason'}); lsmon cannot ask for a password, so see that "
+                f"`ssh -o BatchMode=yes {self.host} true` works"
+            )
+        if why:
+            return f"{self.host} says: {why.removeprefix('lsmon: ')}"
+        return f"What ran there is not `lsmon relay` (exit code {code}); check --remote-command; the host is {self.host}"
+
+    def _command(self) -> list[str]:
+        run = (self._run,) if self._run else ()
+        after = ("--after", str(self._order.last)) if self._order.last else ()
+        return ssh_command(self.host, "relay", *run, *after, remote_command=self._remote_command)

@@ -1,0 +1,213 @@
+"""The viewer's end of the sockets: subscribes, asks for what came before, and heals what was dropped since."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+
+import msgspec
+import zmq
+
+from ..codec import MAX_FRAME, decode
+from ..errors import BadFrame, NewerFormat, Unreachable
+from ..frames import FORMAT, AnyFrame, RunStarted
+from .order import Order
+from .request import EVENTS, FULL, HEARTBEAT, PROTOCOL, Head, Request
+
+RECEIVE_FRAMES = 256
+"""Held by libzmq for us. Few, for each may have a MiB; the publisher queues 1000 more, the kernel some hundred."""
+BUFFER_FRAMES, BUFFER_BYTES = 5000, 8 << 20
+"""Live frames kept while history is on its way; what does not fit is asked for afterwards."""
+REPLY_BYTES = 4 << 20
+"""A page has half a MiB, and its last row may have one more with its events."""
+ASK_SECS = 2.0
+"""Without an answer for so long, ask again: a training that is stopped or swapping answers late."""
+RECONNECT_MS, RECONNECT_MAX_MS = 100, 1000
+
+_read_head = msgspec.json.Decoder(Head)
+
+
+class _Number(msgspec.Struct):
+    seq: int = 0
+
+
+_read_number = msgspec.json.Decoder(_Number)
+
+
+class Client:
+    """Gives the frames of a run after number ``after``: its history first, then what it says. Never waits.
+
+    Raises Unreachable when a path cannot be that of a socket.
+    """
+
+    def __init__(
+        self, live: str, ask: str, *, after: int = 0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.order = Order(after)
+        self.bad = 0
+        """Messages that made no sense."""
+        self.heard: float | None = None
+        """When the run last said something, by ``clock``."""
+        self._clock = clock
+        self._context = zmq.Context(io_threads=1)
+        self._context.linger = 0
+        self._buffer: deque[bytes] = deque()
+        self._buffer_bytes = 0
+        self._page: deque[bytes] = deque()
+        self._held: AnyFrame | None = None
+        self._cursor = after
+        self._asking = True
+        """Whether history is still to come, or the rest of it."""
+        self._asked: float | None = None
+        try:
+            self._live = self._socket(zmq.SUB, live, MAX_FRAME + 1, RECEIVE_FRAMES)
+            self._ask = self._socket(zmq.DEALER, ask, REPLY_BYTES, 2)
+            for topic in (FULL, EVENTS, HEARTBEAT):
+                self._live.subscribe(topic)
+        except BaseException:
+            self.close()
+            raise
+
+    def frames(self) -> Iterator[AnyFrame]:
+        """What is there now, in order, each once. Raises NewerFormat when the run speaks a later lsmon."""
+        while True:
+            if self._page:
+                frame = self._decode(self._page.popleft())
+            elif self._asking:
+                if self._take_page():
+                    continue
+                self._fill_buffer()
+                self._send_request()
+                return
+            elif self._held is not None:
+                frame, self._held = self._held, None  # history had its say: what is missing now is lost
+            else:
+                message = self._next_message()
+                if message is None:
+                    return
+                frame = self._decode(message)
+                if frame is not None and self.order.gap_before(frame):
+                    self._held = frame
+                    self._want_history(self.order.last)
+                    continue
+            if frame is None:
+                continue
+            admitted = self.order.admit(frame)
+            if admitted is not None:
+                if isinstance(admitted, RunStarted) and admitted.format > FORMAT:
+                    raise NewerFormat(
+                        "This run uses a later lsmon than this one; update lsmon here to watch it."
+                    )
+                yield admitted
+
+    def give_up(self) -> None:
+        """No answer will come any more: go on with what there is."""
+        if self._asking and not self._page:
+            self._asking = False
+
+    def wait(self, secs: float, *descriptors: int) -> list[int]:
+        """Wait until something has come, or one of the descriptors can be read; those that can."""
+        poller = zmq.Poller()
+        poller.register(self._live, zmq.POLLIN)
+        poller.register(self._ask, zmq.POLLIN)
+        for descriptor in descriptors:
+            poller.register(descriptor, zmq.POLLIN)
+        ready = dict(poller.poll(round(secs * 1000)))
+        return [descriptor for descriptor in descriptors if descriptor in ready]
+
+    def close(self) -> None:
+        self._context.destroy(linger=0)
+
+    def _socket(self, kind: int, path: str, longest: int, queued: int) -> zmq.Socket[bytes]:
+        socket: zmq.Socket[bytes] = self._context.socket(kind)
+        socket.setsockopt(zmq.MAXMSGSIZE, longest)
+        socket.setsockopt(zmq.RCVHWM, queued)
+        if kind == zmq.DEALER:  # a request waits with us, not in a pipe to nobody
+            socket.setsockopt(zmq.IMMEDIATE, 1)  # not for SUB: it would drop what is unread at a disconnect
+        socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
+        try:
+            if not path.startswith("/"):
+                raise ValueError
+            socket.connect(f"ipc://{path}")
+        except (zmq.ZMQError, ValueError):
+            raise Unreachable(
+                "The run's card names no usable socket; restart the training with a short LSMON_RUNTIME_DIR."
+            ) from None
+        return socket
+
+    def _receive(self) -> bytes | None:
+        try:
+            message = self._live.recv(zmq.NOBLOCK)
+        except zmq.ZMQError:
+            return None
+        self.heard = self._clock()
+        return message
+
+    def _next_message(self) -> bytes | None:
+        if self._buffer:
+            message = self._buffer.popleft()
+            self._buffer_bytes -= len(message)
+        else:
+            received = self._receive()
+            if received is None:
+                return None
+            message = received
+        return message[1:]  # without its topic
+
+    def _fill_buffer(self) -> None:
+        while len(self._buffer) < BUFFER_FRAMES and self._buffer_bytes < BUFFER_BYTES:
+            message = self._receive()
+            if message is None:
+                return
+            self._buffer.append(message)
+            self._buffer_bytes += len(message)
+
+    def _want_history(self, after: int) -> None:
+        self._cursor, self._asking, self._asked = after, True, None
+        self._send_request()
+
+    def _send_request(self) -> None:
+        now = self._clock()
+        if self._asked is not None and now - self._asked < ASK_SECS:
+            return
+        try:
+            self._ask.send(msgspec.json.encode(Request(self._cursor)), zmq.NOBLOCK)
+        except zmq.ZMQError:
+            return  # not connected yet
+        self._asked = now
+
+    def _take_page(self) -> bool:
+        """Whether the answer that was waited for has come."""
+        while True:
+            try:
+                parts = self._ask.recv_multipart(zmq.NOBLOCK)
+            except zmq.ZMQError:
+                return False
+            self.heard = self._clock()
+            try:
+                head_bytes, body = parts
+                head = _read_head.decode(head_bytes)
+            except (ValueError, RecursionError):
+                self.bad += 1
+                continue
+            if head.protocol > PROTOCOL:
+                raise NewerFormat("This run uses a later lsmon than this one; update lsmon here to watch it.")
+            if head.after != self._cursor or self._asked is None:
+                continue  # of a request that was given up
+            self._page.extend(body.splitlines())
+            self._asking = head.more and head.upto > head.after
+            if self._asking:
+                self._want_history(head.upto)
+            return True
+
+    def _decode(self, data: bytes) -> AnyFrame | None:
+        try:
+            frame = decode(data)
+            if frame is None:
+                self.order.skip(_read_number.decode(data).seq)
+        except (BadFrame, ValueError):
+            self.bad += 1
+            return None
+        return frame

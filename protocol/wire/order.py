@@ -1,0 +1,56 @@
+"""Each frame once, in the order of its number: what a source promises, kept over history, reconnects and rubbish."""
+
+from __future__ import annotations
+
+from msgspec import structs
+
+from ..frames import Alert, AnyFrame, Heartbeat, Mark, Summary
+
+
+class Order:
+    """Says of each frame in turn whether it is new; counts the numbers that never came."""
+
+    def __init__(self, after: int = 0) -> None:
+        self.last = after
+        """Number of the last frame that has been let through, by itself or within a Summary."""
+        self.lost = 0
+        self._folded_from = after
+        self._event = after
+
+    def gap_before(self, frame: AnyFrame) -> bool:
+        """Whether frames before this one have not come (yet)."""
+        if isinstance(frame, Summary):
+            return frame.first_seq > self.last + 1
+        return frame.seq > self.last + (0 if isinstance(frame, Heartbeat) else 1)
+
+    def admit(self, frame: AnyFrame) -> AnyFrame | None:
+        """The frame if it is new, clipped if it is a Summary that reaches back too far; None for a duplicate.
+
+        Alerts and marks of a stretch that came folded follow its Summary, and are let through then.
+        """
+        if isinstance(frame, Heartbeat):
+            self._go(frame.seq + 1, max(frame.seq, self.last))
+            return frame
+        if frame.seq <= self.last:
+            belated = isinstance(frame, Alert | Mark) and frame.seq > max(self._folded_from, self._event)
+            if not belated:
+                return None
+            self._event = frame.seq
+            return frame
+        if isinstance(frame, Summary):
+            first = max(min(frame.first_seq, frame.seq), self.last + 1)
+            self._folded_from = self.last
+            self._go(first, frame.seq)
+            return frame if first == frame.first_seq else structs.replace(frame, first_seq=first)
+        self._go(frame.seq, frame.seq)
+        self._folded_from = frame.seq
+        return frame
+
+    def skip(self, seq: int) -> None:
+        """A frame of a type that this lsmon does not know was here: not shown, and not lost."""
+        if seq > self.last:
+            self._go(seq, seq)
+
+    def _go(self, first: int, last: int) -> None:
+        self.lost += max(0, first - self.last - 1)
+        self.last = last

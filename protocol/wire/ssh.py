@@ -1,0 +1,98 @@
+"""The user's own ssh, with its config, agent and jump hosts, running one command on another host."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Sequence
+
+from ..clean import clean_line
+from ..errors import Unreachable, UsageError
+
+_HOST = re.compile(r"[\w.@:%+\[\]-]{1,255}")
+_ENDS_SECS = 0.5
+"""An ssh that is asked to end does so in milliseconds; one that hangs in the network is killed."""
+_STDERR_BYTES = 4096
+READ_BYTES = 1 << 16
+
+OPTIONS = ("-T", "-e", "none", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
+"""No terminal and no escape character: eight clean bits. No prompts: they would be lost under the screen. And a host
+that drops packets must not hold a person for two minutes."""
+
+
+def ssh_command(host: str, *args: str, remote_command: Sequence[str] = ("lsmon",)) -> list[str]:
+    """The command that runs ``remote_command args`` on ``host``; ``$LSMON_SSH`` stands in for ``ssh``.
+
+    The far shell gets every word quoted. Raises UsageError when ``host`` could be taken for an option.
+    """
+    if host.startswith("-") or not _HOST.fullmatch(host):
+        raise UsageError(f"Not the name of a host: {clean_line(host, 80)!r}.")
+    ssh = shlex.split(os.environ.get("LSMON_SSH", "")) or ["ssh"]
+    return [*ssh, *OPTIONS, "--", host, " ".join(map(_quoted, [*remote_command, *args]))]
+
+
+def _quoted(word: str) -> str:
+    """Quoted for a shell, save for a home folder in front: ``~/venv/bin/lsmon`` is how people say it."""
+    return "~/" + shlex.quote(word[2:]) if word.startswith("~/") and len(word) > 2 else shlex.quote(word)
+
+
+class Ssh:
+    """A running ssh whose output is read without waiting. Raises Unreachable when it cannot be started."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        try:
+            # In a session of its own it has no terminal to write on, and Ctrl-C is ours to handle.
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+            )  # fmt: skip
+        except OSError as error:
+            raise Unreachable(
+                f"Cannot start {clean_line(command[0], 80)} ({(error.strerror or str(error)).lower()}); "
+                "install an OpenSSH client, or set LSMON_SSH."
+            ) from None
+        assert self._process.stdout is not None and self._process.stderr is not None
+        self._out, self._err = self._process.stdout, self._process.stderr
+        os.set_blocking(self._out.fileno(), False)
+        os.set_blocking(self._err.fileno(), False)
+        self._said = b""
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def words(self) -> str:
+        """The last line it wrote to stderr, made safe to show."""
+        lines = [line.strip() for line in self._said.decode(errors="replace").splitlines()]
+        return clean_line(next((line for line in reversed(lines) if line), ""), 200)
+
+    def read(self) -> bytes | None:
+        """What it has written; None when that is nothing yet, ``b""`` when there will be no more."""
+        self._listen()
+        try:
+            return os.read(self._out.fileno(), READ_BYTES)
+        except BlockingIOError:
+            return None
+
+    def close(self) -> int:
+        """End it; its exit code, which is the far command's, or 255 when the connection failed."""
+        with self._process as process:
+            if process.stdin is not None:
+                process.stdin.close()  # by which a relay knows that nobody listens
+            for end in (process.terminate, process.kill):
+                try:
+                    process.wait(_ENDS_SECS)
+                    break
+                except subprocess.TimeoutExpired:
+                    end()
+            self._listen()
+        return process.returncode
+
+    def _listen(self) -> None:
+        try:
+            while data := os.read(self._err.fileno(), READ_BYTES):
+                self._said = (self._said + data)[-_STDERR_BYTES:]
+        except BlockingIOError:
+            pass

@@ -1,0 +1,27 @@
+"""Runs every benchmark in this folder in turn, each in a process of its own: ``python -m tests.bench [NAME ...]``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+
+def main(wanted: list[str]) -> int:
+    """Exit code 1 when one of them could not finish; the others run all the same."""
+    found = sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
+    unknown = set(wanted) - set(found)
+    if unknown:
+        sys.exit(f"There is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(found)}.")
+    failed = []
+    for name in wanted or found:
+        print(f"\n{name}\n{'─' * len(name)}", flush=True)
+        if subprocess.run([sys.executable, "-m", f"tests.bench.{name}"], check=False).returncode:
+            failed.append(name)
+    if failed:
+        print(f"\nnot finished: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,76 @@
+"""Norms and ratios against what the optimizer really did."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lsmon.probe.guard import Guard
+from lsmon.probe.instruments import Instruments
+from lsmon.probe.readings import number
+from lsmon.probe.scale import Scale, norm
+from lsmon.probe.schedule import Budget
+from lsmon.probe.sensor import Context
+
+
+def flat(tensors: list[Tensor]) -> Tensor:
+    return torch.cat([tensor.detach().double().reshape(-1) for tensor in tensors])
+
+
+def watch(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Instruments, list[dict[str, Any]]]:
+    found: list[dict[str, Any]] = []
+    context = Context(model, optimizer)
+    return Instruments([Scale(seconds=0.0)], context, Budget(1.0), Guard(strict=True), found.append), found
+
+
+@pytest.mark.parametrize("make", [torch.optim.SGD, torch.optim.AdamW])
+def test_what_is_measured_is_what_happened(make: Any) -> None:
+    """Gradient norm as consumed, weight norm after, |Δθ|/|θ|, lr per group; though the gradients are cleared since."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 2))
+    groups = [{"params": model[0].parameters(), "lr": 0.1}, {"params": model[2].parameters(), "lr": 0.02}]
+    optimizer = make(groups)
+    instruments, found = watch(model, optimizer)
+    for step in range(1, 6):
+        torch.autograd.backward(model(torch.randn(9, 5)).square().mean())
+        gradients = flat([p.grad for p in model.parameters() if p.grad is not None])
+        before = flat(list(model.parameters()))
+        optimizer.step()
+        optimizer.zero_grad()
+        after = flat(list(model.parameters()))
+        instruments.step(step, 1, None)
+        values = {name: number(value) for name, value in found[-1].items()}
+        assert values == {
+            "grad/norm": pytest.approx(float(gradients.norm()), rel=1e-5),
+            "weight/norm": pytest.approx(float(after.norm()), rel=1e-5),
+            "update/ratio": pytest.approx(float((after - before).norm() / after.norm()), rel=1e-4),
+            "lr": 0.1,
+            "lr/1": 0.02,
+        }
+    instruments.close()
+    assert not optimizer._optimizer_step_pre_hooks
+    assert not optimizer._optimizer_step_post_hooks
+
+
+def test_a_step_without_an_update_gives_no_norms() -> None:
+    """Under gradient accumulation the loop calls more often than the optimizer moves."""
+    model = nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    instruments, found = watch(model, optimizer)
+    instruments.step(1, 1, None)
+    assert found == [{"lr": 0.1}]
+
+
+def test_all_zero_weights_and_half_precision() -> None:
+    """No division by zero, and a bfloat16 norm is accumulated in float32."""
+    assert float(norm([torch.full((4096,), 0.01, dtype=torch.bfloat16)])) == pytest.approx(
+        0.01 * 64, rel=2e-3
+    )
+    assert float(norm([])) == 0.0
+    sparse = torch.sparse_coo_tensor(
+        torch.tensor([[0, 2]]), torch.tensor([3.0, 4.0]), (4,), check_invariants=True
+    )
+    assert float(norm([sparse])) == pytest.approx(5.0)

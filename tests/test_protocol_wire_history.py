@@ -1,0 +1,179 @@
+"""History: what a late joiner gets covers every frame once, in bounded memory, however long the run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lsmon.protocol.codec import decode, encode
+from lsmon.protocol.fold import Folds
+from lsmon.protocol.frames import Alert, AnyFrame, Mark, RunEnded, RunStarted, Scalars, Summary
+from lsmon.protocol.wire import history as room
+from lsmon.protocol.wire.history import History
+from lsmon.protocol.wire.order import Order
+
+HEADER = RunStarted(seq=1, run="r", name="mlp")
+
+
+def run(length: int, names: int = 1, attempts: int = 1) -> Iterator[AnyFrame]:
+    """Frames as a probe sends them, with an alert every 1000 and the summaries that they complete."""
+    folds = Folds()
+    folds.add(HEADER)
+    for seq in range(2, length + 1):
+        attempt = 1 + seq * attempts // (length + 1)
+        if seq % 1000 == 0:
+            frame: AnyFrame = Alert(seq=seq, step=seq, kind="stall", attempt=attempt)
+        else:
+            values = {f"s{n}": math.sin(seq + n) for n in range(names)}
+            frame = Scalars(seq=seq, step=seq, values=values, attempt=attempt)
+        yield frame
+        yield from folds.add(frame)
+
+
+def remembered(length: int, names: int = 1, attempts: int = 1) -> History:
+    history = History(HEADER)
+    for frame in run(length, names, attempts):
+        history.add(frame, encode(frame))
+    return history
+
+
+def pages(history: History, after: int = 0, max_bytes: int = room.PAGE_BYTES) -> list[AnyFrame]:
+    """All that is answered, page after page."""
+    frames: list[AnyFrame] = []
+    while True:
+        page = history.page(after, max_bytes)
+        frames += [frame for line in page.lines if (frame := decode(line)) is not None]
+        if not page.more:
+            return frames
+        assert page.upto > after
+        after = page.upto
+
+
+def admitted(frames: list[AnyFrame], after: int = 0) -> tuple[list[AnyFrame], Order]:
+    order = Order(after)
+    return [kept for frame in frames if (kept := order.admit(frame)) is not None], order
+
+
+def covered(frames: list[AnyFrame]) -> list[int]:
+    """The numbers that these frames stand for; alerts only when by themselves."""
+    numbers: list[int] = []
+    for frame in frames:
+        if isinstance(frame, Summary):
+            numbers += range(frame.first_seq, frame.seq + 1)
+        elif not numbers or frame.seq > numbers[-1]:
+            numbers.append(frame.seq)
+    return numbers
+
+
+def test_a_short_run_comes_back_frame_by_frame() -> None:
+    frames = pages(remembered(1500))
+    assert isinstance(frames[0], RunStarted)
+    assert [frame.seq for frame in frames] == list(range(1, 1501))
+
+
+@pytest.mark.parametrize("length", [9000, 30_000, 100_000])
+@pytest.mark.parametrize("names", [1, 8])
+def test_a_long_run_comes_coarse_then_fine_then_raw_without_gap_or_overlap(length: int, names: int) -> None:
+    history = remembered(length, names)
+    frames, order = admitted(pages(history))
+    assert covered(frames) == list(range(1, length + 1))
+    assert order.last == length and order.lost == 0
+    levels = [frame.level if isinstance(frame, Summary) else 1 for frame in frames if frame.seq % 1000]
+    assert levels[1:] == sorted(levels[1:], reverse=True) and levels[-1] == 1
+
+
+def test_alerts_survive_the_folding_of_what_is_around_them() -> None:
+    frames, _ = admitted(pages(remembered(100_000)))
+    assert [frame.seq for frame in frames if isinstance(frame, Alert)] == list(range(1000, 100_001, 1000))
+
+
+def test_spikes_survive_every_level() -> None:
+    """Minimum and maximum over the history equal those over all values that were sent."""
+    frames, _ = admitted(pages(remembered(60_000)))
+    lows = [f.series["s0"][1] for f in frames if isinstance(f, Summary) and "s0" in f.series]
+    highs = [f.series["s0"][2] for f in frames if isinstance(f, Summary) and "s0" in f.series]
+    raw = [f.values["s0"] for f in frames if isinstance(f, Scalars)]
+    sent = [math.sin(seq) for seq in range(2, 60_001) if seq % 1000]
+    assert min(lows + raw) == min(sent) and max(highs + raw) == max(sent)
+
+
+@pytest.mark.parametrize(("names", "attempts"), [(1, 1), (200, 1), (40, 400)])
+def test_memory_is_bounded(names: int, attempts: int) -> None:
+    """Within 4 MiB and one row, also when every name of 200 is in every frame, or attempts cannot be folded."""
+    history = History(HEADER)
+    worst = 0
+    for frame in run(20_000 if names > 1 else 150_000, names, attempts):
+        history.add(frame, encode(frame))
+        worst = max(worst, history.held)
+    assert worst <= (4 << 20) + 50_000
+
+
+def test_the_coarsest_level_is_thinned_rather_than_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room for eight coarse rows, and a run of fifty: all of it is still there."""
+    monkeypatch.setattr(room, "COARSE_BYTES", 8 * 400)
+    monkeypatch.setattr(room, "FINE_BYTES", 40_000)
+    monkeypatch.setattr(room, "RAW_BYTES", 100_000)
+    frames, order = admitted(pages(remembered(200_000)))
+    assert covered(frames) == list(range(1, 200_001)) and order.lost == 0
+    assert max(frame.level for frame in frames if isinstance(frame, Summary)) > 4096
+
+
+def test_a_gap_is_filled_from_where_it_began() -> None:
+    history = remembered(30_000)
+    frames, order = admitted(pages(history, after=29_000), after=29_000)
+    assert [frame.seq for frame in frames] == list(range(29_001, 30_001))
+    assert pages(history, after=30_000) == [] == pages(history, after=1 << 70)
+    frames, order = admitted(pages(history, after=5_000), after=5_000)
+    assert covered(frames) == list(range(5_001, 30_001)) and order.lost == 0
+
+
+def test_pages_are_bounded_and_join_without_a_seam() -> None:
+    history = remembered(30_000)
+    small, _ = admitted(pages(history, max_bytes=2000))
+    whole, _ = admitted(pages(history, max_bytes=1 << 30))
+    assert small == whole
+    assert sum(map(len, history.page(0).lines)) <= room.PAGE_BYTES
+
+
+def test_without_summaries_the_oldest_frames_are_lost_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "RAW_FRAMES", 100)
+    history = History(HEADER)
+    history._raw._max_rows = 100
+    for seq in range(2, 302):
+        history.add(frame := Scalars(seq=seq, values={"loss": 1.0}), encode(frame))
+    page = history.page(0)
+    assert page.lost == 200
+    frames, order = admitted(pages(history))
+    assert [frame.seq for frame in frames] == [1, *range(202, 302)] and order.lost == 200
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_order_never_lets_a_number_through_twice(data: st.DataObject) -> None:
+    """Whatever comes, the numbered frames that come out ascend, and Summaries do not overlap what went before."""
+    seqs = st.integers(-5, 300)
+    made = st.one_of(
+        st.builds(lambda seq: Scalars(seq=seq), seqs),
+        st.builds(lambda seq: Mark(seq=seq), seqs),
+        st.builds(lambda seq: RunEnded(seq=seq), seqs),
+        st.builds(lambda first, seq: Summary(first_seq=first, seq=seq), seqs, seqs),
+    )
+    order = Order()
+    last = 0
+    seen: set[int] = set()
+    for frame in data.draw(st.lists(made, max_size=60)):
+        kept = order.admit(frame)
+        if kept is None:
+            continue
+        if isinstance(kept, Mark):
+            assert kept.seq not in seen
+            seen.add(kept.seq)
+        else:
+            assert (kept.first_seq if isinstance(kept, Summary) else kept.seq) > last
+            assert kept.seq > last
+        last = max(last, kept.seq)
+    assert order.last == last and 0 <= order.lost <= max(last, 0)

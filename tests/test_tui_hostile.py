@@ -1,0 +1,106 @@
+"""Text from outside cannot drive the terminal, be taken for markup, or break a frame."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import pytest
+from rich.cells import cell_len
+
+from lsmon.protocol.codec import decode, encode
+from lsmon.protocol.frames import Alert, AnyFrame, Heartbeat, Mark, RunEnded, RunStarted, Scalars
+from lsmon.protocol.sources.source import Link
+from lsmon.tui.app import LsmonApp
+from lsmon.tui.screens.chooser import Choice, ChooserApp
+from lsmon.tui.screens.dashboard import Dashboard
+from tests.bench.story import Told
+
+PAYLOADS = [
+    "\x1b]52;c;bWFsaWNl\x07", "\x1b]0;title\x07", "\x1b[31mred\x1b[2J", "\x1bP+q544e\x1b\\", "\x9b31m\x9d0;t\x9c", "\x07bell",
+    "[red]x[/red]", "[stage=a]", "[@click=app.bell()]x[/]", "x[/", "run[/foo]x",
+    "a\nb\rc\x08d\x0b", "\u202eevil\u2066", "模型训练" * 40, "e\u0301\u0327\u200d👩‍👩‍👧", "long" * 2000, "%s {0} $name", "",
+]  # fmt: skip
+
+_CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def hostile(text: str) -> list[AnyFrame]:
+    """The text in every place that a frame has for one, through the codec as from a socket."""
+    made: list[AnyFrame] = [
+        RunStarted(seq=1, wall=1.0, run=text, name=text, host=text, optimizer=text, device=text, lsmon=text or "1", parameters=9),
+        Scalars(seq=2, step=1, values={"loss": 1.0, text or "x": 2.0, f"{text}/a": 3.0, f"trainability/{text}": 1.0},
+                words={"loss": text}),
+        Alert(seq=3, step=1, kind=text, severity="critical", message=text, advice=text, evidence={text or "x": 1.0}),
+        Mark(seq=4, step=1, note=text),
+        Heartbeat(seq=4, step=1, recording=text, notes={"curvature": text, "temperature": text, text: text}),
+        RunEnded(seq=5, step=2, reason="error", error=text),
+    ]  # fmt: skip
+    decoded = [decode(encode(frame)) for frame in made]
+    return [frame for frame in decoded if frame is not None]
+
+
+@pytest.mark.parametrize("payload", PAYLOADS, ids=range(len(PAYLOADS)))
+def test_no_payload_reaches_the_screen_raw(payload: str) -> None:
+    """In every widget, at three sizes, with the help open: no control character, no row out of line, no crash."""
+
+    async def session() -> None:
+        source = Told(hostile(payload))
+        app = LsmonApp(source, fps=0.01)
+        async with app.run_test(size=(120, 44)) as pilot:
+            dashboard = app.screen
+            assert isinstance(dashboard, Dashboard)
+            for keys in ((), ("3",), ("escape", "question_mark"), ("escape",)):
+                await pilot.press(*keys)
+                dashboard.tick()
+                await pilot.pause()
+                check(app, 120)
+            for size in ((60, 15), (30, 10)):
+                await pilot.resize_terminal(*size)
+                dashboard.tick()
+                await pilot.pause()
+                check(app, size[0])
+
+    asyncio.run(session())
+
+
+def check(app: LsmonApp | ChooserApp, width: int) -> None:
+    for strip in app.screen._compositor.render_strips():
+        assert not _CONTROL.search(strip.text)
+        assert cell_len(strip.text) == width
+    for segment in (segment for strip in app.screen._compositor.render_strips() for segment in strip):
+        assert not segment.control
+        assert segment.style is None or segment.style.link is None
+
+
+def test_trouble_and_link_words_are_shown_as_they_are() -> None:
+    """Square brackets in a source's sentence are no markup."""
+
+    async def session() -> None:
+        source = Told(hostile("run[/foo]x"))
+        source.link = Link("dead", "ssh said [/bold] and left", 3)
+        app = LsmonApp(source, fps=0.01)
+        async with app.run_test(size=(120, 36)) as pilot:
+            assert isinstance(app.screen, Dashboard)
+            app.screen.tick()
+            await pilot.pause()
+            rows = [strip.text for strip in app.screen._compositor.render_strips()]
+            assert "ssh said [/bold] and left" in rows[-1]
+            assert "run[/foo]x" in rows[0]
+
+    asyncio.run(session())
+
+
+@pytest.mark.parametrize("payload", ["[red]x[/red]", "x[/", "run[/foo]x", "[@click=app.bell()]x[/]"])
+def test_the_chooser_takes_no_markup(payload: str) -> None:
+    """Names of runs are shown as they are."""
+
+    async def session() -> None:
+        app = ChooserApp([Choice(payload, payload, payload, payload)], [Choice(payload)])
+        async with app.run_test(size=(100, 20)) as pilot:
+            await pilot.pause()
+            rows = "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+            assert payload in rows
+            check(app, 100)
+
+    asyncio.run(session())

@@ -1,0 +1,78 @@
+"""Every size of terminal gets panels that fit, do not overlap, and go in a stated order."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import pytest
+from textual.geometry import Region
+
+from lsmon.tui.widgets.layout import ORDER, plan
+
+SIZES = [
+    (80, 22),
+    (60, 13),
+    (120, 34),
+    (200, 58),
+    (30, 10),
+    (12, 5),
+    (1, 1),
+    (300, 90),
+    (104, 13),
+    (56, 14),
+    (70, 40),
+]
+SETS = [
+    ORDER,
+    tuple(name for name in ORDER if name != "accuracy"),
+    ("loss", "alerts"),
+    ("alerts",),
+    (),
+    (*ORDER, "test", "eval/long name", "x"),
+    ("alerts", "a", "b", "c", "d", "e", "f", "g"),
+]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("present", SETS)
+def test_places_fit_and_do_not_overlap(size: tuple[int, int], present: tuple[str, ...]) -> None:
+    """Within the screen, none over another, none empty."""
+    width, height = size
+    places = plan(width, height, present)
+    assert set(places) <= set(present)
+    for place in places.values():
+        region = place.region
+        assert region.width > 0
+        assert region.height > 0
+        assert Region(0, 0, width, height).contains_region(region)
+        assert place.boxed or region.height == 1
+    for one, two in combinations(places.values(), 2):
+        assert not one.region.overlaps(two.region)
+
+
+@pytest.mark.parametrize("size", [(80, 22), (120, 34), (200, 58)])
+def test_boxes_fill_the_screen(size: tuple[int, int]) -> None:
+    """No hole is left at the usual sizes."""
+    width, height = size
+    places = plan(width, height, ORDER)
+    assert sum(place.region.area for place in places.values()) == width * height
+
+
+def test_at_80_by_24_the_six_most_needed_panels_are_boxes() -> None:
+    """Trainability is the one that has no room."""
+    places = plan(80, 22, ORDER)
+    assert set(places) == set(ORDER) - {"trainability"}
+    assert all(place.boxed for place in places.values())
+
+
+def test_at_60_by_15_two_boxes_and_five_lines() -> None:
+    """Everything is still there."""
+    places = plan(60, 13, ORDER)
+    assert [name for name, place in places.items() if place.boxed] == ["loss", "sharpness"]
+    assert set(places) == set(ORDER)
+
+
+def test_panels_are_dropped_from_the_end_of_the_order() -> None:
+    """At a few rows what is left are the first names."""
+    for height in range(1, 7):
+        assert list(plan(40, height, ORDER)) == list(ORDER[:height])

@@ -1,0 +1,221 @@
+"""The store folds frames deterministically, in bounded memory, and forgets neither spikes nor losses."""
+
+from __future__ import annotations
+
+import math
+from array import array
+
+from lsmon.protocol.fold import Fold
+from lsmon.protocol.frames import (
+    Alert,
+    AnyFrame,
+    Curvature,
+    Heartbeat,
+    Mark,
+    Ritz,
+    RunEnded,
+    RunStarted,
+    Scalars,
+    Summary,
+)
+from lsmon.tui.series import Series
+from lsmon.tui.store import MAX_SERIES, Store
+from lsmon.tui.view import EMPTY, Track, View
+
+
+def folded(*frames: AnyFrame) -> View:
+    store = Store()
+    for frame in frames:
+        store.fold(frame)
+    return store.view()
+
+
+def losses(count: int, first: int = 1) -> list[Scalars]:
+    return [
+        Scalars(seq=i, step=i, wall=float(i), values={"loss": float((i * 37) % 101)})
+        for i in range(first, first + count)
+    ]
+
+
+def column(data: bytes) -> list[float]:
+    return list(array("d", data))
+
+
+def test_an_empty_store_gives_the_empty_view() -> None:
+    """Nothing folded is the constant that the screen starts with."""
+    assert Store().view() == EMPTY
+
+
+def test_the_same_frames_give_equal_views_however_they_are_cut() -> None:
+    """A view depends on the frames alone, not on how often views were taken in between."""
+    frames = losses(10_000)
+    watched = Store()
+    for frame in frames:
+        watched.fold(frame)
+        if frame.seq % 97 == 0:
+            watched.view()
+    assert watched.view() == folded(*frames)
+
+
+def test_views_differ_when_one_sample_differs() -> None:
+    """Equality is not vacuous."""
+    frames = losses(1000)
+    other = [*frames[:-1], Scalars(seq=1000, step=1000, wall=1000.0, values={"loss": 1e6})]
+    assert folded(*frames) != folded(*other)
+
+
+def test_buckets_stay_bounded_and_keep_every_spike() -> None:
+    """A hundred thousand samples take at most the cap, and the one spike among them is still the maximum."""
+    series = Series("loss", cap=256)
+    for i in range(100_000):
+        series.add(i, float(i), 1, 1e9 if i == 51_234 else 1.0, math.nan, "")
+    track = series.track()
+    assert 128 <= len(track) <= 256
+    assert max(column(track.highs)) == 1e9
+    assert sum(array("q", track.counts)) == 100_000
+    assert column(track.firsts)[0] == 0
+    assert column(track.steps)[-1] == 99_999
+
+
+def test_every_closed_bucket_holds_the_same_number_of_samples() -> None:
+    """The buckets are those of one fixed stride, as if it had been known from the start."""
+    series = Series("loss", cap=64)
+    for i in range(1000):
+        series.add(i, float(i), 1, float(i), math.nan, "")
+    counts = list(array("q", series.track().counts))
+    assert set(counts[:-1]) == {16}
+
+
+def test_summaries_and_the_frames_they_fold_make_the_same_buckets() -> None:
+    """Fed with rows of 64 or with the samples themselves, a series at a stride of 64 or more is the same."""
+    raw, folds = Series("loss", cap=64), Series("loss", cap=64)
+    fold = Fold(64)
+    for frame in losses(64 * 200):
+        raw.add(frame.step, frame.wall, frame.attempt, frame.values["loss"], math.nan, "")
+        row = fold.add(frame)
+        if row is not None:
+            folds.add_folded(row.first_step, row.step, row.wall, row.attempt, row.series["loss"])
+    one, two = raw.track(), folds.track()
+    assert (one.firsts, one.steps, one.walls) == (two.firsts, two.steps, two.walls)
+    assert (one.lows, one.highs, one.counts) == (two.lows, two.highs, two.counts)
+    # The mean travels with seven digits.
+    assert all(
+        math.isclose(a, b, rel_tol=1e-6) for a, b in zip(column(one.totals), column(two.totals), strict=True)
+    )
+    assert one.value == two.value
+
+
+def test_coarse_then_fine_history_joins_without_a_hole() -> None:
+    """A late joiner gets rows of 4096, rows of 64 and frames; all samples are counted once."""
+    coarse = Summary(
+        seq=4096, step=4096, first_seq=1, first_step=1, level=4096, series={"loss": (4096, 0, 9, 3, 2, 0)}
+    )
+    fine = Summary(
+        seq=4160, step=4160, first_seq=4097, first_step=4097, level=64, series={"loss": (64, 0, 5, 2, 2, 0)}
+    )
+    view = folded(coarse, fine, *losses(10, first=4161))
+    assert view.lost == 0
+    assert sum(array("q", view.series["loss"].counts)) == 4096 + 64 + 10
+
+
+def test_nan_is_counted_and_remembered() -> None:
+    """A NaN does not poison the buckets, and the view says when it was."""
+    view = folded(
+        Scalars(seq=1, step=10, values={"loss": 1.0}), Scalars(seq=2, step=20, values={"loss": math.nan}),
+    )  # fmt: skip
+    track = view.series["loss"]
+    assert math.isnan(track.value)
+    assert (track.odd, track.odd_step) == (1, 20)
+    again = folded(
+        Scalars(seq=1, step=10, values={"loss": 1.0}), Scalars(seq=2, step=20, values={"loss": math.nan})
+    )
+    assert view == again
+
+
+def test_a_series_of_nothing_but_nan_stays_bounded() -> None:
+    """Non-finite samples take part in the folding like any other."""
+    series = Series("loss", cap=64)
+    for i in range(10_000):
+        series.add(i, float(i), 1, math.inf, math.nan, "")
+    track = series.track()
+    assert len(track) <= 64
+    assert track.odd == 10_000
+
+
+def test_a_hole_in_the_numbers_is_a_loss() -> None:
+    """Missing frames are counted and placed; heartbeats, which repeat a number, are not taken for frames."""
+    view = folded(*losses(5), Heartbeat(seq=5, step=5), *losses(3, first=10))
+    assert (view.lost, view.lost_step) == (4, 10)
+
+
+def test_an_attempt_that_starts_over_drops_nothing() -> None:
+    """After a resume the step goes back, and buckets of two attempts never join."""
+    first = losses(100)
+    second = [Scalars(seq=100 + i, step=50 + i, attempt=2, values={"loss": 1.0}) for i in range(1, 51)]
+    view = folded(*first, *second)
+    assert (view.attempt, view.step) == (2, 100)
+    assert sum(array("q", view.series["loss"].counts)) == 150
+
+
+def test_endless_attempts_stay_bounded() -> None:
+    """A loop that resumes at every step cannot fill the memory."""
+    series = Series("loss", cap=64)
+    for i in range(5_000):
+        series.add(i, float(i), i, 1.0, math.nan, "")
+    assert len(series.track()) <= 64
+
+
+def test_names_beyond_the_limit_are_counted_not_kept() -> None:
+    """A training that logs a new name each step is told so."""
+    view = folded(*(Scalars(seq=i + 1, step=i, values={f"x/{i}": 1.0}) for i in range(MAX_SERIES + 7)))
+    assert len(view.series) == MAX_SERIES
+    assert view.refused == 7
+
+
+def test_the_doubt_travels_with_the_value() -> None:
+    """Residuals become errors, unconverged values get words, and both go when the next value has none."""
+    curvature = Curvature(
+        seq=1, step=1, top=(Ritz(3.0, 0.5, False),), bottom=(Ritz(-1.0, 0.01, True),), negative_at_least=2
+    )
+    view = folded(curvature)
+    assert view.series["hessian/max"].error == 0.5
+    assert "not converged" in view.series["hessian/max"].words
+    assert view.series["hessian/min"].words == ""
+    noted = Scalars(
+        seq=2,
+        step=2,
+        values={"temperature/noise": 1.0},
+        errors={"temperature/noise": 0.1},
+        words={"temperature/noise": "unreliable"},
+    )
+    plain = Scalars(seq=3, step=3, values={"temperature/noise": 1.0})
+    assert folded(noted).series["temperature/noise"].words == "unreliable"
+    after = folded(noted, plain).series["temperature/noise"]
+    assert after.words == ""
+    assert math.isnan(after.error)
+
+
+def test_header_events_and_end_are_kept() -> None:
+    """Who trains, what happened, how it ended."""
+    view = folded(
+        RunStarted(seq=1, wall=5.0, name="run"), Alert(seq=2, step=3, kind="loss_spike"),
+        Mark(seq=3, step=4, note="hello"), Heartbeat(seq=3, step=4, dropped=2, rate=7.0),
+        RunEnded(seq=4, step=5, wall=9.0, reason="error", error="boom", dropped=3),
+    )  # fmt: skip
+    assert (view.header.name, view.started, view.wall) == ("run", 5.0, 9.0)
+    assert [alert.kind for alert in view.alerts] == ["loss_spike"]
+    assert [mark.note for mark in view.marks] == ["hello"]
+    assert view.ended
+    assert (view.end.error, view.dropped, view.rate, view.lost) == ("boom", 3, 7.0, 0)
+
+
+def test_the_rate_is_measured_when_no_heartbeat_tells_it() -> None:
+    """A file without heartbeats still shows steps a second."""
+    view = folded(*(Scalars(seq=i, step=i, wall=i / 50, values={"loss": 1.0}) for i in range(1, 600)))
+    assert math.isclose(view.rate, 50, rel_tol=0.01)
+
+
+def test_a_track_equals_itself_with_nan() -> None:
+    """The comparison of a replay with the live screen must not fail on a NaN."""
+    assert Track("loss", value=math.nan) == Track("loss", value=math.nan)
+    assert Track("loss", value=math.nan) != Track("loss", value=1.0)
