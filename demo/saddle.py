@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lsmon.probe import Probe
 
-WIDTH = 160  # inputs, hidden units and outputs; sets how long a step takes
+WIDTH = 128  # inputs, hidden units and outputs; sets how long a step takes
 SINGULAR_VALUES = (
     4.0,
     2.0,
@@ -89,7 +89,9 @@ def main(steps: int = STEPS) -> None:
                 )
 
     stairs = ", ".join(f"{s:g} at step {step}" for s, step in zip(SINGULAR_VALUES, escapes, strict=False))
-    print(f"learned singular values: {stairs or 'none'}; loss {loss.item():.4f} after {steps} steps")
+    print(
+        f"learned singular values: {stairs or 'none'}; loss {loss_fn(model, clean).item():.4f} after {steps} steps"
+    )
 
 
 if __name__ == "__main__":

@@ -61,6 +61,9 @@ class CurvatureSensor(Sensor):
         except StopIteration as done:
             self._work = None
             return list(done.value)
+        except BaseException:  # also an interrupt: a generator that raised cannot go on
+            self._work = None
+            raise
         return ()
 
     def _run(self, context: Context) -> _Work:

@@ -10,9 +10,6 @@ from typing import Any
 from lsmon.protocol.clean import clean_line
 from lsmon.protocol.frames import Alert
 
-FAULTS = 10
-"""Faults after which the probe as a whole stops trying: by then it is not one sensor that is broken."""
-
 
 class Guard:
     """Takes the exceptions of the probe. ``KeyboardInterrupt`` and ``SystemExit`` are not ours and pass."""
@@ -20,20 +17,14 @@ class Guard:
     def __init__(self, strict: bool = False) -> None:
         self.notes: dict[str, str] = {}
         """Part → why it is off or what it waits for; travels in every Heartbeat."""
-        self.tell: Callable[[Alert], None] | None = None
-        """Takes the ``probe_fault`` alert to the screen, once there is a sender."""
-        self.faults = 0
+        self._tell: Callable[[Alert], None] | None = None
+        self._untold: list[Alert] = []
         self._strict = strict
         self._home = threading.get_ident()
         self._from_elsewhere: Exception | None = None
 
-    @property
-    def tired(self) -> bool:
-        return self.faults >= FAULTS
-
     def fault(self, part: str, error: Exception) -> None:
         """Note that ``part`` failed and is off from now on. Raises ``error`` instead when strict."""
-        self.faults += 1
         words = clean_line(f"{type(error).__name__}: {error}", 300)
         news = not self.notes.get(part, "").startswith("off: ")
         self.notes[part] = f"off: {words}"
@@ -45,16 +36,23 @@ class Guard:
             return
         if not self._strict:
             self._say(f"lsmon: {part} is off, training goes on: {words}\n")
-        if self.tell is not None:
-            self.tell(
-                Alert(
-                    kind="probe_fault",
-                    severity="warning",
-                    message=f"The probe's {part} failed and is off: {words}",
-                    advice="Training is not affected. LSMON_STRICT=1 shows where it failed.",
-                    confidence=1.0,
-                )
-            )
+        alert = Alert(
+            kind="probe_fault",
+            severity="warning",
+            message=f"The probe's {part} failed and is off: {words}",
+            advice="Training is not affected. LSMON_STRICT=1 shows where it failed.",
+            confidence=1.0,
+        )
+        if self._tell is not None:
+            self._tell(alert)
+        else:
+            self._untold.append(alert)
+
+    def tell_to(self, tell: Callable[[Alert], None]) -> None:
+        """From now on, and for what happened before there was a sender, alerts go there."""
+        self._tell = tell
+        while self._untold:
+            tell(self._untold.pop(0))
 
     def run(self, part: str, act: Callable[..., object], *args: Any) -> bool:
         """Call ``act``; False, and a fault of ``part``, when it raises."""

@@ -11,7 +11,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, SupportsInt
 
 from msgspec import structs
 
@@ -34,6 +34,9 @@ CLOSE_SECS = 2.0
 EXIT_SECS = 0.5
 """The same at interpreter exit, where nobody asked to wait."""
 
+
+FAULTS = 10
+"""Calls that failed as a whole, after which the probe stops trying: then it is not one sensor that is broken."""
 
 _Call = ParamSpec("_Call")
 
@@ -100,16 +103,23 @@ class Probe:
         self._budget = Budget(_budget(budget))
         self._step = 0
         self._attempt = 1
+        self._faults = 0
         self._callbacks: dict[str, list[Callable[[Alert], None]]] = {}
         self._alerts: deque[Alert] = deque(maxlen=1000)
         self._instruments: Instruments | None = None
         from .sensor import Context, choose
 
-        chosen = choose(sensors, model)
+        chosen = choose(sensors, model if _is_torch(model) else None)
         context = Context(model, optimizer, loss_fn, clip=clip, seed=seed, notes=self._guard.notes)
         context.share = lambda: self._budget.share
+        if _is_torch(model):
+            from .reference import Reference
+            from .subject import unwrap
+
+            context.reference = Reference(reference)
+            context.model = unwrap(model)
         record = record and os.environ.get("LSMON_RECORD") != "0"
-        if not self._guard.run("probe", self._open, name, rank, record, context, reference, chosen):
+        if not self._guard.run("probe", self._open, name, rank, record, context, chosen):
             return
         self._on = True
         _probes.add(self)
@@ -122,24 +132,22 @@ class Probe:
         rank: int,
         record: bool,
         context: Context,
-        reference: Any,
         sensors: list[Sensor],
     ) -> None:
         from .outlets import Outlets, run_header
         from .sender import Sender
 
         header = run_header(name, self._budget.allowed, rank)
-        if context.model is not None:
-            from .reference import Reference
-            from .subject import describe, trouble, unwrap
+        if context.reference is not None:
+            from .subject import describe, trouble
 
             header = structs.replace(header, **describe(context.model, context.optimizer))
-            context.model = unwrap(context.model)
-            context.reference = Reference(reference)
             words = trouble(context.model)
             if words:
                 sensors = []
                 context.notes["sensors"] = words
+        elif context.model is not None:
+            header = structs.replace(header, model=type(context.model).__name__)
         self._outlets = outlets = Outlets(header, record=record, guard=self._guard)
         self._sender: Sender = Sender(
             outlets.header,
@@ -149,7 +157,7 @@ class Probe:
             on_alert=self._heard,
             on_end=outlets.forget,
         )
-        self._guard.tell = self._tell
+        self._guard.tell_to(self._tell)
         if sensors:
             from .instruments import Instruments
 
@@ -157,25 +165,24 @@ class Probe:
         self._sender.start()
 
     @_guest
-    def step(self, loss: Any = None, batch: Any = None, *, step: int | None = None) -> None:
+    def step(self, loss: Any = None, batch: Any = None, *, step: SupportsInt | None = None) -> None:
         """One training step is done. ``loss`` may be a number or a tensor on any device; nothing waits for it.
 
         ``step`` defaults to one more than the last; a smaller one than the last opens a new attempt (a resume).
         """
         began = time.perf_counter()
-        if step is None:
-            step = self._step + 1
-        elif step < self._step:
+        now = self._step + 1 if step is None else int(step)
+        if now < self._step:
             self._attempt += 1
-        self._step = step
+        self._step = now
         sender, budget = self._sender, self._budget
         sender.steps += 1
         if loss is not None:
-            sender.put(step, self._attempt, {"loss": number(loss)})
+            self._put({"loss": loss}, now)
         budget.overhead += time.perf_counter() - began
         if self._instruments is not None:
             budget.elsewhere = sender.cpu_secs
-            self._instruments.step(step, self._attempt, batch)
+            self._instruments.step(now, self._attempt, batch)
         if self._alerts:
             self._call_back()
         self._guard.surface()
@@ -183,16 +190,9 @@ class Probe:
     @_guest
     def log(self, /, *, step: Any = None, **values: Any) -> None:
         """Numbers by name, for the current step or a given one: ``probe.log(**{"val/loss": 0.3})``."""
-        numbers: dict[str, float | Reading] = {}
-        for name, value in values.items():
-            try:
-                numbers[name] = number(value)
-            except (TypeError, ValueError, RuntimeError) as error:
-                self._guard.fault(f"log {name}", error)
-        if step is not None and step > self._step:
-            self._step = step
-        if numbers:
-            self._sender.put(self._step if step is None else step, self._attempt, numbers)
+        step = self._step if step is None else int(step)
+        self._step = max(self._step, step)
+        self._put(values, step)
 
     @_guest
     def mark(self, note: str) -> None:
@@ -232,12 +232,22 @@ class Probe:
         """Share of the wall time since the start that the probe has cost; 0 when it is off."""
         return self._budget.share if self._on else 0.0
 
+    def _put(self, values: Mapping[str, Any], step: int) -> None:
+        """Queue what is a number among these; what is not is told once and left out."""
+        numbers: dict[str, float | Reading] = {}
+        for name, value in values.items():
+            try:
+                numbers[name] = number(value)
+            except Exception as error:  # noqa: BLE001  somebody's float() may raise anything
+                self._guard.fault(f"value {name}", error)
+        if numbers:
+            self._sender.put(step, self._attempt, numbers)
+
     # ---- from the sensors (training thread) and from the sender (its own thread)
 
     def _found(self, found: Mapping[str, Any] | AnyFrame) -> None:
         if isinstance(found, Mapping):
-            numbers = {name: number(value) for name, value in found.items()}
-            self._sender.put(self._step, self._attempt, numbers)
+            self._put(found, self._step)
         else:
             self._sender.put(found.step, self._attempt, found)
 
@@ -261,9 +271,16 @@ class Probe:
         return Pulse(self._budget.share, self._outlets.trouble, dict(self._guard.notes))
 
     def _fault(self, part: str, error: Exception) -> None:
+        self._faults += 1
         self._guard.fault(part, error)
-        if self._guard.tired:
+        if self._faults >= FAULTS:
             self._close("the probe switched itself off after too many faults", EXIT_SECS)
+
+
+def _is_torch(model: Any) -> bool:
+    """Without loading torch: a model can only be a module when torch is loaded."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(model, torch.nn.Module)
 
 
 def _rank() -> int:

@@ -13,12 +13,17 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
+from lsmon.protocol.errors import UsageError
+
 EXAMPLES = 512
 """At 256 of 1024 examples λ_max of a digits MLP was still 1.3 times too large; 512 is what a budget of 5 % can pay."""
 
 
 class Reference:
-    """One batch or several, detached copies, with their numbers of examples."""
+    """One batch or several, detached copies, with their numbers of examples.
+
+    Raises UsageError for a batch without tensors.
+    """
 
     def __init__(self, given: Any = None) -> None:
         self.batches: list[Any] = []
@@ -42,7 +47,7 @@ class Reference:
     def _keep(self, batch: Any) -> None:
         size = _size(batch)
         if size == 0:
-            raise ValueError("the batch holds no tensor with examples; pass reference= to Probe")
+            raise UsageError("The batch holds no tensor with examples; pass one to Probe as reference=.")
         self.batches.append(tree_map(_own, batch))
         self.sizes.append(size)
 

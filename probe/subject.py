@@ -34,15 +34,15 @@ def trouble(model: nn.Module) -> str:
     return ""
 
 
-def describe(model: Any, optimizer: Any) -> dict[str, Any]:
+def describe(model: nn.Module, optimizer: Any) -> dict[str, Any]:
     """Fields of the header: model, parameters, optimizer, device, torch."""
-    facts: dict[str, Any] = {"torch": str(torch.__version__), "model": type(model).__name__}
-    if isinstance(model, nn.Module):
-        inner = unwrap(model)
-        trainable = [parameter for parameter in inner.parameters() if parameter.requires_grad]
-        facts["model"] = type(inner).__name__
-        facts["parameters"] = sum(parameter.numel() for parameter in trainable)
-        facts["device"] = ", ".join(sorted({str(parameter.device) for parameter in trainable}))
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    facts: dict[str, Any] = {
+        "torch": str(torch.__version__),
+        "model": type(model).__name__,
+        "parameters": sum(parameter.numel() for parameter in trainable),
+        "device": ", ".join(sorted({str(parameter.device) for parameter in trainable})),
+    }
     if optimizer is not None:
         facts["optimizer"] = type(optimizer).__name__
         groups = getattr(optimizer, "param_groups", None)

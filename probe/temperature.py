@@ -148,14 +148,18 @@ class Temperature(Sensor):
         ]
         if context.clip is not None:
             words.append(f"gradients after clipping at {context.clip:g}")
-        if context.sharpness is not None and not adam:
-            group = optimizer.param_groups[0]
-            a = max(optimizers.learning_rate(g) for g in optimizer.param_groups) * max(0.0, context.sharpness)
-            bound = bias_bound(a, group["momentum"], group["nesterov"])
-            if a > UNRELIABLE:
-                words.append(f"unreliable: ηλ_max={a:.2g} is above {UNRELIABLE}")
-            elif bound is not None:
-                words.append(f"at most ×{bound:.3g} too high")
+        if adam or context.sharpness is None:
+            words.append("upward bias not known")  # for Adam it takes the sharpness in its own metric
+            return "; ".join(words)
+        a = max(optimizers.learning_rate(g) for g in optimizer.param_groups) * max(0.0, context.sharpness)
+        group = optimizer.param_groups[0]
+        bound = bias_bound(a, group["momentum"], group["nesterov"])
+        if a > UNRELIABLE:
+            words.append(f"unreliable: ηλ_max={a:.2g} is above {UNRELIABLE}")
+        elif bound is None:
+            words.append("upward bias not known")
+        else:
+            words.append(f"at most {100 * (bound - 1):.2g} % too high")
         return "; ".join(words)
 
     def close(self) -> None:

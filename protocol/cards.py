@@ -70,6 +70,11 @@ def read_cards() -> list[Card]:
     return sorted(cards, key=lambda card: (card.started, card.run), reverse=True)
 
 
+def has_card(run: str) -> bool:
+    """Whether the run's card lies there: a training that ends takes it away, one that is killed leaves it."""
+    return _path(run).exists()
+
+
 def remove_card(run: str) -> None:
     """Take the card away; one that is gone already is fine."""
     try:

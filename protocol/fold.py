@@ -54,7 +54,7 @@ class Fold:
         if into is None:
             into = self._series[name] = [0, low, high, mean, last, 0]
         into[5] += odd
-        if not count:
+        if count <= 0:  # below, when a peer or a file says nonsense
             return
         if into[0]:
             weight = count / (into[0] + count)

@@ -171,7 +171,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LSMON_DIR", str(tmp_path_factory.mktemp("home")))
         with Training() as training, closing(Live(training.card)) as live:
-            card, first = training.card, Eye(live)
+            card, first = training.card, Eye(live).until(lambda eye: eye.source.link.phase == "live")
             training.train(40)
             with tail(card.run) as viewer:
                 assert viewer.stdout is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,8 +13,18 @@ from torch.func import functional_call
 from lsmon.probe.hessian import Hessian
 from lsmon.probe.lanczos import extremes, lanczos
 from lsmon.probe.reference import Reference
+from lsmon.protocol.errors import UsageError
 
 Batch = tuple[Tensor, Tensor]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small tensors and a shared machine: threads would only wait for one another."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def loss_fn(model: nn.Module, batch: Batch) -> Tensor:
@@ -216,5 +227,5 @@ def test_reference_keeps_any_tree_of_tensors() -> None:
     reference = Reference({"ids": torch.ones(3, 2), "more": (torch.zeros(3), "text")})
     assert reference.examples == 3
     assert reference.batches[0]["more"][1] == "text"
-    with pytest.raises(ValueError, match="pass reference="):
+    with pytest.raises(UsageError, match="reference="):
         Reference("text")

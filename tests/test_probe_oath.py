@@ -95,7 +95,7 @@ def train(
     probe = start(model, optimizer)
     losses = []
     for step in range(steps):
-        rows = torch.randint(0, 256, (64,))
+        rows = torch.randint(0, 256, (128,))
         batch = inputs[rows], labels[rows]
         loss = loss_fn(model, batch)
         torch.autograd.backward(loss)
@@ -257,7 +257,12 @@ def test_a_fault_changes_nothing_and_is_told_once(
     watched = train(make_sgd, closing, 150)
     assert_same(without, watched)
     frames, told = recorded(tmp_path), capsys.readouterr().err
-    part = {"loss_fn": "curvature", "callback": "callback on nonfinite", "log": "log word", "loss": "step"}
+    part = {
+        "loss_fn": "curvature",
+        "callback": "callback on nonfinite",
+        "log": "value word",
+        "loss": "value loss",
+    }
     name = part.get(place, "failing")
     assert told.count(f"lsmon: {name} is off, training goes on") == 1
     assert "\x1b" not in told
@@ -355,12 +360,32 @@ def test_what_is_missing_is_said_in_words(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"listen": "tcp://*:5555"}, {"sensors": "everything"}, {"budget": 7.0}, {"budget": -0.1}]
+    "wrong",
+    [
+        {"listen": "tcp://*:5555"},
+        {"sensors": "everything"},
+        {"budget": 7.0},
+        {"budget": -0.1},
+        {"model": nn.Linear(1, 1), "reference": "text"},
+    ],
 )
 def test_wrong_arguments_are_told_before_training(wrong: dict[str, Any]) -> None:
     """A sentence, at once."""
     with pytest.raises(UsageError, match=r"\."):
         Probe(**wrong)
+
+
+def test_a_model_of_another_framework_is_only_named(tmp_path: Path) -> None:
+    """What is no torch module is logged for, not measured."""
+
+    class Params:
+        pass
+
+    with Probe(Params(), name="other") as probe:
+        probe.step(1.0, step=np.int64(3))
+    frames = recorded(tmp_path)
+    assert of(frames, RunStarted)[0].model == "Params"
+    assert [frame.step for frame in of(frames, Scalars)] == [3]
 
 
 def test_only_rank_zero_speaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

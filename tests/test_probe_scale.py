@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +15,15 @@ from lsmon.probe.readings import number
 from lsmon.probe.scale import Scale, norm
 from lsmon.probe.schedule import Budget
 from lsmon.probe.sensor import Context
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small tensors and a shared machine: threads would only wait for one another."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def flat(tensors: list[Tensor]) -> Tensor:

@@ -229,7 +229,6 @@ def test_a_sink_that_fails_is_let_go(sink: Sink, clock: Clock) -> None:
         sender.put(step, 1, {"loss": 1.0})
     sender.close(RunEnded(), 1.0)
     assert len(sink.of(Scalars)) == 5
-    assert guard.faults == 1
     assert guard.notes == {"broken": "off: OSError: no space left"}
 
 

@@ -77,6 +77,15 @@ def test_heartbeats_are_not_folded_and_frames_without_numbers_count() -> None:
     assert row is not None and (row.first_seq, row.seq, row.series) == (1, 2, {})
 
 
+def test_a_row_with_a_negative_count_adds_nothing() -> None:
+    """Rows come from peers and files as well, which may say nonsense."""
+    folder = Fold(4096)
+    for count in (2, -2):
+        assert folder.add(Summary(seq=64, series={"loss": (count, 1.0, 2.0, 1.5, 2.0, 0)})) is None
+    row = folder.close()
+    assert row is not None and row.series["loss"] == (2, 1.0, 2.0, 1.5, 2.0, 0)
+
+
 def test_nothing_added_gives_no_row() -> None:
     """An empty fold closes to nothing."""
     assert Fold(64).close() is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec import structs
@@ -78,14 +79,13 @@ def make(tmp_path: Path, clock: Clock) -> Iterator[Make]:
     """Records frames and opens them for replay; closes everything afterwards."""
     made: list[Replay] = []
 
-    def make(frames: list[AnyFrame], **options: object) -> Replay:
+    def make(frames: list[AnyFrame], **options: Any) -> Replay:
         folder = tmp_path / str(len(made))
         folder.mkdir()
         header = frames[0]
         assert isinstance(header, RunStarted)
         record(folder, header, frames[1:])
-        options = {"clock": clock, **options}
-        made.append(Replay(Recording.open(folder), **options))  # type: ignore[arg-type]
+        made.append(Replay(Recording.open(folder), clock=clock, **options))
         return made[-1]
 
     yield make
@@ -304,7 +304,10 @@ def test_a_seek_far_into_a_long_recording_leads_up_in_rows(
     raw = [frame for frame in frames if frame.seq >= raw_from and not isinstance(frame, Summary)]
     assert raw == written[raw_from - 1 : step + 1]
     assert len(raw) >= seeking.NEAR_FRAMES
-    assert [frame.seq for frame in frames] == sorted(frame.seq for frame in frames)
+    known = 0
+    for frame in frames:  # an event comes behind the row that it fell into
+        assert (frame.first_seq if isinstance(frame, Summary) else frame.seq) <= known + 1
+        known = max(known, frame.seq)
     passed = written[: step + 1]
     for kind in (Alert, Mark):
         assert [frame for frame in frames if isinstance(frame, kind)] == [

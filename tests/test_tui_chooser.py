@@ -32,7 +32,7 @@ def test_the_first_live_run_is_a_key_away() -> None:
     """Enter opens what stands first."""
     choice, rows = chosen(ChooserApp(LIVE, RECORDED), "enter")
     assert choice == LIVE[0]
-    for words in ("live", "recorded", "grok-p97 @ box-3", "training", "12 min ago", "ended early"):
+    for words in ("training now", "recorded", "grok-p97  box-3", "training", "12 min ago", "ended early"):
         assert words in rows
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from itertools import combinations
 
@@ -108,7 +110,7 @@ def test_an_empty_panel_says_what_the_probe_waits_for() -> None:
     """The heartbeat's words replace our own."""
 
     async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
-        assert "waiting for the reference batch" in shown(app)
+        assert "curvature: waiting for the reference" in shown(app)
         assert "128/512" in shown(app)
 
     notes = {"curvature": "waiting for the reference batch 128/512"}
@@ -181,13 +183,13 @@ def test_unconverged_and_non_finite_values_are_said() -> None:
         Scalars(seq=2, step=1, values={"loss": 1.0}), Scalars(seq=3, step=2, values={"loss": float("nan")}),
         Curvature(seq=4, step=2, top=(Ritz(5.0, 3.0, False),), bottom=(Ritz(-1.0, 0.1, True),), lanczos_steps=32),
         Scalars(seq=5, step=2, values={"temperature/noise": 1e-6}, errors={"temperature/noise": 1e-7},
-                words={"temperature/noise": "unreliable: ηλ_max > 1.5"}),
+                words={"temperature/noise": "consecutive differences, n=96, unreliable: ηλ_max > 1.5"}),
     ]  # fmt: skip
 
     async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
         rows = shown(app)
         assert "train is nan since step 2" in rows
-        assert "not converged, residual 3" in rows
+        assert "λ max: not converged" in rows
         assert "unreliable: ηλ_max > 1.5" in rows
 
     drive(Told(frames_), check)
@@ -402,6 +404,41 @@ def test_q_quits() -> None:
         assert not app.is_running
 
     drive(source, check)
+
+
+def test_negative_losses_are_not_hidden_by_a_logarithm() -> None:
+    """An evidence bound below zero gets a linear axis by itself."""
+    story = [Scalars(seq=i, step=i, values={"loss": 5.0 - i}) for i in range(1, 40)]
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        assert "−20" in shown(app)
+
+    drive(Told([header(), *story]), check)
+
+
+def test_a_sensor_that_is_off_is_said_on_the_status_line() -> None:
+    """A fault switches off what failed, and everybody sees it."""
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        assert "temperature off: it failed" in text(app)[-1]
+        assert "temperature: off: it failed" in shown(app)
+
+    drive(Told([header(), Heartbeat(seq=1, notes={"temperature": "off: it failed"})]), check)
+
+
+def test_redraws_are_fewer_over_ssh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten a second locally, four where the screen itself runs over ssh."""
+    monkeypatch.delenv("SSH_CONNECTION", raising=False)
+    assert LsmonApp(Told())._fps == 10
+    monkeypatch.setenv("SSH_CONNECTION", "1.2.3.4 5 6.7.8.9 22")
+    assert LsmonApp(Told())._fps == 4
+
+
+def test_the_first_paint_loads_neither_numpy_nor_torch() -> None:
+    """Curves load numpy when the first of them is drawn."""
+    code = "import sys, lsmon.tui.app as a; print([m for m in ('numpy', 'torch', 'zmq') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_alerts_are_told_apart_without_colour() -> None:

@@ -132,6 +132,13 @@ def test_nan_is_counted_and_remembered() -> None:
     assert view == again
 
 
+def test_the_view_tells_since_when_a_value_is_nan() -> None:
+    """The beginning of the last stretch, however long it is."""
+    values = [1.0, math.nan, 1.0, math.nan, math.nan, math.nan]
+    frames = [Scalars(seq=i + 1, step=10 * i, values={"loss": value}) for i, value in enumerate(values)]
+    assert folded(*frames).series["loss"].odd_step == 30
+
+
 def test_a_series_of_nothing_but_nan_stays_bounded() -> None:
     """Non-finite samples take part in the folding like any other."""
     series = Series("loss", cap=64)

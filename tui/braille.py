@@ -19,6 +19,9 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII_LEVELS = "_.-=+*%#"
 ASCII_MARKS = "*o+x#@"
 
+_PATTERNS = ((1, 0), (2, 4), (1, 3), (5, 7))
+"""(Columns of dots drawn, of so many) for each curve, told apart without colour; of 0 is unbroken."""
+
 # Unicode's numbering of the eight dots, by row and column of the cell.
 _WEIGHTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.uint32)
 
@@ -76,7 +79,7 @@ def plot(
     owners = np.full((rows, cols), -1000, dtype=np.int16)
     lines, bands = [], []
     for index, curve in enumerate(curves):
-        lines.append(_line_dots(_heights(_bridged(curve), axis), rows * 4, dashed=index > 0))
+        lines.append(_line_dots(_heights(_bridged(curve), axis), rows * 4, _PATTERNS[min(index, 3)]))
         bands.append(_band_dots(_heights(curve.lows, axis), _heights(curve.highs, axis), rows * 4))
     taken = np.zeros((rows, cols), dtype=np.bool_)
     for index in range(len(curves) - 1, -1, -1):
@@ -151,7 +154,7 @@ def _dot_rows(heights: Floats, rows: int) -> Floats:
     return placed
 
 
-def _line_dots(heights: Floats, rows: int, *, dashed: bool) -> Dots:
+def _line_dots(heights: Floats, rows: int, pattern: tuple[int, int]) -> Dots:
     """A connected line: each column reaches half-way to its neighbours."""
     y = _dot_rows(heights, rows)
     before, after = np.concatenate(([np.nan], y[:-1])), np.concatenate((y[1:], [np.nan]))
@@ -159,9 +162,10 @@ def _line_dots(heights: Floats, rows: int, *, dashed: bool) -> Dots:
     to_right = np.where(np.isnan(after), y, (y + after) / 2)
     top = np.ceil(np.minimum(y, np.minimum(to_left, to_right)))
     bottom = np.floor(np.maximum(y, np.maximum(to_left, to_right)))
-    if dashed:
-        # Two dots on, two off; where the line is steep the gap would hide a jump, so it is drawn there.
-        off = (np.arange(len(y)) % 4 >= 2) & (bottom - top < 2)
+    drawn, period = pattern
+    if period:
+        # Where the line is steep a gap would hide a jump, so it is drawn there.
+        off = (np.arange(len(y)) % period >= drawn) & (bottom - top < 2)
         top[off] = np.nan
     return _between(top, bottom, rows)
 

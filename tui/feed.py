@@ -127,7 +127,7 @@ class Feed:
         timeline = self.timeline
         if self.seekable is None or timeline is None:
             self.frozen = not self.frozen
-        elif timeline.at_end and not timeline.playing:
+        elif timeline.at_end:
             self.seek(timeline.first_step)
             self.seekable.play(True)
         else:

@@ -95,12 +95,12 @@ def with_error(value: float, error: float) -> str:
 
 
 def with_share(value: float, error: float) -> str:
-    """The same in fewer cells.
+    """The same in fewer cells; without an error that is smaller than the last digit shown.
 
-    >>> with_share(13.54, 0.27), with_share(-0.16, 0.008), with_share(0.0, 0.1), with_share(2.0, math.nan)
-    ('13.5±2%', '−0.16±5%', '0±0.1', '2')
+    >>> with_share(13.54, 0.27), with_share(-0.16, 0.008), with_share(0.0, 0.1), with_share(0.406, 2e-5)
+    ('13.5±2%', '−0.16±5%', '0±0.1', '0.406')
     """
-    if not (math.isfinite(error) and math.isfinite(value)) or error < 0:
+    if not (math.isfinite(error) and math.isfinite(value)) or error <= abs(value) * 5e-4:
         return number(value)
     share = percent(error / abs(value), 1).replace(" ", "") if value else number(error, 1)
     return f"{number(value)}±{share}"
@@ -123,15 +123,13 @@ def duration(secs: float) -> str:
 
 
 def age(secs: float) -> str:
-    """How long ago.
+    """How long ago, in whole units: a digit that changes ten times a second is noise.
 
     >>> age(0.31), age(42), age(200), age(90000)
-    ('0.3 s', '42 s', '3 min', '25 h')
+    ('0 s', '42 s', '3 min', '25 h')
     """
-    if secs < 9.95:
-        return f"{max(secs, 0):.1f} s"
     if secs < 120:
-        return f"{secs:.0f} s"
+        return f"{max(secs, 0):.0f} s"
     if secs < 7200:
         return f"{secs / 60:.0f} min"
     return f"{secs / 3600:.0f} h" if secs < 48 * 3600 else f"{secs / 86400:.0f} d"

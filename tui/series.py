@@ -47,6 +47,7 @@ class Series:
 
     def add(self, step: int, wall: float, attempt: int, value: float, error: float, words: str) -> None:
         """One sample with its doubt (``error`` is NaN when none came with it)."""
+        self._note_odd(step, not math.isfinite(value))
         self._value, self._value_step, self._error, self._words = value, step, error, words
         if math.isfinite(value):
             self._merge(step, step, wall, attempt, 1, value, value, value, 0)
@@ -63,6 +64,7 @@ class Series:
     ) -> None:
         """A stretch of samples: (finite samples, min, max, mean, last finite, non-finite samples)."""
         count, low, high, mean, last, odd = row
+        self._note_odd(first, odd > 0)
         self._value_step, self._error, self._words = step, math.nan, ""
         if count > 0:
             self._value = last
@@ -70,6 +72,11 @@ class Series:
         elif odd > 0:
             self._value = math.nan
             self._merge(first, step, wall, attempt, 0, math.inf, -math.inf, 0.0, odd)
+
+    def _note_odd(self, step: int, odd: bool) -> None:
+        """Where a stretch of non-finite samples begins."""
+        if odd and (math.isfinite(self._value) or not self._odd_total):
+            self._odd_step = step
 
     def _merge(
         self, first: int, step: int, wall: float, attempt: int,
@@ -88,7 +95,6 @@ class Series:
         if odd:
             self._odd += odd
             self._odd_total += odd
-            self._odd_step = step
         if self._n + self._odd >= self._stride:
             self._close(attempt)
 

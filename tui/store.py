@@ -18,7 +18,6 @@ from lsmon.protocol.frames import (
 )
 from lsmon.protocol.names import scalars
 
-from .format import number
 from .series import CAP, Series
 from .view import EMPTY, View
 
@@ -140,7 +139,7 @@ def _doubts(frame: Curvature | Heartbeat) -> dict[str, str]:
     if isinstance(frame, Heartbeat):
         return {}
     return {
-        name: f"not converged, residual {number(ritz[0].residual, 2)}"
+        name: "not converged"
         for name, ritz in (("hessian/max", frame.top), ("hessian/min", frame.bottom))
         if ritz and not ritz[0].converged
     }

@@ -41,6 +41,11 @@ class Palette:
             self.styles[ink] = style
         return style
 
+    def text(self, ink: str) -> Style:
+        """The same without a ground, for text in Textual's own widgets."""
+        style = self.style(ink)
+        return Style(color=style.color, bold=style.bold)
+
 
 def _mix(colour: str, ground: str, share: float) -> str:
     pairs = [(int(colour[i : i + 2], 16), int(ground[i : i + 2], 16)) for i in (1, 3, 5)]

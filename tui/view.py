@@ -33,8 +33,9 @@ class Track:
     """Standard error or residual of ``value``; NaN when none came with it."""
     words: str = ""
     odd: int = 0
-    """Samples that were NaN or infinite so far, and the step of the last of them."""
+    """Samples that were NaN or infinite so far."""
     odd_step: int = 0
+    """Where the last stretch of them began."""
 
     def __eq__(self, other: object) -> bool:
         """Bit for bit: a NaN equals itself here, as it must when a replay is compared with the live screen."""

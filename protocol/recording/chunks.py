@@ -67,6 +67,8 @@ class Chunks:
         except OSError as error:
             raise BadRecording(f"Cannot read a part of the recording ({error.strerror}): {path}") from None
         self.size = os.fstat(self._file.fileno()).st_size
+        self.breaks: set[int] = set()
+        """Numbers of the chunks that had to be searched for: something before them makes no sense."""
         self._block_start, self._block = 0, b""
         self._raw: dict[int, bytes] = {}
         indexed = self._indexed()
@@ -193,6 +195,7 @@ class Chunks:
                 found = self._next_chunk(behind)
                 if found is None:
                     return
+                self.breaks.add(len(self.offsets))
                 position = found
                 (length,) = struct.unpack("<Q", self._at(position + 1, 8))
             self.offsets.append(position)

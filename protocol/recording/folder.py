@@ -84,6 +84,11 @@ def is_recording(path: Path) -> bool:
         return False
 
 
+def is_overview(path: Path) -> bool:
+    """Whether it is named like the overview of a recording."""
+    return _OVERVIEW.fullmatch(path.name) is not None
+
+
 def segment_path(folder: Path, number: int) -> Path:
     return folder / f"{number:03d}.mcap"
 

@@ -7,6 +7,7 @@ import math
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, cast
 
 from mcap.writer import CompressionType, Writer
 
@@ -69,7 +70,7 @@ class OutFile:
         try:
             # The library closes a chunk by itself at chunk_size; here only flush does, so that each has its Metadata.
             self._mcap = Writer(
-                self._stream,  # type: ignore[arg-type]
+                cast(Any, self._stream),  # of a file it uses write, tell and flush
                 chunk_size=1 << 40,
                 compression=CompressionType.ZSTD,
             )

@@ -46,9 +46,10 @@ class Overview:
                 continue
             self._files.append(chunks)
             for number in range(len(chunks)):
-                complete = self._read(chunks, number, complete)
-            complete, whole = False, chunks.whole  # a second file begins after trouble
-        if not whole or not self._files:
+                complete = self._read(chunks, number, complete and number not in chunks.breaks)
+            whole = complete and chunks.whole
+            complete = False  # a second file begins after trouble
+        if not whole:
             self.gaps.append((self._known, math.inf))
 
     def close(self) -> None:

@@ -70,7 +70,7 @@ class Recording:
             raise BadRecording(f"Cannot look for a recording ({error.strerror}): {path}") from None
         if not paths:
             raise BadRecording(f"No recording is in this folder: {path}")
-        if path in folder.overviews(path.parent):
+        if paths == [path] and folder.is_overview(path):
             raise BadRecording(f"This is only the overview of a recording; open its folder: {path.parent}")
         segments: list[Segment] = []
         words: list[str] = []
@@ -155,7 +155,7 @@ class Recording:
         covered: list[Summary] = []
         known = after_seq
         for row in rows:
-            if row.first_seq > known and row.seq <= until_seq:
+            if known < row.first_seq <= row.seq <= until_seq:
                 if row.first_seq > known + 1:
                     covered += self._folded(level, known, row.first_seq - 1)
                 covered.append(row)

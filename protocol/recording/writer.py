@@ -67,6 +67,7 @@ class Recorder:
         self._clock = clock
         self._born = clock()
         self._retry_at = 0.0
+        self._opened = self._flushed = self._synced = self._overview_flushed = self._born
         self._number = 0
         self._segment: OutFile | None = None
         self._overview: OutFile | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from ..cards import Card
+from ..cards import Card, has_card
 from ..frames import AnyFrame, RunEnded
 from ..wire.client import Client
 from .source import Link
@@ -33,7 +33,7 @@ class Live:
         self._opened = clock()
         self._look_at = 0.0
         self._gone_since: float | None = None
-        self._dead = False
+        self._dead = self._card_gone = False
         self._ended: RunEnded | None = None
 
     @property
@@ -41,6 +41,9 @@ class Live:
         lost = self._client.order.lost
         if self._ended is not None:
             return Link("ended", self._ended.error, lost)
+        if self._dead and self._card_gone:
+            words = "The training ended, but its last frames did not come through; its recording has them."
+            return Link("ended", words, lost)
         if self._dead:
             return Link(
                 "dead", f"The training process {self.card.pid} is gone: it was killed, or it crashed.", lost
@@ -91,4 +94,6 @@ class Live:
         self._client.give_up()
         if self._gone_since is None or heard:
             self._gone_since = now
-        self._dead = now - self._gone_since >= GRACE_SECS
+        if now - self._gone_since >= GRACE_SECS:
+            self._dead = True
+            self._card_gone = not has_card(self.card.run)

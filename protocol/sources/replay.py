@@ -111,7 +111,7 @@ class Replay:
         target, self._target = self._target, None
         until = self._seeking.number_at(target, self._attempt)
         frames = self._seeking.lead_up(until)
-        self._go_on_behind(frames[-1])
+        self._go_on_behind(frames)
         self._anchor()
         return frames
 
@@ -123,12 +123,13 @@ class Replay:
             return []
         frames = self._seeking.rows_until(self._seq, now)
         if frames:
-            self._go_on_behind(frames[-1])
+            self._go_on_behind(frames)
         return frames
 
-    def _go_on_behind(self, frame: AnyFrame) -> None:
-        self._stand_at(frame)
-        self._frames = self._recording.frames(frame.seq)
+    def _go_on_behind(self, frames: list[AnyFrame]) -> None:
+        last = max(frames, key=lambda frame: frame.seq)  # events follow the row that they fell into
+        self._stand_at(last)
+        self._frames = self._recording.frames(last.seq)
         self._next = next(self._frames, None)
 
     def _due(self, frame: AnyFrame) -> bool:

@@ -111,13 +111,13 @@ class Seeking:
         return self._with_events(after_seq, rows[:late])
 
     def _with_events(self, after_seq: int, rows: list[Summary]) -> list[AnyFrame]:
-        """The rows, alerts and marks in between, and the last Curvature, Layers and Heartbeat that are known."""
+        """The rows, each followed by its alerts and marks, and the last Curvature, Layers and Heartbeat known."""
         if not rows:
             return []
         end = rows[-1].seq
         events = [event for event in self._events if after_seq < event.seq <= end]
         states = [state for state in self._recording.states(end) if state.seq > after_seq]
-        return list(heapq.merge(events, states, rows, key=lambda frame: frame.seq))
+        return list(heapq.merge(rows, events, states, key=_begins))
 
     def _first_raw(self, until_seq: int) -> int:
         """Frames after this number are given raw: a number where a coarse row ends, since there the last Curvature is
@@ -126,3 +126,7 @@ class Seeking:
         if until_seq - first <= EXACT_FRAMES:
             return 0
         return max((row.seq for row in self._rows if row.seq <= until_seq - NEAR_FRAMES), default=0)
+
+
+def _begins(frame: AnyFrame) -> int:
+    return frame.first_seq if isinstance(frame, Summary) else frame.seq

@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterator
 import msgspec
 import zmq
 
-from ..codec import MAX_FRAME, decode
+from ..codec import decode
 from ..errors import BadFrame, NewerFormat, Unreachable
 from ..frames import FORMAT, AnyFrame, RunStarted
 from .order import Order
-from .request import EVENTS, FULL, HEARTBEAT, PROTOCOL, Head, Request
+from .request import EVENTS, FULL, HEARTBEAT, LIVE_BYTES, PROTOCOL, Head, Request
 
-RECEIVE_FRAMES = 256
-"""Held by libzmq for us. Few, for each may have a MiB; the publisher queues 1000 more, the kernel some hundred."""
+RECEIVE_FRAMES = 4000
+"""Held by libzmq for us: 0.8 s of 5000 frames a second. At the end of a run what is still in the kernel when this is
+full gets lost, so it is more than a publisher and a kernel queue together."""
 BUFFER_FRAMES, BUFFER_BYTES = 5000, 8 << 20
 """Live frames kept while history is on its way; what does not fit is asked for afterwards."""
 REPLY_BYTES = 4 << 20
@@ -61,7 +62,7 @@ class Client:
         """Whether history is still to come, or the rest of it."""
         self._asked: float | None = None
         try:
-            self._live = self._socket(zmq.SUB, live, MAX_FRAME + 1, RECEIVE_FRAMES)
+            self._live = self._socket(zmq.SUB, live, LIVE_BYTES, RECEIVE_FRAMES)
             self._ask = self._socket(zmq.DEALER, ask, REPLY_BYTES, 2)
             for topic in (FULL, EVENTS, HEARTBEAT):
                 self._live.subscribe(topic)

@@ -9,6 +9,9 @@ from ..frames import Alert, AnyFrame, Heartbeat, Mark, RunEnded, RunStarted, Sum
 PROTOCOL = 1
 
 FULL, DECIMATED, EVENTS, HEARTBEAT = b"f", b"d", b"e", b"h"
+LIVE_BYTES = 1 << 16
+"""Longest message that is published. A longer frame (a thousand layers) is left out, and comes through history, which
+is asked one page at a time: so a viewer's memory is bounded whatever it is sent."""
 TOPICS = (FULL, DECIMATED, EVENTS, HEARTBEAT)
 
 

@@ -15,7 +15,7 @@ from ..errors import LsmonError
 from ..frames import AnyFrame, RunStarted
 from .history import History
 from .listener import Listener
-from .request import TOPICS, Head, Request, topic
+from .request import LIVE_BYTES, TOPICS, Head, Request, topic
 
 SEND_FRAMES = 1000
 """Frames queued for a viewer that does not read; it loses the next and fills the gap from history."""
@@ -68,15 +68,16 @@ class Server:
 
     def publish(self, frame: AnyFrame, data: bytes) -> None:
         """Send a frame, given with its encoding, to whoever listens, and remember it."""
-        if self._forked:
+        if not self._usable:
             return
         self._history.add(frame, data)
-        self._publisher.send(topic(frame) + data, zmq.NOBLOCK)
+        if len(data) < LIVE_BYTES:
+            self._publisher.send(topic(frame) + data, zmq.NOBLOCK)
 
     def poll(self) -> None:
         """Let viewers in, answer them, and listen again if a socket's file is gone. Due every 50 ms at least:
         libzmq takes subscriptions in only when it is called."""
-        if self._forked:
+        if not self._usable:
             return
         self._take_subscriptions()
         self._answer(REPLIES_A_POLL)
@@ -87,15 +88,15 @@ class Server:
 
     def close(self) -> None:
         """Say what is still to be said, for 0.2 s at most, and take the sockets away."""
-        if self._context.closed or self._forked:
+        if not self._usable:
             return
         self.poll()
         self._end()
 
     @property
-    def _forked(self) -> bool:
-        """Whether this is a copy in a child: the sockets' thread is not here, and a call could hang."""
-        return os.getpid() != self._pid
+    def _usable(self) -> bool:
+        """Not closed, and not a copy in a forked child: libzmq's thread is not there, and a call could hang."""
+        return os.getpid() == self._pid and not self._context.closed
 
     def _socket(self, kind: int, queued: int, longest: int) -> zmq.Socket[bytes]:
         socket: zmq.Socket[bytes] = self._context.socket(kind)

@@ -15,6 +15,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from ..themes import THEMES, palette_for
+from ..widgets.canvas import cells, fit
 
 HOW_TO_START = """\
 Nothing trains here with lsmon, and nothing has been recorded yet.
@@ -54,6 +55,7 @@ class ChooserApp(App["Choice | None"]):
     """Lists runs; returns the chosen one, or None."""
 
     CSS_PATH = "../lsmon.tcss"
+    TITLE = "lsmon"
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q,escape", "quit", "Quit", tooltip="Choose nothing", id="quit"),
@@ -68,29 +70,37 @@ class ChooserApp(App["Choice | None"]):
         self.theme = "lsmon-dark"
 
     def compose(self) -> ComposeResult:
-        style = palette_for(self.current_theme).style
+        ink = palette_for(self.current_theme).text
         with Vertical(id="chooser"):
-            yield Static(Text("lsmon", style("faint")), id="chooser-title")
+            yield Static(Text("lsmon", ink("faint")), id="chooser-title")
             if not self._live and not self._recorded:
-                yield Static(Text(HOW_TO_START, style("ink")), id="how-to-start")
+                yield Static(Text(HOW_TO_START, ink("ink")), id="how-to-start")
+                yield Static(Text("q quit", ink("faint")), id="chooser-keys")
             else:
                 yield OptionList(*self._options(), id="runs")
-            yield Static(Text("enter open   q quit", style("faint")), id="chooser-keys")
+                yield Static(Text("enter open   q quit", ink("faint")), id="chooser-keys")
 
     def _options(self) -> list[Option]:
-        style = palette_for(self.current_theme).style
-        options = []
-        for title, choices, ink in (("live", self._live, "good"), ("recorded", self._recorded, "dim")):
+        ink = palette_for(self.current_theme).text
+        every = [*self._live, *self._recorded]
+        names = min(max(cells(choice.name) for choice in every), 40)
+        hosts = min(max(cells(choice.host) for choice in every), 24)
+        states = min(max(cells(choice.state) for choice in every), 40)
+        options: list[Option] = []
+        for title, choices, sign, colour in (
+            ("training now", self._live, "●", "good"), ("recorded", self._recorded, "■", "dim"),
+        ):  # fmt: skip
             if not choices:
                 continue
-            options.append(Option(Text(title, style("faint")), disabled=True))
+            heading = f"\n{title}" if options else title
+            options.append(Option(Text(heading, ink("faint")), disabled=True))
             for choice in choices:
-                line = Text("● " if ink == "good" else "■ ", style(ink))
-                line.append(choice.name, style("bold ink"))
-                line.append(f" @ {choice.host}" if choice.host else "", style("dim"))
-                for part in (choice.state, choice.age):
-                    line.append(f"   {part}" if part else "", style("dim"))
-                line.no_wrap, line.overflow = True, "ellipsis"
+                line = Text(f"{sign} ", ink(colour), no_wrap=True, overflow="ellipsis")
+                line.append(_padded(choice.name, names), ink("bold ink"))
+                line.append(
+                    f"  {_padded(choice.host, hosts)}  {_padded(choice.state, states)}  {choice.age}",
+                    ink("dim"),
+                )
                 options.append(Option(line, id=str(len(self._listed))))
                 self._listed.append(choice)
         return options
@@ -99,6 +109,11 @@ class ChooserApp(App["Choice | None"]):
     def _chosen(self, event: OptionList.OptionSelected) -> None:
         if event.option.id is not None:
             self.exit(self._listed[int(event.option.id)])
+
+
+def _padded(text: str, width: int) -> str:
+    text = fit(text, width)
+    return text + " " * (width - cells(text))
 
 
 def choose(live: Sequence[Choice], recorded: Sequence[Choice]) -> Choice | None:

@@ -52,19 +52,19 @@ class Help(ModalScreen[None]):
 
     def _text(self, palette: Palette) -> Text:
         text = Text()
-        text.append("Keys\n\n", palette.style("bold ink"))
+        text.append("Keys\n\n", palette.text("bold ink"))
         for key, does in _KEYS + (_REPLAY_KEYS if self._replay else ()):
-            text.append(f"{key:<12}", palette.style("info")).append(f"{does}\n", palette.style("dim"))
-        text.append("\nQuantities\n", palette.style("bold ink"))
+            text.append(f"{key:<12}", palette.text("info")).append(f"{does}\n", palette.text("dim"))
+        text.append("\nQuantities\n", palette.text("bold ink"))
         unknown = [name for name in self._names if name not in QUANTITIES]
         for name in (*QUANTITIES, *unknown[:50]):
             known = quantity(name)
-            text.append(f"\n{known.label}", palette.style("bold ink"))
-            text.append(f"   {name}", palette.style("faint"))
+            text.append(f"\n{known.label}", palette.text("bold ink"))
+            text.append(f"   {name}", palette.text("faint"))
             if known.unit:
                 text.append(
-                    f"   in {known.unit}" if known.unit != "1" else "   no unit", palette.style("faint")
+                    f"   in {known.unit}" if known.unit != "1" else "   no unit", palette.text("faint")
                 )
-            text.append(f"\n{known.meaning}", palette.style("dim"))
-            text.append(f"\n{known.source}\n", palette.style("faint"))
+            text.append(f"\n{known.meaning}", palette.text("dim"))
+            text.append(f"\n{known.source}\n", palette.text("faint"))
         return text

@@ -45,7 +45,7 @@ class AlertsPanel(Panel):
         return [Readout("", str(len(self.events)))] if self.events else []
 
     def draw_line(self, canvas: Canvas) -> None:
-        x = canvas.put(0, 0, f" {self.name!s:<18.18} ", "bold ink" if self.has_focus else "dim")
+        x = self.put_name(canvas)
         if not self.events:
             canvas.put(x, 0, _EMPTY, "dim")
             return

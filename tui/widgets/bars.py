@@ -80,8 +80,11 @@ class Header(Bar):
     def draw_moment(self, canvas: Canvas, moment: Moment) -> None:
         view, header = moment.view, moment.view.header
         sign, plain, ink, word = _PHASES[moment.link.phase]
-        if moment.timeline is not None and moment.link.phase == "replay" and not moment.timeline.playing:
-            sign, plain, word = "‖", "=", "paused"
+        if moment.timeline is not None and moment.link.phase == "replay":
+            if moment.timeline.at_end:
+                sign, plain, word = "■", "#", "replay, at its end"
+            elif not moment.timeline.playing:
+                sign, plain, word = "‖", "=", "paused"
         elif moment.paused and moment.timeline is None:
             sign, plain, ink, word = "‖", "=", "warning", "paused"
         state = f"{plain if moment.ascii_only else sign} {word}"
@@ -164,7 +167,7 @@ def said(moment: Moment) -> list[tuple[str, str]]:
     elif link.phase not in ("live", "ended", "replay"):
         parts.append((_PHASES[link.phase][2], phase_words(link)))
     elif link.words:
-        parts.append(("warning" if link.lost else "dim", link.words))
+        parts.append(("warning" if link.lost or "early" in link.words else "dim", link.words))
     if moment.paused and moment.timeline is None:
         more = (
             f", the run is {counted(moment.behind, 'step')} further"
@@ -176,7 +179,10 @@ def said(moment: Moment) -> list[tuple[str, str]]:
         ended = f"training stopped: {view.end.error}" if view.end.reason == "error" else "training finished"
         parts.append(("critical" if view.end.reason == "error" else "dim", ended.replace("\n", " ")))
     if moment.timeline is None and moment.age is not None and not view.ended:
-        parts.append(("dim", f"last frame {age(moment.age)} ago"))
+        # Heartbeats come once a second, so anything younger than that is now.
+        parts.append(
+            ("dim", "last frame just now" if moment.age < 1.5 else f"last frame {age(moment.age)} ago")
+        )
     lost = max(view.lost, link.lost)
     if lost and "lost" not in link.words:
         near = f" near step {grouped(view.lost_step)}" if view.lost_step else ""
@@ -185,6 +191,10 @@ def said(moment: Moment) -> list[tuple[str, str]]:
         parts.append(("warning", f"{grouped(view.dropped)} dropped by the probe"))
     if view.heartbeat.recording:
         parts.append(("warning", f"recording {view.heartbeat.recording}"))
+    for part, words in view.heartbeat.notes.items():
+        # What a panel waits for stands in the panel; a sensor that is off is everybody's business.
+        if part != "recording" and (words.startswith("off: ") or part == "sensors"):
+            parts.append(("warning", f"{part} {words}"))
     if view.refused:
         parts.append(("warning", f"{grouped(view.refused)} names too many are not kept"))
     return parts
@@ -208,7 +218,7 @@ class ReplayBar(Bar):
             state, full, empty, head, tick = (">" if timeline.playing else "="), "=", "-", "|", "^"
         else:
             state, full, empty, head, tick = ("▶" if timeline.playing else "‖"), "━", "─", "●", "▾"
-        if timeline.at_end and not timeline.playing:
+        if timeline.at_end:
             state = "#" if moment.ascii_only else "■"
         x = canvas.put(1, 0, state, "bold info")
         canvas.put(x + 1, 0, f"{timeline.speed:g}×".replace("×", "x" if moment.ascii_only else "×"), "ink")

@@ -14,11 +14,14 @@ from ..axes import UNIT, StepAxis, ValueAxis
 from ..format import number, percent, short, with_error, with_share
 from ..view import Track, View
 from .canvas import Canvas
-from .panel import GUTTER, Panel, Readout, Scene, put_readouts, shortened, steps_axis
+from .panel import Panel, Readout, Scene, put_readouts, shortened, steps_axis
+from .plot import GUTTER, Plot
 
 if TYPE_CHECKING:
     from ..braille import Columns
 
+DOUBTS = ("unreliable", "not converged", "saturated", "undersampled")
+"""Words after which a value must be read with care: they are said first, and marked."""
 MOST_CURVES = 4
 """More in one plot cannot be told apart."""
 _AXIS_ROWS = 7
@@ -92,7 +95,7 @@ class CurvePanel(Panel):
         cols = self._plot_cols(self.size.width)
         axis = steps_axis(view, cols)
         edge = view.series[look.edge].value if look.edge in view.series else math.nan
-        log = self.scale_log if self.scale_log is not None else bool(names) and quantity(names[0]).log
+        log = self.scale_log if self.scale_log is not None else _reads_log(tracks)
         columns = {
             axis.column(alert.step): alert.severity for alert in scene.alerts if alert.kind != "silent"
         }
@@ -100,7 +103,7 @@ class CurvePanel(Panel):
         note = self._doubt(view, (*tracks, *spoken))
         words = view.heartbeat.notes.get(look.sensor or str(self.name), "")
         if not tracks:
-            return Content(empty=words or look.empty)
+            return Content(empty=f"{look.sensor or self.name}: {words}" if words else look.empty)
         if words and not note[1]:
             note = ("dim", words)
         return Content(tracks, spoken, edge, axis, log, alerts, note)
@@ -109,24 +112,20 @@ class CurvePanel(Panel):
         """The most important thing to say about these values."""
         for track in tracks:
             if track.odd and not math.isfinite(track.value):
-                return (
-                    "critical",
-                    f"{quantity(track.name).label} is {number(track.value)} since step {short(track.step)}",
-                )
+                since = f"{number(track.value)} since step {short(track.odd_step)}"
+                return "critical", f"{quantity(track.name).label} is {since}"
         for track in tracks:
-            if track.words:
-                return "warning", f"{quantity(track.name).label}: {track.words}"
+            at = max(track.words.find(word) for word in DOUBTS)
+            if at >= 0:
+                return "warning", f"{quantity(track.name).label}: {track.words[at:]}"
         for track in tracks:
             if track.odd:
-                label = quantity(track.name).label
-                return (
-                    "warning",
-                    f"{label} was nan or infinite {track.odd}×, last at step {short(track.odd_step)}",
-                )
-        return "dim", ""
+                times = f"{track.odd}×, last near step {short(track.odd_step)}"
+                return "warning", f"{quantity(track.name).label} was nan or infinite {times}"
+        return "dim", next((track.words for track in tracks if track.words), "")
 
     def _plot_cols(self, width: int) -> int:
-        return max(width - 4 - GUTTER, 4) if self.boxed else max(width // 3, 1)
+        return max(width - 4 - GUTTER, 4) if self.boxed else _spark_cols(width)
 
     # Words.
 
@@ -164,7 +163,7 @@ class CurvePanel(Panel):
 
     def draw_line(self, canvas: Canvas) -> None:
         held, y = self.held, 0
-        x = canvas.put(0, y, f" {self.name!s:<18.18} ", "bold ink" if self.has_focus else "dim")
+        x = self.put_name(canvas)
         if held.empty or not held.tracks:
             canvas.put(x, y, held.empty, "dim")
             return
@@ -172,10 +171,10 @@ class CurvePanel(Panel):
         lead = len(held.tracks) - 1 if self.look.share else 0
         said = self.spelled()
         said = [said[lead], *said[:lead], *said[lead + 1 :]]
-        if canvas.cols >= 40:
+        if canvas.cols >= 50:
             from ..braille import binned, sparkline
 
-            cols = canvas.cols // 3
+            cols = _spark_cols(canvas.cols)
             curve = binned(held.tracks[lead], held.axis, 2 * cols)
             line = sparkline(curve, cols, log=held.log, ascii_only=self.ascii_only)
             x = canvas.put(x, y, line, f"soft curve{lead}") + 2
@@ -194,27 +193,22 @@ class CurvePanel(Panel):
         rows, cols = bottom - top, canvas.cols - GUTTER
         if rows < 1 or cols < 4:
             return
-        from ..braille import binned, plot
+        from ..braille import binned
 
         curves = [binned(track, held.axis, 2 * cols) for track in held.tracks]
         values = self._values(curves, max(2, rows // 3))
         if values is None:
             canvas.centre("nothing above zero to show on a logarithmic axis: l for linear")
             return
-        picture = plot(curves, values, rows, band=not self.look.share, ascii_only=self.ascii_only)
-        for y, (codes, owners) in enumerate(
-            zip(picture.codes.tolist(), picture.owners.tolist(), strict=True), start=top
-        ):
-            text, inks = canvas.text[y], canvas.inks[y]
-            for x, code in enumerate(codes, start=GUTTER):
-                if code:
-                    owner = owners[x - GUTTER]
-                    text[x], inks[x] = chr(code), f"curve{owner}" if owner >= 0 else f"soft curve{-1 - owner}"
-        self._value_labels(canvas, values, top, rows)
+        plot = Plot(canvas, top, rows, self.ascii_only)
+        plot.curves(curves, values, band=not self.look.share)
+        plot.value_labels(values, percent if self.look.share else short)
         if bottom < canvas.rows:
-            self._step_labels(canvas, held.axis, cols)
-        self._alert_marks(canvas, top, rows)
-        self._across(canvas, values, top, rows)
+            plot.step_labels(held.axis)
+        plot.marks(held.alerts)
+        plot.zero(values)
+        if self._edge_in_sight(held):
+            plot.edge(values, held.edge, "" if self._edge_below(held) else self._edge_words(held))
 
     def _values(self, curves: Sequence[Columns], labels: int) -> ValueAxis | None:
         import numpy as np
@@ -237,58 +231,23 @@ class CurvePanel(Panel):
             high = max(high, 1.0)
         return ValueAxis.linear(low, high, labels)
 
-    def _value_labels(self, canvas: Canvas, values: ValueAxis, top: int, rows: int) -> None:
-        for tick in values.ticks:
-            y = top + min(max(round((1 - values.height(tick)) * (rows * 4 - 1)) // 4, 0), rows - 1)
-            label = percent(tick) if self.look.share else short(tick)
-            canvas.put(0, y, f"{label:>{GUTTER - 1}.{GUTTER - 1}}", "faint")
-
-    def _step_labels(self, canvas: Canvas, axis: StepAxis, cols: int) -> None:
-        y, free = canvas.rows - 1, GUTTER
-        for tick in axis.ticks(2 * cols, max(cols // 9, 1)):
-            label = short(tick)
-            x = GUTTER + axis.column(tick) // 2 - len(label) // 2
-            x = min(max(x, GUTTER), canvas.cols - len(label))
-            if x >= free:
-                free = canvas.put(x, y, label, "faint") + 2
-
-    def _alert_marks(self, canvas: Canvas, top: int, rows: int) -> None:
-        glyph = ":" if self.ascii_only else "┊"
-        for column, severity in self.held.alerts:
-            x = GUTTER + column // 2
-            for y in range(top, top + rows):
-                if canvas.text[y][x] == " ":
-                    canvas.put(x, y, glyph, "faint" if severity == "info" else f"soft {severity}")
-
     def _edge_in_sight(self, held: Content) -> bool:
         tallest = max((max(array("d", track.highs), default=0.0) for track in held.tracks), default=0.0)
         return math.isfinite(held.edge) and 0 < held.edge <= tallest * _EDGE_IN_SIGHT
 
-    def _across(self, canvas: Canvas, values: ValueAxis, top: int, rows: int) -> None:
-        """Zero where the axis crosses it, and the threshold with its name at the right end."""
-        glyph = "." if self.ascii_only else "╌"
-        lines = [(0.0, "faint", "")] if not values.log and values.low < 0 < values.high else []
-        edge = self.held.edge
-        if self._edge_in_sight(self.held):
-            lines.append((edge, "warning", f" {self._edge_words(self.held)} "))
-        for value, ink, label in lines:
-            y = top + min(round((1 - values.height(value)) * (rows * 4 - 1)) // 4, rows - 1)
-            for x in range(GUTTER, canvas.cols):
-                if canvas.text[y][x] == " ":
-                    canvas.put(x, y, glyph, f"soft {ink}" if label else ink)
-            if label and not self._edge_below(self.held):
-                self._put_label(
-                    canvas, label, ink, [row for row in (y, y - 1, y + 1) if top <= row < top + rows]
-                )
 
-    def _put_label(self, canvas: Canvas, label: str, ink: str, rows: Sequence[int]) -> None:
-        """As far to the right as nothing but rules is in the way."""
-        free = set(" .:") if self.ascii_only else set(" ╌┊")
-        for y in rows:
-            for x in range(canvas.cols - len(label) - 1, GUTTER, -1):
-                if set(canvas.text[y][x : x + len(label)]) <= free:
-                    canvas.put(x, y, label, ink)
-                    return
+def _reads_log(tracks: Sequence[Track]) -> bool:
+    """Whether the axis is logarithmic unless a person says otherwise: never where it would hide negative values."""
+    return bool(tracks) and quantity(tracks[0].name).log and not any(_lowest(track) < 0 for track in tracks)
+
+
+def _lowest(track: Track) -> float:
+    return min(array("d", track.lows), default=0.0)
+
+
+def _spark_cols(cols: int) -> int:
+    """The course in a line: a third of it, the rest is for the name and the values."""
+    return max(cols // 3, 1)
 
 
 class NegativePanel(CurvePanel):
@@ -302,5 +261,4 @@ class NegativePanel(CurvePanel):
         parts = [f"{curvature.lanczos_steps} Lanczos steps"]
         if curvature.batch:
             parts.append(f"{curvature.batch} examples")
-        parts.extend(curvature.notes[:1])
         return replace(content, note=("dim", ", ".join(parts)))

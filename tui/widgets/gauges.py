@@ -41,7 +41,7 @@ class GaugesPanel(Panel):
         view = scene.view
         names = [name for name in view.series if quantity(name).panel == self.name]
         names.sort(key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
-        words = view.heartbeat.notes.get(str(self.name), "")
+        words = view.heartbeat.notes.get("scale", "")
         if not names:
             return Gauges(empty=words or self.empty)
         tracks = tuple(view.series[name] for name in names)
@@ -58,7 +58,7 @@ class GaugesPanel(Panel):
 
     def draw_line(self, canvas: Canvas) -> None:
         held = self.held
-        x = canvas.put(0, 0, f" {self.name!s:<18.18} ", "bold ink" if self.has_focus else "dim")
+        x = self.put_name(canvas)
         if not held.tracks:
             canvas.put(x, 0, held.empty, "dim")
             return

@@ -14,9 +14,6 @@ from ..view import View
 from .canvas import Canvas, cells, fit, plain
 from .drawn import Drawn
 
-GUTTER = 7
-"""Cells left of a curve, for the labels of its axis: the same in all panels, so that steps stand below each other."""
-
 _ROUND = {"h": "─", "v": "│", "nw": "╭", "ne": "╮", "sw": "╰", "se": "╯"}
 _ASCII = {"h": "-", "v": "|", "nw": "+", "ne": "+", "sw": "+", "se": "+"}
 _RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹"
@@ -91,6 +88,11 @@ class Panel(Drawn, can_focus=True):
         self.redraw()
 
     # Drawing.
+
+    def put_name(self, canvas: Canvas) -> int:
+        """The name at the head of the one-line form; gives the column after it."""
+        width = 18 if canvas.cols >= 50 else 12
+        return canvas.put(0, 0, f" {self.name!s:<{width}.{width}} ", "bold ink" if self.has_focus else "dim")
 
     def draw(self, canvas: Canvas) -> None:
         if not self.boxed or canvas.rows < 3:
@@ -169,7 +171,7 @@ def shortened(said: Sequence[Readout], room: int) -> Sequence[Readout]:
     for form in (said, compact, *(drawn[:count] for count in range(len(drawn), 0, -1))):
         if readouts_width(form) <= room:
             return form
-    return drawn[:1]
+    return []  # a number cut in half would be another number
 
 
 def readouts_width(said: Sequence[Readout]) -> int:
@@ -189,8 +191,8 @@ def put_readouts(
         if index:
             x = canvas.put(x, y, "  ")
         if item.curve >= 0:
-            dash = "-=" if ascii_only else "━╍"
-            x = canvas.put(x, y, dash[min(item.curve, 1)], f"curve{item.curve}")
+            signs = "*o+x" if ascii_only else "━╍┅┉"  # as braille.plot draws them
+            x = canvas.put(x, y, signs[min(item.curve, 3)], f"curve{item.curve}")
             x = canvas.put(x, y, " ")
         if item.label:
             x = canvas.put(x, y, f"{item.label} ", "dim")

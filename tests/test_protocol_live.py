@@ -1,0 +1,196 @@
+"""The live source: phases of the link in words, and that a process that is gone is told from one that is silent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from lsmon.protocol.cards import Card, read_cards, remove_card, write_card
+from lsmon.protocol.codec import encode
+from lsmon.protocol.frames import AnyFrame, Heartbeat, RunEnded, RunStarted, Scalars
+from lsmon.protocol.process import this_process
+from lsmon.protocol.sources.live import Live
+from lsmon.protocol.wire.server import Server
+
+HEADER = RunStarted(seq=1, run="0a1b", name="mlp")
+
+TRAINING = """
+import os, sys, time
+from pathlib import Path
+from lsmon.protocol.cards import Card, write_card
+from lsmon.protocol.codec import encode
+from lsmon.protocol.frames import Heartbeat, RunStarted, Scalars
+from lsmon.protocol.process import this_process
+from lsmon.protocol.wire.server import Server
+
+me = this_process()
+server = Server(Path(sys.argv[1]), RunStarted(seq=1, run="0a1b", name="mlp"))
+for seq in range(2, 100):
+    server.publish(frame := Scalars(seq=seq, step=seq, values={"loss": 1.0}), encode(frame))
+if sys.argv[2] == "fork" and os.fork() == 0:
+    sys.stdin.read()  # like a loader's worker that outlives its parent
+    os._exit(0)
+write_card(Card(run="0a1b", name="mlp", host=me.host, pid=me.pid, boot=me.boot, pid_started=me.pid_started,
+                live=str(server.live), ask=str(server.ask)))
+print("ready", flush=True)
+beat_at = 0
+while True:
+    server.poll()
+    if time.monotonic() > beat_at:
+        server.publish(beat := Heartbeat(seq=99), encode(beat))
+        beat_at = time.monotonic() + 1
+    time.sleep(0.01)
+"""
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(autouse=True)
+def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="lsmon-") as path:
+        monkeypatch.setenv("LSMON_DIR", path)
+        yield Path(path)
+
+
+@pytest.fixture
+def server(folder: Path) -> Iterator[Server]:
+    with closing(Server(folder, HEADER)) as server:
+        yield server
+
+
+def card_of(server: Server, pid: int | None = None) -> Card:
+    me = this_process()
+    return Card(
+        run="0a1b", name="mlp", host=me.host, pid=pid or me.pid, boot=me.boot, pid_started=me.pid_started,
+        live=str(server.live), ask=str(server.ask),
+    )  # fmt: skip
+
+
+def until(done: Callable[[], bool], secs: float = 10.0) -> None:
+    deadline = time.monotonic() + secs
+    while not done():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.002)
+
+
+def read_until(server: Server, live: Live, last: int) -> list[AnyFrame]:
+    frames: list[AnyFrame] = []
+
+    def done() -> bool:
+        server.poll()
+        frames.extend(live.read())
+        return bool(frames) and frames[-1].seq >= last
+
+    until(done)
+    return frames
+
+
+def test_the_link_goes_from_connecting_to_live_to_stale_and_back(server: Server) -> None:
+    clock = Clock()
+    with closing(Live(card_of(server), clock=clock)) as live:
+        assert live.link.phase == "connecting" and "mlp" in live.link.words
+        clock.now += 6
+        assert live.link.phase == "connecting" and "not answered" in live.link.words
+        read_until(server, live, 1)
+        assert live.link.phase == "live"
+        clock.now += 3.5
+        assert live.read() == []
+        assert live.link.phase == "stale" and "4 s" in live.link.words
+        server.publish(beat := Heartbeat(seq=1), encode(beat))
+        until(lambda: bool(live.read()))
+        assert live.link.phase == "live"
+
+
+def test_a_training_that_says_so_has_ended(server: Server) -> None:
+    with closing(Live(card_of(server))) as live:
+        read_until(server, live, 1)
+        server.publish(end := RunEnded(seq=2, reason="error", error="ValueError: x"), encode(end))
+        frames = read_until(server, live, 2)
+        assert isinstance(frames[-1], RunEnded)
+        assert (live.link.phase, live.link.words) == ("ended", "ValueError: x")
+
+
+def test_read_keeps_to_its_limits(server: Server) -> None:
+    for seq in range(2, 2000):
+        server.publish(frame := Scalars(seq=seq, values={"loss": 1.0}), encode(frame))
+    clock = Clock()
+    with closing(Live(card_of(server), clock=clock)) as live:
+        first: list[AnyFrame] = []
+        until(lambda: server.poll() or first.extend(live.read(max_items=1)) or bool(first))
+        assert [len(live.read(max_items=3)) for _ in range(5)] == [3] * 5
+        assert len(live.read(max_secs=0.0)) == 1
+        assert 1 + 15 + 1 + len(live.read()) == 1999
+
+
+def test_joining_after_a_number_gives_what_follows(server: Server) -> None:
+    for seq in range(2, 50):
+        server.publish(frame := Scalars(seq=seq, values={"loss": 1.0}), encode(frame))
+    with closing(Live(card_of(server), after=40)) as live:
+        assert [frame.seq for frame in read_until(server, live, 49)] == list(range(41, 50))
+        assert live.link.lost == 0
+
+
+def test_a_card_of_a_process_that_is_gone_is_dead(server: Server) -> None:
+    """And when its card has gone as well, it had ended rather than crashed."""
+    card = card_of(server, pid=(1 << 22) - 1)
+    write_card(card)
+    with closing(Live(card)) as live:
+        until(lambda: live.read() == [] and live.link.phase == "dead")
+        assert "is gone" in live.link.words
+    remove_card(card.run)
+    with closing(Live(card)) as live:
+        until(lambda: live.read() == [] and live.link.phase == "ended")
+        assert "did not come through" in live.link.words
+
+
+@pytest.mark.parametrize("kind", ["alone", "fork"])
+def test_kill_9_is_told_in_words_within_5_seconds(folder: Path, kind: str) -> None:
+    """Also when a forked child lives on with the parent's connections: it must not pass for the training."""
+    with subprocess.Popen(
+        [sys.executable, "-c", TRAINING, str(folder), kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as training:
+        assert training.stdout is not None and training.stdout.readline() == b"ready\n"
+        (card,) = read_cards()
+        frames: list[AnyFrame] = []
+        with closing(Live(card)) as live:
+            until(lambda: frames.extend(live.read()) or live.link.phase == "live" and len(frames) >= 99)
+            training.send_signal(signal.SIGKILL)
+            until(lambda: live.read() == [] and live.link.phase == "dead", secs=5)
+            assert f"process {card.pid} is gone" in live.link.words
+        with closing(Live(card)) as late:
+            until(lambda: late.read() == [] and late.link.phase == "dead", secs=5)
+        assert [frame.seq for frame in frames if isinstance(frame, Scalars)] == list(range(2, 100))
+
+
+def test_a_stopped_training_is_stale_not_dead(folder: Path) -> None:
+    clock = Clock()
+    with subprocess.Popen(
+        [sys.executable, "-c", TRAINING, str(folder), "alone"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as training:
+        assert training.stdout is not None and training.stdout.readline() == b"ready\n"
+        with closing(Live(read_cards()[0], clock=clock)) as live:
+            until(lambda: bool(live.read()))
+            training.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, training.pid, os.WSTOPPED | os.WNOWAIT)
+            until(lambda: not live.read())
+            clock.now += 10
+            live.read()
+            assert live.link.phase == "stale" and "stopped or stuck" in live.link.words
+        training.kill()

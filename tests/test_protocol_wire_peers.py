@@ -1,0 +1,204 @@
+"""Bad peers of a training's sockets: whatever they do, a healthy viewer is served and memory stays where it was."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import zmq
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lsmon.protocol.codec import encode
+from lsmon.protocol.frames import Heartbeat, RunStarted, Scalars
+from lsmon.protocol.wire.client import Client
+from lsmon.protocol.wire.server import Server
+
+HEADER = RunStarted(seq=1, run="0a1b", name="mlp")
+GROWTH = 8 << 20
+"""Bytes that bad peers may cost a training, at most."""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with tempfile.TemporaryDirectory(prefix="lsmon-") as folder, closing(Server(Path(folder), HEADER)) as server:
+        for seq in range(2, 100):
+            server.publish(frame := Scalars(seq=seq, values={"loss": 1.0}), encode(frame))
+        assert served(server)
+        yield server
+
+
+def served(server: Server) -> bool:
+    """A healthy viewer joins and gets the whole history."""
+    with closing(Client(str(server.live), str(server.ask))) as client:
+        deadline = time.monotonic() + 10
+        while client.order.last < 99:
+            assert time.monotonic() < deadline
+            server.poll()
+            list(client.frames())
+            time.sleep(0.001)
+    return True
+
+
+def memory() -> int:
+    """Resident bytes now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def endure(server: Server, attack: str) -> float:
+    """Publish and poll while the attack lasts, in a process of its own; the longest that one turn took, in seconds."""
+    worst = 0.0
+    code = f"live, ask = {str(server.live)!r}, {str(server.ask)!r}\n{textwrap.dedent(attack)}"
+    with subprocess.Popen([sys.executable, "-c", code]) as attacker:
+        while attacker.poll() is None:
+            began = time.perf_counter()
+            server.publish(beat := Heartbeat(seq=99), encode(beat))
+            server.poll()
+            worst = max(worst, time.perf_counter() - began)
+            time.sleep(0.002)
+    assert attacker.returncode == 0
+    return worst
+
+
+ZMQ_PEER = """
+import time, zmq
+context = zmq.Context()
+context.linger = 0
+peer = context.socket(zmq.{kind})
+peer.rcvhwm = 1
+peer.sndtimeo = 50
+peer.connect("ipc://" + {path})
+try:
+    for number in range({count}):
+        peer.send({message})
+except zmq.Again:
+    pass
+time.sleep(0.2)
+context.destroy()
+"""
+
+
+def test_random_bytes_and_broken_greetings_are_cut_off(server: Server) -> None:
+    attack = """
+    import random, socket
+    dice = random.Random(0)
+    for path in (live, ask) * 30:
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.settimeout(1)
+            peer.connect(path)
+            greeting = b"\\xff\\0\\0\\0\\0\\0\\0\\0\\1\\x7f\\3\\0NULL" + b"\\0" * 48 if dice.random() < 0.5 else b""
+            try:
+                peer.sendall(greeting + dice.randbytes(dice.choice([1, 100, 10_000])))
+            except OSError:
+                pass
+    """
+    before = memory()
+    endure(server, attack)
+    assert served(server) and memory() - before < GROWTH
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "count", "message"),
+    [
+        ("XSUB", "live", 3000, "b'\\1' + str(number).encode().ljust(2000, b'x')"),
+        ("XSUB", "live", 5000, "b'\\1' + str(number).encode()"),
+        ("XSUB", "live", 5000, "b'f' + bytes(200)"),
+        ("XSUB", "live", 3, "b'f' + bytes(30 << 20)"),
+        ("DEALER", "ask", 2000, "b'{\"after\":0}'"),
+        ("DEALER", "ask", 3, "bytes(30 << 20)"),
+    ],
+    ids=["long topics", "many topics", "messages", "huge messages", "requests", "huge requests"],
+)
+def test_a_flood_is_refused_or_drained(server: Server, kind: str, path: str, count: int, message: str) -> None:
+    """6 MB of subscriptions of 2000 bytes took a plain PUB to 300 MB, and 40 MB of them stopped it for seconds.
+    Requests whose answers nobody reads are answered three times."""
+    before = memory()
+    worst = endure(server, ZMQ_PEER.format(kind=kind, path=path, count=count, message=message))
+    assert served(server) and memory() - before < GROWTH
+    assert worst < 1.0  # 20 ms here; it guards against seconds
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [[b""], [b"{"], [b"\xff"], [b"[" * 4000], [b"1", b"2"], [b'{"after":"x"}'], [b'{"after":-5}'], [b'{"after":1e99}']],
+)  # fmt: skip
+def test_requests_that_make_no_sense_are_ignored(server: Server, parts: list[bytes]) -> None:
+    with zmq.Context() as context, context.socket(zmq.DEALER) as peer:
+        peer.linger = 0
+        peer.connect(f"ipc://{server.ask}")
+        peer.send_multipart(parts)
+        assert served(server)
+
+
+def test_a_peer_that_only_connects_is_let_go(server: Server) -> None:
+    """After the handshake's two seconds the training has its descriptors back."""
+    before = len(os.listdir("/proc/self/fd"))
+    peers = [socket.socket(socket.AF_UNIX) for _ in range(40)]
+    for peer in peers:
+        peer.connect(os.fspath(server.live))
+    deadline = time.monotonic() + 10
+    while len(os.listdir("/proc/self/fd")) > before + len(peers):
+        assert time.monotonic() < deadline
+        server.poll()
+        time.sleep(0.02)
+    for peer in peers:
+        peer.close()
+
+
+class Hostile:
+    """A server that answers what it is told to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.context = zmq.Context()
+        self.context.linger = 0
+        self.publisher, self.router = self.context.socket(zmq.PUB), self.context.socket(zmq.ROUTER)
+        self.publisher.bind(f"ipc://{folder}/live")
+        self.router.bind(f"ipc://{folder}/ask")
+        self.client = Client(f"{folder}/live", f"{folder}/ask")
+
+    def answer(self, parts: list[bytes]) -> bool:
+        if not self.router.poll(0):
+            return False
+        peer, _ = self.router.recv_multipart()
+        self.router.send_multipart([peer, *parts])
+        return True
+
+    def close(self) -> None:
+        self.client.close()
+        self.context.destroy()
+
+
+@pytest.fixture(scope="module")
+def hostile() -> Iterator[Hostile]:
+    with tempfile.TemporaryDirectory(prefix="lsmon-") as folder, closing(Hostile(Path(folder))) as hostile:
+        yield hostile
+
+
+HEADS = st.sampled_from(
+    [b"", b"{}", b'{"after":0,"upto":5,"more":true}', b'{"after":0,"more":true}', b"[", b'{"upto":-1}', b'{"lost":1e9}']
+)  # fmt: skip
+
+
+@given(head=HEADS, body=st.binary(max_size=200), extra=st.lists(st.binary(max_size=10), max_size=2))
+@settings(max_examples=50, deadline=None)
+def test_a_viewer_survives_any_answer(hostile: Hostile, head: bytes, body: bytes, extra: list[bytes]) -> None:
+    """Nothing is raised, nothing is shown that is not a frame, and nothing is held that was not asked for."""
+    client = hostile.client
+    client._want_history(client.order.last)
+    deadline = time.monotonic() + 5
+    while not hostile.answer([head, body, *extra]) and time.monotonic() < deadline:
+        list(client.frames())
+        time.sleep(0.0005)
+    hostile.publisher.send(b"f" + body)
+    list(client.frames())
+    assert len(client._page) <= len(body) + 1 and len(client._buffer) <= 5000

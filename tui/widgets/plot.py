@@ -1,0 +1,98 @@
+"""A plot on a canvas: curves, few labels, alerts as upright rules, zero and thresholds across."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..axes import StepAxis, ValueAxis
+from ..format import short
+from .canvas import Canvas
+
+if TYPE_CHECKING:
+    from ..braille import Columns
+
+GUTTER = 7
+"""Cells left of a curve, for the labels of its axis: the same in all panels, so that steps stand below each other."""
+_LABEL_CELLS = 9
+"""Columns of cells for each label of a step: "41.2 k" and air on both sides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """Draws on rows ``top`` to ``top + rows`` of a canvas; what is drawn first stays on top."""
+
+    canvas: Canvas
+    top: int
+    rows: int
+    ascii_only: bool = False
+
+    @property
+    def cols(self) -> int:
+        return self.canvas.cols - GUTTER
+
+    def row(self, values: ValueAxis, value: float) -> int:
+        """The row of cells in which a value lies."""
+        dot = round((1 - values.height(value)) * (self.rows * 4 - 1))
+        return self.top + min(max(dot // 4, 0), self.rows - 1)
+
+    def curves(self, curves: Sequence[Columns], values: ValueAxis, *, band: bool) -> None:
+        from ..braille import plot
+
+        picture = plot(curves, values, self.rows, band=band, ascii_only=self.ascii_only)
+        for y, (codes, owners) in enumerate(
+            zip(picture.codes.tolist(), picture.owners.tolist(), strict=True), start=self.top
+        ):
+            text, inks = self.canvas.text[y], self.canvas.inks[y]
+            for x, (code, owner) in enumerate(zip(codes, owners, strict=True), start=GUTTER):
+                if code:
+                    text[x], inks[x] = chr(code), f"curve{owner}" if owner >= 0 else f"soft curve{-1 - owner}"
+
+    def value_labels(self, values: ValueAxis, say: Callable[[float], str]) -> None:
+        for tick in values.ticks:
+            label = f"{say(tick):>{GUTTER - 1}.{GUTTER - 1}}"
+            self.canvas.put(0, self.row(values, tick), label, "faint")
+
+    def step_labels(self, axis: StepAxis) -> None:
+        """In the row below the plot."""
+        free = GUTTER
+        for tick in axis.ticks(2 * self.cols, max(self.cols // _LABEL_CELLS, 1)):
+            label = short(tick)
+            x = GUTTER + axis.column(tick) // 2 - len(label) // 2
+            x = min(max(x, GUTTER), self.canvas.cols - len(label))
+            if x >= free:
+                free = self.canvas.put(x, self.top + self.rows, label, "faint") + 2
+
+    def marks(self, alerts: Sequence[tuple[int, str]]) -> None:
+        """An upright rule at each (column of dots, severity)."""
+        glyph = ":" if self.ascii_only else "┊"
+        for column, severity in alerts:
+            x = GUTTER + column // 2
+            for y in range(self.top, self.top + self.rows):
+                if self.canvas.text[y][x] == " ":
+                    self.canvas.put(x, y, glyph, "faint" if severity == "info" else f"soft {severity}")
+
+    def zero(self, values: ValueAxis) -> None:
+        if not values.log and values.low < 0 < values.high:
+            self._across(self.row(values, 0.0), "faint")
+
+    def edge(self, values: ValueAxis, value: float, label: str) -> None:
+        """A threshold, with its name on or beside it as far to the right as nothing is in the way."""
+        y = self.row(values, value)
+        self._across(y, "soft warning")
+        free = set(" .:") if self.ascii_only else set(" ╌┊")
+        label = f" {label} " if label else ""
+        for row in (y, y - 1, y + 1) if label else ():
+            if not self.top <= row < self.top + self.rows:
+                continue
+            for x in range(self.canvas.cols - len(label) - 1, GUTTER, -1):
+                if set(self.canvas.text[row][x : x + len(label)]) <= free:
+                    self.canvas.put(x, row, label, "warning")
+                    return
+
+    def _across(self, y: int, ink: str) -> None:
+        glyph = "." if self.ascii_only else "╌"
+        for x in range(GUTTER, self.canvas.cols):
+            if self.canvas.text[y][x] == " ":
+                self.canvas.put(x, y, glyph, ink)
