@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from lsmon.protocol.frames import Curvature, Scalars
 
-from . import optimizers
 from .hessian import Hessian
 from .lanczos import extremes, lanczos
+from .optimizers import edge
 from .readings import Reading, read
 from .sensor import Context, Finding, Sensor
 
@@ -72,7 +72,7 @@ class CurvatureSensor(Sensor):
         spent = 0.0
         step, reference = context.step, context.reference
         assert reference is not None and context.loss_fn is not None
-        edge = optimizers.edge(context.optimizer) if context.optimizer is not None else None
+        limit = edge(context.optimizer) if context.optimizer is not None else None
         hessian = Hessian(context.model, context.loss_fn, reference)
         steps = self._affordable(hessian)
         if steps < FEWEST_STEPS:
@@ -126,7 +126,7 @@ class CurvatureSensor(Sensor):
             noise=found.noise,
             notes=tuple(notes),
         )
-        return [curvature] if edge is None else [curvature, _against(edge, curvature)]
+        return [curvature] if limit is None else [curvature, _against(limit, curvature)]
 
     def _affordable(self, hessian: Hessian) -> int:
         """Products for whose basis there is room."""
@@ -141,9 +141,9 @@ class CurvatureSensor(Sensor):
         self._work = None
 
 
-def _against(edge: tuple[float, float], curvature: Curvature) -> Scalars:
+def _against(stability: tuple[float, float], curvature: Curvature) -> Scalars:
     """Sharpness relative to the optimizer's own edge; coupled weight decay adds to every eigenvalue."""
-    limit, decay = edge
+    limit, decay = stability
     sharpest = curvature.top[0]
     return Scalars(
         step=curvature.step,

@@ -27,6 +27,9 @@ CERTAIN = 1e-4
 
 NOISE_FACTOR = 20.0
 
+ROUNDING = 4.0
+"""Residuals shrink below any bound in exact arithmetic; the values do not get better than a few roundings of |H|."""
+
 
 class Operator(Protocol):
     """A symmetric matrix of which only products are known."""
@@ -100,7 +103,7 @@ def _exhausted(rows: Tensor) -> int | None:
 
 
 def extremes(rows: Sequence[Sequence[float]] | Tensor, dtype: torch.dtype = torch.float32) -> Extremes:
-    """Ritz values, residual bounds |β_m s_mi| and the certified count, from the coefficients of ``lanczos``.
+    """Ritz values, residual bounds |β_m s_mi| plus rounding, and the certified count, from the coefficients of ``lanczos``.
 
     ``dtype`` is the precision of the products. Raises ValueError when a coefficient is not finite.
     """
@@ -112,13 +115,13 @@ def extremes(rows: Sequence[Sequence[float]] | Tensor, dtype: torch.dtype = torc
     alphas, betas = table[:, 0], table[:, 1]
     matrix = torch.diag(alphas) + torch.diag(betas[:-1], 1) + torch.diag(betas[:-1], -1)
     values, vectors = torch.linalg.eigh(matrix)  # ascending
-    residuals = (betas[-1] * vectors[-1]).abs()
+    size = float(values.abs().max())
+    noise = float(table[:, 2].max())
+    residuals = (betas[-1] * vectors[-1]).abs() + max(noise, ROUNDING * torch.finfo(dtype).eps * size)
     pairs = [
         Ritz(value=value, residual=residual, converged=residual <= CONVERGED * abs(value))
         for value, residual in zip(values.tolist(), residuals.tolist(), strict=True)
     ]
-    size = float(values.abs().max())
-    noise = float(table[:, 2].max())
     tolerance = max(CERTAIN * size, NOISE_FACTOR * noise)
     return Extremes(
         top=tuple(reversed(pairs[-KEPT:])),

@@ -107,7 +107,8 @@ class Probe:
         self._callbacks: dict[str, list[Callable[[Alert], None]]] = {}
         self._alerts: deque[Alert] = deque(maxlen=1000)
         self._instruments: Instruments | None = None
-        from .sensor import Context, choose
+        from .presets import choose
+        from .sensor import Context
 
         chosen = choose(sensors, model if _is_torch(model) else None)
         context = Context(model, optimizer, loss_fn, clip=clip, seed=seed, notes=self._guard.notes)
@@ -148,8 +149,9 @@ class Probe:
                 context.notes["sensors"] = words
         elif context.model is not None:
             header = structs.replace(header, model=type(context.model).__name__)
-        self._outlets = outlets = Outlets(header, record=record, guard=self._guard)
-        self._sender: Sender = Sender(
+        # Both exist whenever the probe is on.
+        self._outlets = outlets = Outlets(header, record=record, guard=self._guard)  # pyright: ignore[reportUninitializedInstanceVariable]
+        self._sender: Sender = Sender(  # pyright: ignore[reportUninitializedInstanceVariable]
             outlets.header,
             outlets.sinks,
             guard=self._guard,

@@ -1,4 +1,6 @@
-"""What a sensor is. One of your own takes a few lines:
+"""What a sensor is. One of your own takes a few lines::
+
+from lsmon.probe import Context, Finding, Probe, Sensor
 
 class HeadNorm(Sensor):
     name = "head"
@@ -16,7 +18,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lsmon.protocol.errors import UsageError
 from lsmon.protocol.frames import Curvature, Layers, Scalars
 
 if TYPE_CHECKING:
@@ -80,29 +81,3 @@ class Sensor:
 
     def close(self) -> None:
         """Let go of whatever is held."""
-
-
-PRESETS = ("off", "light", "default", "full")
-
-
-def choose(sensors: str | Sequence[Sensor], model: object) -> list[Sensor]:
-    """The sensors of a preset, or those given. The presets measure a model: without one they are empty.
-
-    ``light`` needs no backward pass of its own. Raises UsageError for an unknown preset.
-    """
-    if not isinstance(sensors, str):
-        return list(sensors)
-    if sensors not in PRESETS:
-        raise UsageError(f"sensors={sensors!r} is none of {', '.join(PRESETS)}, nor a list of sensors.")
-    if sensors == "off" or model is None:
-        return []
-    from .scale import Scale
-    from .temperature import Temperature
-
-    light: list[Sensor] = [Scale(), Temperature()]
-    if sensors == "light":
-        return light
-    from .curvature import CurvatureSensor
-
-    # 64 products instead of 32 resolve λ_min to 1e-7 where 32 leave 0.6 % (digits MLP), for twice the price.
-    return [*light, CurvatureSensor(steps=64 if sensors == "full" else 32)]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lsmon.protocol.frames import Scalars
 
-from . import optimizers
+from .optimizers import gain, kind, learning_rate, metric_root
 from .readings import Reading, read
 from .sensor import Context, Finding, Sensor
 
@@ -61,17 +61,17 @@ class Temperature(Sensor):
 
     def before_update(self, context: Context) -> None:
         optimizer = context.optimizer
-        if not optimizers.kind(optimizer):
+        if not kind(optimizer):
             raise ValueError(f"known for SGD, Adam and AdamW, not for {type(optimizer).__name__}")
-        gains = [optimizers.gain(group) for group in optimizer.param_groups]
+        gains = [gain(group) for group in optimizer.param_groups]
         if context.attempt != self._attempt or _changed(gains, self._gains):
             self._attempt, self._gains, self._taken = context.attempt, gains, -1
             self._window.clear()
             self._coming.clear()
             self._fresh = 0
         pairs = [
-            (gain, group, parameter)
-            for gain, group in zip(gains, optimizer.param_groups, strict=True)
+            (rate, group, parameter)
+            for rate, group in zip(gains, optimizer.param_groups, strict=True)
             for parameter in group["params"]
             if parameter.grad is not None and not parameter.grad.is_sparse
         ]
@@ -92,15 +92,15 @@ class Temperature(Sensor):
         if not pairs:
             return
         differences = torch._foreach_sub(gradients, self._gradients)
-        if optimizers.kind(optimizer) == "Adam":
-            roots = [optimizers.metric_root(optimizer, group, parameter) for _, group, parameter in pairs]
+        if kind(optimizer) == "Adam":
+            roots = [metric_root(optimizer, group, parameter) for _, group, parameter in pairs]
             known = [root for root in roots if root is not None]
             if len(known) < len(roots):
                 return
             torch._foreach_mul_(differences, known)
         home = gradients[0].device
         norms = torch.stack([piece.to(home) for piece in torch._foreach_norm(differences)]).double()
-        halves = torch.tensor([gain / 2 for gain, _, _ in pairs], dtype=torch.float64).to(
+        halves = torch.tensor([rate / 2 for rate, _, _ in pairs], dtype=torch.float64).to(
             home, non_blocking=True
         )
         if self._compared % LIVE_EVERY == 0:
@@ -142,7 +142,7 @@ class Temperature(Sensor):
 
     def _words(self, context: Context, count: int) -> str:
         optimizer = context.optimizer
-        adam = optimizers.kind(optimizer) == "Adam"
+        adam = kind(optimizer) == "Adam"
         words = [
             f"consecutive differences, n={count}, {'Adam' if adam else 'identity'} metric, d={self._dim:.0f}"
         ]
@@ -151,7 +151,7 @@ class Temperature(Sensor):
         if adam or context.sharpness is None:
             words.append("upward bias not known")  # for Adam it takes the sharpness in its own metric
             return "; ".join(words)
-        a = max(optimizers.learning_rate(g) for g in optimizer.param_groups) * max(0.0, context.sharpness)
+        a = max(learning_rate(g) for g in optimizer.param_groups) * max(0.0, context.sharpness)
         group = optimizer.param_groups[0]
         bound = bias_bound(a, group["momentum"], group["nesterov"])
         if a > UNRELIABLE:

@@ -13,10 +13,16 @@ NAME_LENGTH = 128
 MESSAGE_LENGTH = 4096
 
 # C0, DEL and C1 drive terminals (ECMA-48); the bidi controls reorder what a person reads (CVE-2021-42574).
-_UNSAFE = [*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
-_UNSAFE += [0x200E, 0x200F, 0x2028, 0x2029, 0xFEFF, *range(0xD800, 0xE000)]
+_CONTROLS = (*range(0x20), *range(0x7F, 0xA0))
+_BIDI = (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F)
+_OTHERS = (
+    0x2028,
+    0x2029,
+    0xFEFF,
+    *range(0xD800, 0xE000),
+)  # line separators, byte order mark, lone surrogates
 _MARK = "␦"
-_LINE_TABLE = dict.fromkeys(_UNSAFE, _MARK)
+_LINE_TABLE = dict.fromkeys((*_CONTROLS, *_BIDI, *_OTHERS), _MARK)
 _MESSAGE_TABLE = {**_LINE_TABLE, ord("\n"): "\n", ord("\t"): " "}
 
 

@@ -47,7 +47,7 @@ def test_this_process_is_alive_and_others_with_its_number_are_not() -> None:
 
 def test_a_process_that_ended_is_not_alive_even_as_a_zombie() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        code = "from lsmon.protocol import process; print(process.started(%d))" % child.pid
+        code = f"from lsmon.protocol.process import started; print(started({child.pid}))"
         started = int(subprocess.check_output([sys.executable, "-c", code]))
         boot = this_process().boot
         assert is_alive(child.pid, boot, started)
@@ -86,7 +86,9 @@ def test_hostile_cards_are_passed_over_or_cleaned() -> None:
     (folder / "nowhere.json").symlink_to("/nonexistent")
     (folder / "folder.json").mkdir()
     os.mkfifo(folder / "fifo.json")
-    (folder / "escape.json").write_text(json.dumps({**fields, "run": "escape", "name": "\x1b]52;c;A\x07[/foo]"}))
+    (folder / "escape.json").write_text(
+        json.dumps({**fields, "run": "escape", "name": "\x1b]52;c;A\x07[/foo]"})
+    )
     found = {card.run: card.name for card in read_cards()}
     assert found == {"good": "mlp", "escape": "␦]52;c;A␦[/foo]"}
 
@@ -107,7 +109,7 @@ def test_sockets_get_a_private_folder_of_their_own(home: Path) -> None:
 def test_a_long_path_falls_back_to_the_temporary_folder(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A unix socket's path has 107 bytes."""
     monkeypatch.setenv("LSMON_DIR", str(home / ("x" * 80)))
-    monkeypatch.setattr(places.tempfile, "gettempdir", lambda: str(home))
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(home))
     assert places.runtime_dir() == home / f"lsmon-{os.getuid()}"
     monkeypatch.setenv("LSMON_RUNTIME_DIR", str(home / ("y" * 80)))
     with pytest.raises(LsmonError, match="107 bytes; set LSMON_RUNTIME_DIR"):

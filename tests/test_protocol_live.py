@@ -90,6 +90,10 @@ def until(done: Callable[[], bool], secs: float = 10.0) -> None:
         time.sleep(0.002)
 
 
+def phase(live: Live) -> str:
+    return live.link.phase
+
+
 def read_until(server: Server, live: Live, last: int) -> list[AnyFrame]:
     frames: list[AnyFrame] = []
 
@@ -109,13 +113,13 @@ def test_the_link_goes_from_connecting_to_live_to_stale_and_back(server: Server)
         clock.now += 6
         assert live.link.phase == "connecting" and "not answered" in live.link.words
         read_until(server, live, 1)
-        assert live.link.phase == "live"
+        assert phase(live) == "live"
         clock.now += 3.5
         assert live.read() == []
-        assert live.link.phase == "stale" and "4 s" in live.link.words
+        assert phase(live) == "stale" and "4 s" in live.link.words
         server.publish(beat := Heartbeat(seq=1), encode(beat))
         until(lambda: bool(live.read()))
-        assert live.link.phase == "live"
+        assert phase(live) == "live"
 
 
 def test_a_training_that_says_so_has_ended(server: Server) -> None:
@@ -133,7 +137,13 @@ def test_read_keeps_to_its_limits(server: Server) -> None:
     clock = Clock()
     with closing(Live(card_of(server), clock=clock)) as live:
         first: list[AnyFrame] = []
-        until(lambda: server.poll() or first.extend(live.read(max_items=1)) or bool(first))
+
+        def begun() -> bool:
+            server.poll()
+            first.extend(live.read(max_items=1))
+            return bool(first)
+
+        until(begun)
         assert [len(live.read(max_items=3)) for _ in range(5)] == [3] * 5
         assert len(live.read(max_secs=0.0)) == 1
         assert 1 + 15 + 1 + len(live.read()) == 1999
@@ -170,7 +180,12 @@ def test_kill_9_is_told_in_words_within_5_seconds(folder: Path, kind: str) -> No
         (card,) = read_cards()
         frames: list[AnyFrame] = []
         with closing(Live(card)) as live:
-            until(lambda: frames.extend(live.read()) or live.link.phase == "live" and len(frames) >= 99)
+
+            def joined() -> bool:
+                frames.extend(live.read())
+                return live.link.phase == "live" and len(frames) >= 99
+
+            until(joined)
             training.send_signal(signal.SIGKILL)
             until(lambda: live.read() == [] and live.link.phase == "dead", secs=5)
             assert f"process {card.pid} is gone" in live.link.words

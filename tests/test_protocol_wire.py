@@ -232,7 +232,7 @@ def test_a_forked_child_neither_listens_nor_disturbs(server: Server) -> None:
             server.poll()
             server.close()
             os.read(reading, 1)
-            os._exit(sum(_listens(fd) for fd in os.listdir("/proc/self/fd")))
+            os._exit(sum(_listens(fd) for fd in Path("/proc/self/fd").iterdir()))
         os.close(reading)
         publish(server, 3)
         assert seqs(read_until(server, client, 3)) == [3]
@@ -241,9 +241,9 @@ def test_a_forked_child_neither_listens_nor_disturbs(server: Server) -> None:
         assert os.waitpid(child, 0)[1] == 0
 
 
-def _listens(fd: str) -> bool:
+def _listens(path: Path) -> bool:
     try:
-        with socket.socket(fileno=os.dup(int(fd))) as found:
+        with socket.socket(fileno=os.dup(int(path.name))) as found:
             return bool(found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
     except OSError:
         return False

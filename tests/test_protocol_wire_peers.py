@@ -31,7 +31,10 @@ GROWTH = 8 << 20
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with tempfile.TemporaryDirectory(prefix="lsmon-") as folder, closing(Server(Path(folder), HEADER)) as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="lsmon-") as folder,
+        closing(Server(Path(folder), HEADER)) as server,
+    ):
         for seq in range(2, 100):
             server.publish(frame := Scalars(seq=seq, values={"loss": 1.0}), encode(frame))
         assert served(server)
@@ -119,7 +122,9 @@ def test_random_bytes_and_broken_greetings_are_cut_off(server: Server) -> None:
     ],
     ids=["long topics", "many topics", "messages", "huge messages", "requests", "huge requests"],
 )
-def test_a_flood_is_refused_or_drained(server: Server, kind: str, path: str, count: int, message: str) -> None:
+def test_a_flood_is_refused_or_drained(
+    server: Server, kind: str, path: str, count: int, message: str
+) -> None:
     """6 MB of subscriptions of 2000 bytes took a plain PUB to 300 MB, and 40 MB of them stopped it for seconds.
     Requests whose answers nobody reads are answered three times."""
     before = memory()
@@ -140,14 +145,18 @@ def test_requests_that_make_no_sense_are_ignored(server: Server, parts: list[byt
         assert served(server)
 
 
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def test_a_peer_that_only_connects_is_let_go(server: Server) -> None:
     """After the handshake's two seconds the training has its descriptors back."""
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     peers = [socket.socket(socket.AF_UNIX) for _ in range(40)]
     for peer in peers:
         peer.connect(os.fspath(server.live))
     deadline = time.monotonic() + 10
-    while len(os.listdir("/proc/self/fd")) > before + len(peers):
+    while descriptors() > before + len(peers):
         assert time.monotonic() < deadline
         server.poll()
         time.sleep(0.02)

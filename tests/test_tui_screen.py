@@ -39,10 +39,13 @@ def drive(
 
 
 async def settle(app: LsmonApp, pilot: Pilot[None]) -> None:
-    """Read everything, lay out, draw."""
-    for _ in range(3):
+    """Read everything, lay out, draw; a loaded machine may need more rounds than two."""
+    for turn in range(30):
         dashboard(app).tick()
         await pilot.pause()
+        placed = [panel for panel in app.screen.query(Panel) if panel.display]
+        if turn >= 2 and all(panel.region.area for panel in placed) and (placed or app.size.height < 4):
+            break
 
 
 def dashboard(app: LsmonApp) -> Dashboard:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,12 +18,26 @@ _REMOTE = re.compile(r"(?P<host>[^/:\s]+|\[[0-9a-fA-F:]+\]):(?P<run>[^/]*)")
 HOW_TO_START = "start one with `with lsmon.probe.Probe(model, optimizer, loss_fn) as probe:` or `lsmon demo`"
 
 
+def add_target(parser: ArgumentParser) -> None:
+    parser.add_argument("target", nargs="?", default="", metavar="TARGET")
+    add_remote_command(parser)
+
+
+def add_remote_command(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--remote-command",
+        default="lsmon",
+        metavar="CMD",
+        help="how to call lsmon on HOST when it is not on PATH there, e.g. '.venv/bin/lsmon'",
+    )
+
+
 def live_cards() -> list[Card]:
     """Cards of the runs whose process is there, newest first."""
     return [card for card in read_cards() if card.alive]
 
 
-def find(target: str, *, remote_command: str = "") -> Source:
+def find(target: str, remote_command: str = "lsmon") -> Source:
     """The source that ``target`` names: a host, a path, a live run, or a recorded one.
 
     Raises NoSuchRun, UsageError, or what opening a recording raises.
@@ -35,11 +50,16 @@ def find(target: str, *, remote_command: str = "") -> Source:
     if remote and not Path(target).exists():
         from lsmon.protocol.sources.remote import Remote
 
-        command = shlex.split(remote_command) if remote_command else ["lsmon"]
-        return Remote(remote["host"].strip("[]"), remote["run"], remote_command=command)
+        return Remote(remote["host"].strip("[]"), remote["run"], remote_command=shlex.split(remote_command))
     if "/" in target or Path(target).exists():
         return open_recording(Path(target))
-    return live(pick(target, live_cards())) if matching(target, live_cards()) else recorded(target)
+    cards = live_cards()
+    return live(pick(target, cards)) if matching(target, cards) else recorded(target)
+
+
+def only(target: str, remote_command: str = "lsmon") -> Source:
+    """As ``find``; no target is the one live run, for those who cannot be asked which."""
+    return find(target, remote_command) if target else live(pick("", live_cards()))
 
 
 def live(card: Card) -> Source:

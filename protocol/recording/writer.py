@@ -113,9 +113,10 @@ class Recorder:
         if self._overview is None:
             self._overview = OutFile(overview_path(self._folder, self._number))
             self._head(self._overview)
+            self._overview_flushed = now
         if not self._number:
             write_meta(self._folder, self._header)
-        self._opened = self._flushed = self._synced = self._overview_flushed = now
+        self._opened = self._flushed = self._synced = now
         self.trouble = ""
 
     def _head(self, file: OutFile) -> None:

@@ -71,7 +71,9 @@ class Ssh:
     def read(self) -> bytes | None:
         """What it has written; None when that is nothing yet, ``b""`` when there will be no more."""
         self._listen()
-        ended = self._process.poll() is not None  # before reading: what it leaves behind may hold the pipe open
+        ended = (
+            self._process.poll() is not None
+        )  # before reading: what it leaves behind may hold the pipe open
         try:
             return os.read(self._out.fileno(), READ_BYTES)
         except BlockingIOError:

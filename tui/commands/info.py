@@ -30,7 +30,9 @@ def run(args: Namespace) -> int:
         header = recording.header
     finally:
         recording.close()
-    state = about.ended or ("running" if is_alive(header.pid, header.boot, header.pid_started) else "ended early")
+    state = about.ended or (
+        "running" if is_alive(header.pid, header.boot, header.pid_started) else "ended early"
+    )
     if args.json:
         facts = msgspec.to_builtins(about) | {"state": state}
         sys.stdout.write(msgspec.json.encode(facts).decode() + "\n")
@@ -53,7 +55,10 @@ def page(about: About, state: str) -> Iterator[tuple[str, str]]:
     files = counted(about.segments, "file")
     yield "frames", f"{grouped(about.frames)} in {files}, {short(about.bytes)}B"
     yield "lost", "nothing" if not about.lost else counted(about.lost, "frame")
-    yield "dropped", "nothing" if not about.dropped else f"{counted(about.dropped, 'frame')}, by the probe's full queue"
+    yield (
+        "dropped",
+        "nothing" if not about.dropped else f"{counted(about.dropped, 'frame')}, by the probe's full queue",
+    )
     for words in about.damage:
         yield "damage", words
     alerts = ", ".join(f"{kind} {count}" for kind, count in sorted(about.alerts.items()))

@@ -11,8 +11,7 @@ import msgspec
 
 from ..format import age
 from ..runs import Run, local_runs, remote_runs
-from ..target import HOW_TO_START
-from .show import add_remote_command
+from ..target import HOW_TO_START, add_remote_command
 
 
 def add(parser: ArgumentParser) -> None:
@@ -23,7 +22,7 @@ def add(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     host = args.host.rstrip(":")
-    runs = remote_runs(host, shlex.split(args.remote_command) or ["lsmon"]) if host else local_runs()
+    runs = remote_runs(host, shlex.split(args.remote_command)) if host else local_runs()
     if args.json:
         sys.stdout.write(msgspec.json.encode(runs).decode() + "\n")
     elif not runs:

@@ -12,30 +12,20 @@ from pathlib import Path
 
 from lsmon.protocol.sources.source import Source
 
-from ..target import find, live, live_cards, matching, open_recording
+from ..target import add_target, find, live, live_cards, matching, only, open_recording
 from ..terminal import has_screen
 
 
 def add(parser: ArgumentParser) -> None:
-    parser.add_argument("target", nargs="?", default="", metavar="TARGET")
-    add_remote_command(parser)
-
-
-def add_remote_command(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--remote-command",
-        default="",
-        metavar="CMD",
-        help="how to call lsmon on HOST when it is not on PATH there, e.g. '.venv/bin/lsmon'",
-    )
+    add_target(parser)
 
 
 def run(args: Namespace) -> int:
     if not has_screen():
-        from .tail import follow, source_for
+        from .tail import follow
 
-        return follow(source_for(args.target, args.remote_command))
-    source = find(args.target, remote_command=args.remote_command) if args.target else _choose()
+        return follow(only(args.target, args.remote_command))
+    source = find(args.target, args.remote_command) if args.target else _choose()
     return watch(source) if source else 0
 
 
@@ -65,7 +55,8 @@ def _choose() -> Source | None:
 
     runs = local_runs()
     chosen = choose(
-        [choice(run) for run in runs if run.state == "live"], [choice(run) for run in runs if run.state != "live"]
+        [choice(run) for run in runs if run.state == "live"],
+        [choice(run) for run in runs if run.state != "live"],
     )
     if chosen is None or not isinstance(chosen.value, Run):
         return None

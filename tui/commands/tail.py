@@ -16,27 +16,21 @@ from lsmon.protocol.frames import Alert, AnyFrame, RunEnded
 from lsmon.protocol.sources.source import Source
 
 from ..lines import Lines
-from ..target import find, live, live_cards, pick
-from .show import add_remote_command
+from ..target import add_target, only
 
 PAUSE_SECS = 0.05
 """Between two looks at a source that had nothing: twenty a second feel immediate and cost nothing."""
 
 
 def add(parser: ArgumentParser) -> None:
-    parser.add_argument("target", nargs="?", default="", metavar="TARGET")
+    add_target(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object a frame")
-    add_remote_command(parser)
 
 
 def run(args: Namespace) -> int:
     if args.target and Path(args.target).exists():
         return print_recording(Path(args.target), args.json)
-    return follow(source_for(args.target, args.remote_command), args.json)
-
-
-def source_for(target: str, remote_command: str = "") -> Source:
-    return find(target, remote_command=remote_command) if target else live(pick("", live_cards()))
+    return follow(only(args.target, args.remote_command), args.json)
 
 
 def print_recording(path: Path, json: bool = False) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from textual import on
@@ -107,6 +107,8 @@ class Dashboard(Screen[None]):
         self._fps, self._ascii = fps, ascii_only
         self._panels: dict[str, Panel] = {}
         self._present: tuple[str, ...] = ()
+        self._known: frozenset[str] = frozenset()
+        self._names: dict[str, list[str]] = {}
         self._large = ""
         self._shown: tuple[View, tuple[Alert, ...]] | None = None
 
@@ -161,11 +163,13 @@ class Dashboard(Screen[None]):
             if self._shown is not None and self._shown[0] is view and self._shown[1] == alerts:
                 return
             self._shown = (view, alerts)
-            present = present_panels(view)
+            if view.series.keys() != self._known:
+                self._known, self._names = frozenset(view.series), by_panel(view.series)
+            present = present_panels(view, self._names)
             if present != self._present:
                 self._present = present
                 self._arrange()
-            scene = Scene(view, alerts, self._ascii)
+            scene = Scene(view, alerts, self._names, self._ascii)
             for panel in self._panels.values():
                 panel.show(scene)
 
@@ -267,13 +271,20 @@ class Dashboard(Screen[None]):
         self.tick()
 
 
-def present_panels(view: View) -> tuple[str, ...]:
+def by_panel(series: Iterable[str]) -> dict[str, list[str]]:
+    """Panel → names of its series, in the order in which they came."""
+    names: dict[str, list[str]] = {}
+    for name in series:
+        names.setdefault(quantity(name).panel, []).append(name)
+    return names
+
+
+def present_panels(view: View, seen: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     """The panels that have something to show, or of which the probe will say why not."""
-    seen = {quantity(name).panel for name in view.series}
     by_probe = bool(view.header.lsmon) or not view.seq
     always = _FIRST_GUESS if by_probe else ("loss", "alerts") if "loss" in seen else ("alerts",)
     known = [name for name in ORDER if name in seen or name in always]
-    others = sorted(seen.difference(ORDER, _HIDDEN))[:_MOST_OTHERS]
+    others = sorted(set(seen).difference(ORDER, _HIDDEN))[:_MOST_OTHERS]
     return (*known, *others)
 
 

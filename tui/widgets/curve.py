@@ -86,7 +86,7 @@ class CurvePanel(Panel):
 
     def pick(self, scene: Scene) -> Content:
         view, look = scene.view, self.look
-        of_panel = [name for name in view.series if quantity(name).panel == self.name]
+        of_panel = scene.names.get(str(self.name), ())
         first = [name for name in look.names if name in view.series]
         apart = (look.edge, *look.spoken)
         names = [*first, *(name for name in of_panel if name not in first and name not in apart)]

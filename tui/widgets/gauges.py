@@ -39,8 +39,10 @@ class GaugesPanel(Panel):
 
     def pick(self, scene: Scene) -> Gauges:
         view = scene.view
-        names = [name for name in view.series if quantity(name).panel == self.name]
-        names.sort(key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
+        names = sorted(
+            scene.names.get(str(self.name), ()),
+            key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST),
+        )
         words = view.heartbeat.notes.get("scale", "")
         if not names:
             return Gauges(empty=words or self.empty)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from textual.reactive import reactive
@@ -38,6 +38,8 @@ class Scene:
 
     view: View
     alerts: Sequence[Alert]
+    names: Mapping[str, Sequence[str]]
+    """Panel → the series that belong to it."""
     ascii_only: bool = False
 
 

@@ -1,0 +1,34 @@
+"""The named choices of sensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lsmon.protocol.errors import UsageError
+
+from .sensor import Sensor
+
+PRESETS = ("off", "light", "default", "full")
+
+
+def choose(sensors: str | Sequence[Sensor], model: object) -> list[Sensor]:
+    """The sensors of a preset, or those given. The presets measure a model: without one they are empty.
+
+    ``light`` needs no backward pass of its own. Raises UsageError for an unknown preset.
+    """
+    if not isinstance(sensors, str):
+        return list(sensors)
+    if sensors not in PRESETS:
+        raise UsageError(f"sensors={sensors!r} is none of {', '.join(PRESETS)}, nor a list of sensors.")
+    if sensors == "off" or model is None:
+        return []
+    from .scale import Scale  # only here, because they load torch
+    from .temperature import Temperature
+
+    light: list[Sensor] = [Scale(), Temperature()]
+    if sensors == "light":
+        return light
+    from .curvature import CurvatureSensor
+
+    # 64 products instead of 32 resolve λ_min to 1e-7 where 32 leave 0.6 % (digits MLP), for twice the price.
+    return [*light, CurvatureSensor(steps=64 if sensors == "full" else 32)]
