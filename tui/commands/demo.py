@@ -46,21 +46,23 @@ def run(args: Namespace) -> int:
             stdout=said,
             stderr=said,
         )
+        source = Waiting(lambda: _source(training), f"starting the training {args.name}, pid {training.pid}")
         try:
-            source = Waiting(
-                lambda: _source(training), f"starting the training {args.name}, pid {training.pid}"
-            )
-            if args.headless or not has_screen():
-                from .tail import follow
-
-                follow(source, stop=lambda: training.poll() is not None)
-            else:
-                from .show import watch
-
-                watch(source)
+            _watch(source, training, args.headless or not has_screen())
         finally:
             stopped = _stop(training, source.link.phase == "ended")
         return _report(training.returncode, stopped, said, source.recording)
+
+
+def _watch(source: Source, training: subprocess.Popen[bytes], headless: bool) -> None:
+    if headless:
+        from .tail import follow
+
+        follow(source, stop=lambda: training.poll() is not None)
+    else:
+        from .show import watch
+
+        watch(source)
 
 
 def _source(training: subprocess.Popen[bytes]) -> Source | None:
