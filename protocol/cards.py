@@ -14,6 +14,8 @@ from .places import cards_dir
 from .process import is_alive
 
 RUN_ID = re.compile(r"[0-9a-z-]{1,64}")
+KEEP_SECS = 30 * 86400.0
+"""A run that was killed leaves its card and sockets. Viewers that watch it may still look; nobody does after a month."""
 _CARD_BYTES = 1 << 16
 """Ours are below 1 KB; a larger file is not a card and is not read."""
 
@@ -52,6 +54,7 @@ def write_card(card: Card) -> Path:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(msgspec.json.encode(card))
         draft.replace(path)
+        _sweep(card)
     except OSError as error:
         raise LsmonError(
             f"Cannot write the session card ({(error.strerror or str(error)).lower()}); set LSMON_DIR to a folder that "
@@ -81,6 +84,18 @@ def remove_card(run: str) -> None:
         _path(run).unlink(missing_ok=True)
     except OSError:
         pass
+
+
+def _sweep(newest: Card) -> None:
+    """Away with what runs of this host left behind when they were killed long ago."""
+    for card in read_cards():
+        if card.host == newest.host and newest.started - card.started > KEEP_SECS and not card.alive:
+            for left in (
+                _path(card.run),
+                Path(newest.live).with_name(f"{card.run}.live"),
+                Path(newest.ask).with_name(f"{card.run}.ask"),
+            ):
+                left.unlink(missing_ok=True)
 
 
 def _path(run: str) -> Path:

@@ -5,16 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lsmon.probe.schedule import HEAD_START, Budget
-
-
-class Clock:
-    """Time that passes when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 def simulate(
@@ -36,7 +27,7 @@ def simulate(
 @pytest.mark.parametrize("cost", [0.0001, 0.003, 0.5])
 def test_the_share_is_kept(share: float, cost: float) -> None:
     """Whatever a unit of work costs, no more is spent than the share, the head start and one unit."""
-    clock = Clock()
+    clock = Clock(100.0)
     budget = Budget(share, clock=clock)
     done = simulate(budget, clock, cost=cost, step=0.01, steps=20_000)
     assert done > 0
@@ -46,7 +37,7 @@ def test_the_share_is_kept(share: float, cost: float) -> None:
 
 def test_the_first_measurement_does_not_wait() -> None:
     """The head start pays for the first work at once."""
-    clock = Clock()
+    clock = Clock(100.0)
     account = Budget(0.01, clock=clock).account(1.0)
     assert account.affords(0.0)
     account.charge(0.1)
@@ -57,7 +48,7 @@ def test_the_first_measurement_does_not_wait() -> None:
 
 def test_savings_are_capped() -> None:
     """An hour without work does not buy minutes of nothing but work."""
-    clock = Clock()
+    clock = Clock(100.0)
     account = Budget(0.5, clock=clock).account(1.0)
     assert account.affords(0.01)
     clock.now += 3600
@@ -70,7 +61,7 @@ def test_savings_are_capped() -> None:
 
 def test_accounts_share_by_weight_and_inherit() -> None:
     """A sensor that is switched off leaves its part to the others."""
-    clock = Clock()
+    clock = Clock(100.0)
     budget = Budget(0.1, clock=clock, head_start=0.0)
     big, small = budget.account(4.0), budget.account(1.0)
     assert budget.rate(4.0) == pytest.approx(0.08)
@@ -80,7 +71,7 @@ def test_accounts_share_by_weight_and_inherit() -> None:
 
 def test_overhead_is_paid_first() -> None:
     """What the calls and the sending thread cost is taken from what measurements may cost, down to a fifth."""
-    clock = Clock()
+    clock = Clock(100.0)
     budget = Budget(0.1, clock=clock)
     budget.account(1.0)
     clock.now += 100.0
@@ -93,7 +84,7 @@ def test_overhead_is_paid_first() -> None:
 
 def test_the_whole_wall_time_means_no_limit() -> None:
     """budget=1 measures whenever there is something to measure; budget=0 never does."""
-    clock = Clock()
+    clock = Clock(100.0)
     unlimited = Budget(1.0, clock=clock).account(1.0)
     unlimited.charge(1e6)
     assert unlimited.affords(1e6)

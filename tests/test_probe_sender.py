@@ -24,6 +24,7 @@ from lsmon.protocol.frames import (
     Scalars,
     Summary,
 )
+from tests.clock import Clock
 
 
 class Sink:
@@ -60,14 +61,6 @@ class Late:
 
     def values(self) -> list[float]:
         return [self.value]
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

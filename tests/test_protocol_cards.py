@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from lsmon.protocol import places
 from lsmon.protocol.cards import Card, read_cards, remove_card, write_card
@@ -66,6 +67,20 @@ def test_cards_come_back_newest_first_and_are_private(home: Path) -> None:
     remove_card("new")
     assert [card.run for card in read_cards()] == ["old"]
     assert [path.name for path in places.cards_dir().iterdir()] == ["old.json"]
+
+
+def test_what_a_run_left_that_was_killed_long_ago_is_swept(home: Path) -> None:
+    """Its card and its sockets, not those of a run that lives or that ended lately, whatever the card says of paths."""
+    dead = Identity(this_process().host, 1 << 21, "", 1)
+    for name in ("old.live", "old.ask", "precious"):
+        (home / name).touch()
+    now = 100 * 86400.0
+    write_card(structs.replace(card("old", 1.0, me=dead), live=str(home / "precious")))
+    write_card(card("lately", now - 86400, me=dead))
+    write_card(card("alive", 1.0))
+    write_card(structs.replace(card("new", now), live=str(home / "new.live"), ask=str(home / "new.ask")))
+    assert {card.run for card in read_cards()} == {"lately", "alive", "new"}
+    assert sorted(path.name for path in home.iterdir()) == ["precious", "state"]
 
 
 @pytest.mark.parametrize("run", ["", "..", "../x", "a/b", "A", "x" * 65, "a\0", "a\n"])

@@ -20,6 +20,7 @@ from lsmon.protocol.frames import AnyFrame, Heartbeat, RunEnded, RunStarted, Sca
 from lsmon.protocol.process import this_process
 from lsmon.protocol.sources.live import Live
 from lsmon.protocol.wire.server import Server
+from tests.clock import Clock
 
 HEADER = RunStarted(seq=1, run="0a1b", name="mlp")
 
@@ -50,16 +51,6 @@ while True:
         beat_at = time.monotonic() + 1
     time.sleep(0.01)
 """
-
-
-class Clock:
-    """Time that passes when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +98,7 @@ def read_until(server: Server, live: Live, last: int) -> list[AnyFrame]:
 
 
 def test_the_link_goes_from_connecting_to_live_to_stale_and_back(server: Server) -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     with closing(Live(card_of(server), clock=clock)) as live:
         assert live.link.phase == "connecting" and "mlp" in live.link.words
         clock.now += 6
@@ -134,7 +125,7 @@ def test_a_training_that_says_so_has_ended(server: Server) -> None:
 def test_read_keeps_to_its_limits(server: Server) -> None:
     for seq in range(2, 2000):
         server.publish(frame := Scalars(seq=seq, values={"loss": 1.0}), encode(frame))
-    clock = Clock()
+    clock = Clock(100.0)
     with closing(Live(card_of(server), clock=clock)) as live:
         first: list[AnyFrame] = []
 
@@ -195,7 +186,7 @@ def test_kill_9_is_told_in_words_within_5_seconds(folder: Path, kind: str) -> No
 
 
 def test_a_stopped_training_is_stale_not_dead(folder: Path) -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     with subprocess.Popen(
         [sys.executable, "-c", TRAINING, str(folder), "alone"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as training:

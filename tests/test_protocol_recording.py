@@ -33,6 +33,7 @@ from lsmon.protocol.recording.about import About
 from lsmon.protocol.recording.reader import Recording
 from lsmon.protocol.recording.record import record
 from lsmon.protocol.recording.writer import Recorder
+from tests.clock import Clock
 
 HEADER = RunStarted(seq=1, run="r1", name="a run", host="box", wall=1000.0, command=("python", "x.py"))
 
@@ -45,16 +46,6 @@ EVERY_KIND: list[AnyFrame] = [
     Mark(seq=6, step=2, wall=1000.6, note="look"),
     RunEnded(seq=7, step=3, wall=1000.7, reason="error", error="ValueError: x", dropped=3),
 ]  # fmt: skip
-
-
-class Clock:
-    """A clock that stands until told."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

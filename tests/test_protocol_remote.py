@@ -259,7 +259,7 @@ def test_a_run_that_is_gone_when_it_reconnects_is_over(far: Far) -> None:
         assert remote._ssh is not None
         os.kill(remote._ssh.pid, signal.SIGKILL)
         remove_card("0a1b")
-        assert "box-3 says: No live run" in str(trouble(far, remote))
+        assert "ended while the connection was broken; box-3 says: No live run" in str(trouble(far, remote))
 
 
 def test_closing_ends_the_far_relay(far: Far) -> None:

@@ -28,23 +28,14 @@ from lsmon.protocol.sources import seeking
 from lsmon.protocol.sources.replay import IDLE_SECS, Replay
 from lsmon.protocol.sources.source import Link, Seekable, Source
 from lsmon.protocol.sources.synthetic import Synthetic, numbered
+from tests.clock import Clock
 
 HEADER = RunStarted(seq=1, run="r1", name="a run", wall=1000.0)
 
 
-class Clock:
-    """A clock that stands until told."""
-
-    def __init__(self) -> None:
-        self.now = 50.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(50.0)
 
 
 def steps(first: int, last: int, *, attempt: int = 1, rate: float = 10.0) -> Iterator[Scalars]:

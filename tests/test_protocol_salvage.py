@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import random
 import signal
@@ -22,24 +21,14 @@ from hypothesis import strategies as st
 from lsmon.protocol.codec import encode
 from lsmon.protocol.errors import LsmonError
 from lsmon.protocol.frames import Alert, AnyFrame, Heartbeat, RunEnded, RunStarted, Scalars, Summary
-from lsmon.protocol.recording import folder as folders
 from lsmon.protocol.recording.about import About
 from lsmon.protocol.recording.chunks import MAGIC, BadChunk, Chunks
 from lsmon.protocol.recording.reader import Recording
-from lsmon.protocol.recording.writer import RETRY_SECS, Recorder
+from lsmon.protocol.recording.writer import Recorder
 from lsmon.protocol.sources.replay import Replay
+from tests.clock import Clock
 
 HEADER = RunStarted(seq=1, run="r1", name="a run", wall=1000.0)
-
-
-class Clock:
-    """A clock that stands until told."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def frame_of(seq: int) -> AnyFrame:
@@ -320,120 +309,6 @@ def test_kill_9_loses_no_flushed_frame(tmp_path: Path, lines: int) -> None:
             isinstance(frame, Scalars) and frame.values["loss"] == frame.seq / 7 for frame in frames[1:]
         )
         assert recording.ended is None and recording.damage == ()
-
-
-class Disk:
-    """Stands in for ``os.write``: takes so many bytes, then fails, and half of the last write gets through."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, room: int, error: int = errno.ENOSPC) -> None:
-        self.room, self._error, self._write = room, error, os.write
-        monkeypatch.setattr(os, "write", self.write)
-
-    def write(self, file: int, data: bytes) -> int:
-        if self.room <= 0:
-            raise OSError(self._error, os.strerror(self._error))
-        written = self._write(file, bytes(data)[: self.room])
-        self.room -= written
-        return written
-
-
-def recorded(path: Path) -> list[int]:
-    with Recording.open(path) as recording:
-        return [frame.seq for frame in recording.frames()]
-
-
-def feed(recorder: Recorder, clock: Clock, first: int, last: int) -> None:
-    """Frames, flushed one by one."""
-    for seq in range(first, last + 1):
-        recorder.write(frame_of(seq), encode(frame_of(seq)))
-        clock.now += 0.5
-        recorder.tick()
-
-
-@pytest.mark.parametrize(
-    ("error", "words"), [(errno.ENOSPC, "stopped: disk full"), (errno.EIO, "input/output")]
-)
-def test_a_full_disk_stops_the_recorder_in_words_and_it_comes_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int, words: str
-) -> None:
-    """What was flushed stays readable, the rest is a hole in the numbers, and a new segment goes on when there is room."""
-    disk, clock = Disk(monkeypatch, 1 << 30, error), Clock()
-    recorder = Recorder(tmp_path, HEADER, clock=clock)
-    feed(recorder, clock, 2, 20)
-    assert recorder.trouble == ""
-    disk.room = 50
-    feed(recorder, clock, 21, 25)
-    assert words in recorder.trouble
-    assert recorded(tmp_path) == list(range(1, 21))
-    clock.now += RETRY_SECS
-    recorder.tick()
-    assert words in recorder.trouble
-    assert len(folders.segments(tmp_path)) == 1  # what was begun in vain is not left lying about
-    disk.room = 1 << 30
-    feed(recorder, clock, 26, 30)
-    assert words in recorder.trouble  # not yet: it does not hammer a full disk
-    clock.now += RETRY_SECS
-    recorder.tick()
-    assert recorder.trouble == ""
-    feed(recorder, clock, 31, 60)
-    recorder.close()
-    assert recorded(tmp_path) == [*range(1, 21), *range(31, 61)]
-    with Recording.open(tmp_path) as recording:
-        assert (recording.lost, recording.damage) == (10, ("10 frames lost near step 31",))
-        assert [event.seq for event in recording.events()] == [10, 20, 40, 50, 60]
-        assert sum(row.series["loss"][0] for row in recording.summaries(64)) == 44
-
-
-@pytest.mark.parametrize("room", range(0, 9000, 450))
-def test_a_disk_that_fills_at_any_moment_is_no_trouble_for_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
-) -> None:
-    """Nothing is raised, whichever file was being written; what can be read is a prefix."""
-    Disk(monkeypatch, room)
-    clock = Clock()
-    recorder = Recorder(tmp_path, HEADER, clock=clock, rotate_bytes=500)
-    feed(recorder, clock, 2, 30)
-    trouble = recorder.trouble
-    recorder.close()
-    assert trouble or recorder.trouble or room > 6000
-    try:
-        found = recorded(tmp_path)
-    except LsmonError:
-        return
-    assert found == list(range(1, len(found) + 1))
-
-
-def test_a_folder_that_cannot_be_written_to_is_told_at_once(tmp_path: Path) -> None:
-    """A path that is a file, or absent: no raise, words, and frames are taken without harm."""
-    (tmp_path / "file").write_text("")
-    clock = Clock()
-    for path, words in ((tmp_path / "file", "not a directory"), (tmp_path / "absent", "the folder is gone")):
-        recorder = Recorder(path, HEADER, clock=clock)
-        assert words in recorder.trouble
-        feed(recorder, clock, 2, 5)
-        recorder.close()
-        recorder.tick()
-
-
-def test_a_folder_that_vanishes_is_told(tmp_path: Path) -> None:
-    """Deleting it does not fail any write, so it is looked for; when it is back, recording goes on."""
-    folder = tmp_path / "run"
-    folder.mkdir()
-    clock = Clock()
-    recorder = Recorder(folder, HEADER, clock=clock)
-    feed(recorder, clock, 2, 5)
-    for path in folder.iterdir():
-        path.unlink()
-    folder.rmdir()
-    feed(recorder, clock, 6, 20)
-    assert recorder.trouble == "stopped: the folder is gone"
-    folder.mkdir()
-    clock.now += RETRY_SECS
-    recorder.tick()
-    assert recorder.trouble == ""
-    feed(recorder, clock, 21, 25)
-    recorder.close()
-    assert recorded(folder) == [1, *range(21, 26)]
 
 
 def test_a_damaged_overview_only_costs_time(tmp_path: Path) -> None:

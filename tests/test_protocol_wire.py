@@ -219,6 +219,7 @@ def test_a_path_taken_by_another_is_left_to_it_and_said(folder: Path) -> None:
             assert seqs(read_until(server, client, 2)) == [1, 2]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="descriptors are read from /proc")
 def test_a_forked_child_neither_listens_nor_disturbs(server: Server) -> None:
     """It holds no listening descriptor, its calls do nothing, and it ends at once."""
     with closing(joined(server)) as client:

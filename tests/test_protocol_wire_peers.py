@@ -21,8 +21,10 @@ from hypothesis import strategies as st
 
 from lsmon.protocol.codec import encode
 from lsmon.protocol.frames import Heartbeat, RunStarted, Scalars
-from lsmon.protocol.wire.client import Client
+from lsmon.protocol.wire.client import REJECTS_A_READ, Client
 from lsmon.protocol.wire.server import Server
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory and descriptors are read from /proc")
 
 HEADER = RunStarted(seq=1, run="0a1b", name="mlp")
 GROWTH = 8 << 20
@@ -191,6 +193,26 @@ class Hostile:
 def hostile() -> Iterator[Hostile]:
     with tempfile.TemporaryDirectory(prefix="lsmon-") as folder, closing(Hostile(Path(folder))) as hostile:
         yield hostile
+
+
+def test_a_flood_of_rubbish_holds_a_viewer_no_longer_than_a_glance(hostile: Hostile) -> None:
+    client = hostile.client
+    deadline = time.monotonic() + 5
+    while client._asking:
+        assert time.monotonic() < deadline
+        hostile.answer([b'{"upto":0}', b""])
+        list(client.frames())
+    while not client.bad:
+        assert time.monotonic() < deadline
+        hostile.publisher.send(b"frubbish")
+        list(client.frames())
+    for _ in range(900):
+        hostile.publisher.send(b"frubbish")
+    before = client.bad
+    while client.bad < before + 900:
+        assert time.monotonic() < deadline
+        so_far = client.bad
+        assert list(client.frames()) == [] and client.bad - so_far <= REJECTS_A_READ
 
 
 HEADS = st.sampled_from(

@@ -13,7 +13,7 @@ from ..errors import BadFrame, LsmonError, Unreachable, UsageError
 from ..frames import AnyFrame, RunEnded
 from ..wire.order import Order
 from ..wire.relay import Record, RelayReader, State
-from ..wire.ssh import Ssh, ssh_command
+from ..wire.ssh import PATIENCE_SECS, Ssh, ssh_command
 from .source import Link
 
 __all__ = ["Remote", "ssh_command"]
@@ -24,6 +24,8 @@ SILENT_SECS = 15.0
 """After this the connection is taken for dead: a laptop slept, a network changed, and TCP has not noticed."""
 ANSWER_SECS = 40.0
 """For the first sign of the relay: jump hosts, a slow agent and a cold Python all take their time."""
+HUNG_SECS = 0.05
+"""Patience with an ssh that has said nothing for so long: the screen waits meanwhile."""
 RETRY_SECS, RETRY_MAX_SECS = 0.5, 10.0
 _BROKEN = (255, -9, -15, -13, -1)
 """Exit codes of ssh when the connection failed, or when somebody, we included, ended ssh itself."""
@@ -162,9 +164,9 @@ class Remote:
     def _hang_up(self, why: str) -> None:
         """The connection is over: be content, give up, or try again later."""
         ssh, self._ssh = self._ssh, None
-        code = ssh.close() if ssh is not None else 0
+        code = ssh.close(HUNG_SECS if why else PATIENCE_SECS) if ssh is not None else 0
         why = why or (ssh.words if ssh is not None else "")
-        if self._reader.started and self._state.phase in ("ended", "dead"):
+        if self._ended is not None or (self._reader.started and self._state.phase == "dead"):
             self._over = True
         elif self._reader.started or (self._joined and code in _BROKEN and not _HOPELESS.search(why)):
             self._failures += 1
@@ -184,6 +186,8 @@ class Remote:
                 f"Cannot connect ({why or 'ssh gave no reason'}); lsmon cannot ask for a password, so see that "
                 f"`ssh -o BatchMode=yes {self.host} true` works"
             )
+        if why and self._joined:
+            return f"The run ended while the connection was broken; {self.host} says: {why.removeprefix('lsmon: ')}"
         if why:
             return f"{self.host} says: {why.removeprefix('lsmon: ')}"
         return f"What ran there is not `lsmon relay` (exit code {code}); check --remote-command; the host is {self.host}"

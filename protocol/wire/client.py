@@ -24,6 +24,8 @@ REPLY_BYTES = 4 << 20
 """A page has half a MiB, and its last row may have one more with its events."""
 ASK_SECS = 2.0
 """Without an answer for so long, ask again: a training that is stopped or swapping answers late."""
+REJECTS_A_READ = 200
+"""Messages in a row that give nothing to show, after which a read is over: a flood of rubbish must not hold the screen."""
 RECONNECT_MS, RECONNECT_MAX_MS = 100, 1000
 
 _read_head = msgspec.json.Decoder(Head)
@@ -72,7 +74,8 @@ class Client:
 
     def frames(self) -> Iterator[AnyFrame]:
         """What is there now, in order, each once. Raises NewerFormat when the run speaks a later lsmon."""
-        while True:
+        rejects = 0
+        while rejects < REJECTS_A_READ:
             if self._page:
                 frame = self._decode(self._page.popleft())
             elif self._asking:
@@ -92,10 +95,11 @@ class Client:
                     self._held = frame
                     self._want_history(self.order.last)
                     continue
-            if frame is None:
-                continue
-            admitted = self.order.admit(frame)
-            if admitted is not None:
+            admitted = self.order.admit(frame) if frame is not None else None
+            if admitted is None:
+                rejects += 1
+            else:
+                rejects = 0
                 if isinstance(admitted, RunStarted) and admitted.format > FORMAT:
                     raise NewerFormat(
                         "This run uses a later lsmon than this one; update lsmon here to watch it."
@@ -181,27 +185,26 @@ class Client:
 
     def _take_page(self) -> bool:
         """Whether the answer that was waited for has come."""
-        while True:
-            try:
-                parts = self._ask.recv_multipart(zmq.NOBLOCK)
-            except zmq.ZMQError:
-                return False
-            self.heard = self._clock()
-            try:
-                head_bytes, body = parts
-                head = _read_head.decode(head_bytes)
-            except (ValueError, RecursionError):
-                self.bad += 1
-                continue
-            if head.protocol > PROTOCOL:
-                raise NewerFormat("This run uses a later lsmon than this one; update lsmon here to watch it.")
-            if head.after != self._cursor or self._asked is None:
-                continue  # of a request that was given up
-            self._page.extend(body.splitlines())
-            self._asking = head.more and head.upto > head.after
-            if self._asking:
-                self._want_history(head.upto)
-            return True
+        try:
+            parts = self._ask.recv_multipart(zmq.NOBLOCK)
+        except zmq.ZMQError:
+            return False
+        self.heard = self._clock()
+        try:
+            head_bytes, body = parts
+            head = _read_head.decode(head_bytes)
+        except (ValueError, RecursionError):
+            self.bad += 1
+            return False
+        if head.protocol > PROTOCOL:
+            raise NewerFormat("This run uses a later lsmon than this one; update lsmon here to watch it.")
+        if head.after != self._cursor or self._asked is None:
+            return False  # of a request that was given up
+        self._page.extend(body.splitlines())
+        self._asking = head.more and head.upto > head.after
+        if self._asking:
+            self._want_history(head.upto)
+        return True
 
     def _decode(self, data: bytes) -> AnyFrame | None:
         try:

@@ -12,8 +12,8 @@ from ..clean import clean_line
 from ..errors import Unreachable, UsageError
 
 _HOST = re.compile(r"[\w.@:%+\[\]-]{1,255}")
-_ENDS_SECS = 0.5
-"""An ssh that is asked to end does so in milliseconds; one that hangs in the network is killed."""
+PATIENCE_SECS = 0.5
+"""An ssh whose stdin ends is over in 50 ms; one that hangs in the network is ended, then killed."""
 _STDERR_BYTES = 4096
 READ_BYTES = 1 << 16
 
@@ -79,14 +79,14 @@ class Ssh:
         except BlockingIOError:
             return b"" if ended else None
 
-    def close(self) -> int:
+    def close(self, patience_secs: float = PATIENCE_SECS) -> int:
         """End it; its exit code, which is the far command's, or 255 when the connection failed."""
         with self._process as process:
             if process.stdin is not None:
                 process.stdin.close()  # by which a relay knows that nobody listens
             for end in (process.terminate, process.kill):
                 try:
-                    process.wait(_ENDS_SECS)
+                    process.wait(patience_secs)
                     break
                 except subprocess.TimeoutExpired:
                     end()
