@@ -90,12 +90,9 @@ def _sweep(newest: Card) -> None:
     """Away with what runs of this host left behind when they were killed long ago."""
     for card in read_cards():
         if card.host == newest.host and newest.started - card.started > KEEP_SECS and not card.alive:
-            for left in (
-                _path(card.run),
-                Path(newest.live).with_name(f"{card.run}.live"),
-                Path(newest.ask).with_name(f"{card.run}.ask"),
-            ):
-                left.unlink(missing_ok=True)
+            _path(card.run).unlink(missing_ok=True)
+            for ending in (".live", ".ask"):
+                (Path(newest.live).parent / f"{card.run}{ending}").unlink(missing_ok=True)
 
 
 def _path(run: str) -> Path:

@@ -75,9 +75,9 @@ def test_what_a_run_left_that_was_killed_long_ago_is_swept(home: Path) -> None:
     for name in ("old.live", "old.ask", "precious"):
         (home / name).touch()
     now = 100 * 86400.0
-    write_card(structs.replace(card("old", 1.0, me=dead), live=str(home / "precious")))
-    write_card(card("lately", now - 86400, me=dead))
     write_card(card("alive", 1.0))
+    write_card(structs.replace(card("old", 1.0, me=dead), live=str(home / "precious")))
+    write_card(structs.replace(card("lately", now - 86400, me=dead), live=str(home / "lately.live")))
     write_card(structs.replace(card("new", now), live=str(home / "new.live"), ask=str(home / "new.ask")))
     assert {card.run for card in read_cards()} == {"lately", "alive", "new"}
     assert sorted(path.name for path in home.iterdir()) == ["precious", "state"]

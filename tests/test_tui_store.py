@@ -226,3 +226,22 @@ def test_a_track_equals_itself_with_nan() -> None:
     """The comparison of a replay with the live screen must not fail on a NaN."""
     assert Track("loss", value=math.nan) == Track("loss", value=math.nan)
     assert Track("loss", value=math.nan) != Track("loss", value=1.0)
+
+
+def test_a_measurement_of_an_earlier_step_does_not_set_the_run_back() -> None:
+    """Curvature is spread over many steps and carries the one of its snapshot; a resume does go back."""
+    store = Store()
+    store.fold(Scalars(seq=1, step=500, values={"loss": 1.0}))
+    store.fold(Curvature(seq=2, step=60, top=(Ritz(2.0, 0.1),)))
+    assert store.view().step == 500
+    store.fold(Scalars(seq=3, step=100, attempt=2, values={"loss": 1.0}))
+    assert store.view().step == 100
+
+
+def test_a_copy_of_what_a_summary_brought_is_state_and_not_counted_again() -> None:
+    store = Store()
+    store.fold(Summary(seq=64, step=64, first_seq=1, series={"hessian/max": (2, 1.0, 3.0, 2.0, 3.0, 0)}))
+    store.fold(Curvature(seq=60, step=60, top=(Ritz(3.0, 0.1),)))
+    view = store.view()
+    assert view.curvature.top[0].value == 3.0
+    assert sum(array("q", view.series["hessian/max"].counts)) == 2

@@ -57,6 +57,7 @@ class Store:
             self._dropped = max(self._dropped, frame.dropped)
             self._add(frame)
             return
+        counted = 0 < frame.seq <= self._seq  # a copy of what a Summary has brought: it is state, its values are in
         self._number(frame)
         if isinstance(frame, Summary):
             for name, row in frame.series.items():
@@ -67,7 +68,8 @@ class Store:
             self._add(frame)
         elif isinstance(frame, Curvature):
             self._curvature = frame
-            self._add(frame)
+            if not counted:
+                self._add(frame)
         elif isinstance(frame, RunStarted):
             self._header = frame
             self._ended = False
@@ -96,22 +98,24 @@ class Store:
             self._lost += first - self._seq - 1
             self._lost_step = frame.step
         self._seq = max(self._seq, frame.seq)
-        self._attempt = max(self._attempt, frame.attempt)
         self._wall = max(self._wall, frame.wall)
         if not self._started:
             self._started = frame.first_wall if isinstance(frame, Summary) else frame.wall
         if isinstance(frame, RunStarted | RunEnded) and not frame.step:
             return
-        self._step = frame.step
+        if frame.attempt > self._attempt:
+            self._attempt, self._step, self._anchor = frame.attempt, frame.step, (0, 0.0)
+        # A measurement belongs to an earlier step than the one at which it was done.
+        self._step = max(self._step, frame.step)
         first_step = frame.first_step if isinstance(frame, Summary) else frame.step
         if self._first_step is None or first_step < self._first_step:
             self._first_step = first_step
         step, wall = self._anchor
-        if not wall or frame.step < step:
-            self._anchor = (frame.step, frame.wall)
+        if not wall:
+            self._anchor = (self._step, frame.wall)
         elif frame.wall - wall >= RATE_SECS:
-            self._rate = (frame.step - step) / (frame.wall - wall)
-            self._anchor = (frame.step, frame.wall)
+            self._rate = (self._step - step) / (frame.wall - wall)
+            self._anchor = (self._step, frame.wall)
 
     def _add(self, frame: Scalars | Curvature | Heartbeat) -> None:
         values, errors = scalars(frame)

@@ -45,35 +45,35 @@ def tell(what: str, secs: list[float]) -> None:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        with closing(Server(Path(folder), RunStarted(seq=1, run="bench"))) as server:
-            folds = Folds()
-            tell("publish, nobody listens, us", [publish(server, folds, seq) for seq in range(2, FRAMES)])
-            print(
-                f"history: {server._history.held / 2**20:.1f} MiB of {FRAMES} frames of {len(encode(frame(9)))} bytes"
-            )
-            with closing(Client(str(server.live), str(server.ask))) as client:
-                began, polled, got = time.perf_counter(), 0.0, 0
-                while client.order.last < FRAMES - 1:
-                    if time.perf_counter() - polled > 0.02:  # as the probe's sender does
-                        server.poll()
-                        polled = time.perf_counter()
-                    got += sum(1 for _ in client.frames())
-                    time.sleep(0.001)
-                print(f"late joiner: {got} frames for {FRAMES} in {time.perf_counter() - began:.3f} s")
-                took = []
-                for seq in range(FRAMES, FRAMES + 20_000):
-                    took.append(publish(server, folds, seq))
-                    if seq % 50 == 0:
-                        server.poll()
-                        list(client.frames())
-                tell("publish, one viewer, us", took)
-            idle = []
-            for _ in range(5000):
-                began = time.perf_counter()
-                server.poll()
-                idle.append(time.perf_counter() - began)
-            tell("poll, nothing to do, us", idle)
+    header = RunStarted(seq=1, run="bench")
+    with tempfile.TemporaryDirectory() as folder, closing(Server(Path(folder), header)) as server:
+        folds = Folds()
+        tell("publish, nobody listens, us", [publish(server, folds, seq) for seq in range(2, FRAMES)])
+        print(
+            f"history: {server._history.held / 2**20:.1f} MiB of {FRAMES} frames of {len(encode(frame(9)))} bytes"
+        )
+        with closing(Client(str(server.live), str(server.ask))) as client:
+            began, polled, got = time.perf_counter(), 0.0, 0
+            while client.order.last < FRAMES - 1:
+                if time.perf_counter() - polled > 0.02:  # as the probe's sender does
+                    server.poll()
+                    polled = time.perf_counter()
+                got += sum(1 for _ in client.frames())
+                time.sleep(0.001)
+            print(f"late joiner: {got} frames for {FRAMES} in {time.perf_counter() - began:.3f} s")
+            took = []
+            for seq in range(FRAMES, FRAMES + 20_000):
+                took.append(publish(server, folds, seq))
+                if seq % 50 == 0:
+                    server.poll()
+                    list(client.frames())
+            tell("publish, one viewer, us", took)
+        idle = []
+        for _ in range(5000):
+            began = time.perf_counter()
+            server.poll()
+            idle.append(time.perf_counter() - began)
+        tell("poll, nothing to do, us", idle)
 
 
 if __name__ == "__main__":
