@@ -57,7 +57,9 @@ class Store:
             self._dropped = max(self._dropped, frame.dropped)
             self._add(frame)
             return
-        counted = 0 < frame.seq <= self._seq  # a copy of what a Summary has brought: it is state, its values are in
+        counted = (
+            0 < frame.seq <= self._seq
+        )  # a copy of what a Summary has brought: it is state, its values are in
         self._number(frame)
         if isinstance(frame, Summary):
             for name, row in frame.series.items():

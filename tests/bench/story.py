@@ -16,7 +16,7 @@ STEPS_A_SECOND = 312.0
 
 def header(name: str = "grok-p97", host: str = "box-3") -> RunStarted:
     return RunStarted(
-        seq=1, wall=START, run="a1b2c3", name=name, host=host, pid=4321, lsmon="0.1.0", torch="2.13.0",
+        seq=1, wall=START, run="a1b2c3", name=name, host=host, pid=4321, lsmon="0.1.0", torch="2.13.0", model="Sequential",
         parameters=226_000, optimizer="AdamW", device="cpu", budget=0.05,
     )  # fmt: skip
 

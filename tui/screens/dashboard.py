@@ -280,8 +280,8 @@ def by_panel(series: Iterable[str]) -> dict[str, list[str]]:
 
 
 def present_panels(view: View, seen: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """The panels that have something to show, or of which the probe will say why not."""
-    by_probe = bool(view.header.lsmon) or not view.seq
+    """The panels that have something to show, or of which a probe with a model will say why not."""
+    by_probe = bool(view.header.model) or not view.seq  # a probe without a model only logs
     always = _FIRST_GUESS if by_probe else ("loss", "alerts") if "loss" in seen else ("alerts",)
     known = [name for name in ORDER if name in seen or name in always]
     others = sorted(set(seen).difference(ORDER, _HIDDEN))[:_MOST_OTHERS]
