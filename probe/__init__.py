@@ -5,6 +5,6 @@ It never imports textual, rich or ``lsmon.tui``, and torch only once a model is 
 """
 
 from .probe import Probe
-from .sensor import Context, Finding, Sensor
+from .sensors.sensor import Context, Finding, Sensor
 
 __all__ = ["Context", "Finding", "Probe", "Sensor"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from .guard import Guard
 from .schedule import Account, Budget
-from .sensor import Context, Finding, Sensor
+from .sensors.sensor import Context, Finding, Sensor
 
 Post = Callable[[Any], None]
 

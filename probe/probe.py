@@ -26,7 +26,7 @@ from .schedule import Budget
 if TYPE_CHECKING:
     from .instruments import Instruments
     from .sender import Pulse, Sender
-    from .sensor import Context, Sensor
+    from .sensors.sensor import Context, Sensor
 
 CLOSE_SECS = 2.0
 """How long ``close`` waits for the last frames to be written: a slow disk, not a hung one."""
@@ -107,8 +107,8 @@ class Probe:
         self._callbacks: dict[str, list[Callable[[Alert], None]]] = {}
         self._alerts: deque[Alert] = deque(maxlen=1000)
         self._instruments: Instruments | None = None
-        from .presets import choose
-        from .sensor import Context
+        from .sensors.presets import choose
+        from .sensors.sensor import Context
 
         chosen = choose(sensors, model if _is_torch(model) else None)
         context = Context(model, optimizer, loss_fn, clip=clip, seed=seed, notes=self._guard.notes)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from lsmon.probe.hessian import Hessian
-from lsmon.probe.lanczos import extremes, lanczos
+from lsmon.probe.algorithms.lanczos import extremes, lanczos
+from lsmon.probe.operators.hessian import Hessian
 from lsmon.probe.reference import Reference
 from lsmon.protocol.errors import UsageError
 

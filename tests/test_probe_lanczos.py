@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lsmon.probe.lanczos import Extremes, extremes, lanczos
+from lsmon.probe.algorithms.lanczos import Extremes, extremes, lanczos
 
 
 @pytest.fixture(autouse=True)

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from lsmon.probe import Probe
-from lsmon.probe.curvature import CurvatureSensor
-from lsmon.probe.scale import Scale
-from lsmon.probe.sensor import Context, Finding, Sensor
-from lsmon.probe.temperature import Temperature
+from lsmon.probe.sensors.curvature import CurvatureSensor
+from lsmon.probe.sensors.scale import Scale
+from lsmon.probe.sensors.sensor import Context, Finding, Sensor
+from lsmon.probe.sensors.temperature import Temperature
 from lsmon.protocol.errors import UsageError
 from lsmon.protocol.frames import Alert, AnyFrame, Curvature, Heartbeat, Mark, RunEnded, RunStarted, Scalars
 from lsmon.protocol.recording.folder import list_recordings

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from lsmon.probe.guard import Guard
 from lsmon.probe.instruments import Instruments
 from lsmon.probe.readings import number
-from lsmon.probe.scale import Scale, norm
 from lsmon.probe.schedule import Budget
-from lsmon.probe.sensor import Context
+from lsmon.probe.sensors.scale import Scale, norm
+from lsmon.probe.sensors.sensor import Context
 
 
 @pytest.fixture(autouse=True)

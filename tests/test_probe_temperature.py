@@ -14,8 +14,8 @@ from lsmon.probe import optimizers
 from lsmon.probe.guard import Guard
 from lsmon.probe.instruments import Instruments
 from lsmon.probe.schedule import Budget
-from lsmon.probe.sensor import Context
-from lsmon.probe.temperature import WINDOW, Temperature, bias_bound, mean_and_error
+from lsmon.probe.sensors.sensor import Context
+from lsmon.probe.sensors.temperature import WINDOW, Temperature, bias_bound, mean_and_error
 from lsmon.protocol.frames import Scalars
 
 

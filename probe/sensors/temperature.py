@@ -17,8 +17,8 @@ from torch import Tensor
 
 from lsmon.protocol.frames import Scalars
 
-from .optimizers import gain, kind, learning_rate, metric_root
-from .readings import Reading, read
+from ..optimizers import gain, kind, learning_rate, metric_root
+from ..readings import Reading, read
 from .sensor import Context, Finding, Sensor
 
 FEWEST = 24

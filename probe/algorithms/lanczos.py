@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from lsmon.protocol.frames import Ritz
+
+from ..operators.operator import Operator
 
 KEPT = 5
 """Values reported from each end."""
@@ -29,19 +30,6 @@ NOISE_FACTOR = 20.0
 
 ROUNDING = 4.0
 """Residuals shrink below any bound in exact arithmetic; the values do not get better than a few roundings of |H|."""
-
-
-class Operator(Protocol):
-    """A symmetric matrix of which only products are known."""
-
-    @property
-    def dim(self) -> int: ...
-    @property
-    def device(self) -> torch.device: ...
-    @property
-    def dtype(self) -> torch.dtype: ...
-
-    def matvec(self, vector: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True, slots=True)

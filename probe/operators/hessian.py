@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ..reference import Reference
 from .quiet import quiet
-from .reference import Reference
 
 HALF = (torch.float16, torch.bfloat16)
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from lsmon.protocol.frames import Curvature, Layers, Scalars
 
 if TYPE_CHECKING:
-    from .reference import Reference
+    from ..reference import Reference
 
 Finding = Mapping[str, Any] | Scalars | Curvature | Layers | None
 """Named numbers (floats, or tensors of one element on any device) of this step, or a frame that says its own step;

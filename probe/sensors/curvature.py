@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from lsmon.protocol.frames import Curvature, Scalars
 
-from .hessian import Hessian
-from .lanczos import extremes, lanczos
-from .optimizers import edge
-from .readings import Reading, read
+from ..algorithms.lanczos import extremes, lanczos
+from ..operators.hessian import Hessian
+from ..optimizers import edge
+from ..readings import Reading, read
 from .sensor import Context, Finding, Sensor
 
 FEWEST_STEPS = 8

@@ -1,0 +1,1 @@
+"""What to do with any symmetric operator: eigenvalues, counts, densities, traces. No model is known here."""
