@@ -105,6 +105,36 @@ class Curvature(Frame, frozen=True, kw_only=True, tag="curvature"):
     noise: float = 0.0
     """Asymmetry seen in the products, absolute: the numerical floor of every value here."""
     notes: tuple[str, ...] = ()
+    grad_curvature: float | None = None
+    """ĝᵀHĝ, curvature along the normalised gradient on the reference batch."""
+    preconditioned: Ritz | None = None
+    """Largest eigenvalue of P^½HP^½ for optimizers with a metric P, to compare with ``hessian/edge``."""
+    negative_fraction: float | None = None
+    negative_fraction_se: float | None = None
+    zero_fraction: float | None = None
+    zero_fraction_se: float | None = None
+    fraction_tolerance: float | None = None
+    """τ: negative means below -τ|H|, zero means within ±τ|H|."""
+    resolution: float | None = None
+    """Smallest τ that the Lanczos steps can resolve; fractions below it are not given."""
+    trace: float | None = None
+    trace_se: float | None = None
+    density_grid: tuple[float, ...] = ()
+    """Curvatures, ascending, and the share of the spectrum at each; empty when no density was measured."""
+    density_mass: tuple[float, ...] = ()
+    log_volume: float | None = None
+    """-½ Σ ln(1 + max(λ,0)/δ), nats."""
+    log_volume_se: float | None = None
+    llc_quadratic: float | None = None
+    """½ Σ max(λ,0)/(max(λ,0)+δ): half the effective number of parameters."""
+    llc_quadratic_se: float | None = None
+    delta: float | None = None
+    """δ, an absolute curvature, fixed for the run."""
+    undersampled: float | None = None
+    """Mean λ_max of the two halves of the reference batch over λ_max of the whole, less one; above 0.15 the batch
+    is too small for the level of the sharpness to be believed."""
+    memory: int = 0
+    """Bytes that the Krylov basis took."""
 
 
 class Layers(Frame, frozen=True, kw_only=True, tag="layers"):

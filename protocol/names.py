@@ -51,6 +51,24 @@ QUANTITIES: dict[str, Quantity] = {
         Quantity("hessian/negative_at_least", "≥ k", "directions",
                  "Certified lower bound of the number of negative eigenvalues; it says \"at least\", never \"how many\".",
                  "Cauchy interlacing; Parlett 1998, section 10.1", "negative curvature"),
+        Quantity("hessian/negative_fraction", "negative", "1",
+                 "Share of eigenvalues below -τ|H|, τ = 0.01: the index of the critical point.",
+                 "Dauphin et al. 2014; Ubaru, Chen & Saad 2017 (SLQ)", "negative curvature"),
+        Quantity("hessian/zero_fraction", "near zero", "1", "Share of eigenvalues within ±τ|H|, τ = 0.01.",
+                 "Sagun et al. 2016; Ubaru, Chen & Saad 2017 (SLQ)", "negative curvature"),
+        Quantity("hessian/grad_curvature", "ĝᵀHĝ", "loss",
+                 "Curvature along the gradient; negative only while the trajectory rolls off a saddle.",
+                 "definition, on the reference batch", "sharpness"),
+        Quantity("hessian/trace", "trace", "loss", "Sum of all eigenvalues.", "Hutchinson 1990", "spectrum"),
+        Quantity("hessian/preconditioned", "λ max P", "1/step",
+                 "Largest eigenvalue of P^½HP^½, the sharpness that an adaptive optimizer feels.",
+                 "Cohen et al. 2022, Adaptive Edge of Stability", "sharpness"),
+        Quantity("volume/log", "log V", "nats",
+                 "Log of the local posterior volume over the prior volume, -½ Σ ln(1 + max(λ,0)/δ).",
+                 "Laplace's method; Hochreiter & Schmidhuber 1997", "volume"),
+        Quantity("volume/llc", "λ̂ quad", "1",
+                 "Quadratic learning coefficient, ½ Σ max(λ,0)/(max(λ,0)+δ): half the effective parameters.",
+                 "Watanabe 2009; MacKay 1992", "volume"),
         Quantity("hessian/edge", "edge", "loss", "The sharpness above which this optimizer diverges on a quadratic.",
                  "Cohen et al. 2021, Edge of Stability", "sharpness"),
         Quantity("stability/ratio", "edge ratio", "1", "Sharpness over the optimizer's own edge; 1 is the edge of stability.",
@@ -81,12 +99,36 @@ def scalars(frame: AnyFrame) -> tuple[dict[str, float], dict[str, float]]:
     if isinstance(frame, Scalars):
         return frame.values, frame.errors
     if isinstance(frame, Curvature):
-        values = {"hessian/negative_at_least": float(frame.negative_at_least), "probe/share": frame.share}
-        errors = {}
-        for name, ritz in (("hessian/max", frame.top[:1]), ("hessian/min", frame.bottom[:1])):
-            if ritz:
-                values[name], errors[name] = ritz[0].value, ritz[0].residual
-        return values, errors
+        return _measured(frame)
     if isinstance(frame, Heartbeat):
         return {"probe/share": frame.share}, {}
     return {}, {}
+
+
+def _measured(frame: Curvature) -> tuple[dict[str, float], dict[str, float]]:
+    ritz = (
+        ("hessian/max", frame.top[0] if frame.top else None),
+        ("hessian/min", frame.bottom[0] if frame.bottom else None),
+        ("hessian/preconditioned", frame.preconditioned),
+    )
+    estimates = (
+        ("hessian/grad_curvature", frame.grad_curvature, None),
+        ("hessian/negative_fraction", frame.negative_fraction, frame.negative_fraction_se),
+        ("hessian/zero_fraction", frame.zero_fraction, frame.zero_fraction_se),
+        ("hessian/trace", frame.trace, frame.trace_se),
+        ("volume/log", frame.log_volume, frame.log_volume_se),
+        ("volume/llc", frame.llc_quadratic, frame.llc_quadratic_se),
+    )
+    values = {"probe/share": frame.share}
+    errors = {}
+    if frame.bottom:
+        values["hessian/negative_at_least"] = float(frame.negative_at_least)
+    for name, end in ritz:
+        if end is not None:
+            values[name], errors[name] = end.value, end.residual
+    for name, value, error in estimates:
+        if value is not None:
+            values[name] = value
+            if error is not None:
+                errors[name] = error
+    return values, errors
