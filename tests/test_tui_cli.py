@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from lsmon.protocol.detectors.watch import Watch
+from lsmon.protocol.frames import AnyFrame, RunStarted, Scalars
+from lsmon.protocol.recording.record import record
 from lsmon.tui.cli import COMMANDS, main
 
 HOSTILE = "x\x1b]52;c;AAAA\x07\x9b31m[/foo]"
@@ -63,14 +68,14 @@ def test_wrong_usage_is_a_sentence_and_exit_code_2(
     assert "--help" in said(capsys)
 
 
-@pytest.mark.parametrize("command", ["replay", "info", "tail"])
+@pytest.mark.parametrize("command", ["replay", "info", "tail", "alerts"])
 def test_a_missing_path_is_a_sentence(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "/no/such/path"]) == 1
     assert "/no/such/path" in said(capsys)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello\n", b"\x89PNG\r\n\x1a\n" + bytes(100), b"\x89MCAP0\r\n"])
-@pytest.mark.parametrize("command", ["replay", "info", "tail"])
+@pytest.mark.parametrize("command", ["replay", "info", "tail", "alerts"])
 def test_an_empty_or_foreign_file_is_a_sentence(
     command: str, content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,3 +129,24 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
         ["bash", "-o", "pipefail", "-c", shell], capture_output=True, text=True, env=os.environ, check=False
     )
     assert run.stderr == ""
+
+
+def test_alerts_of_a_recording_are_those_of_the_live_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same detectors, over the same frames: what the recording holds as alerts comes out again."""
+    watch, seq = Watch(), 1
+    frames: list[AnyFrame] = []
+    for step in range(300):
+        seq += 1
+        frames.append(Scalars(seq=seq, step=step, values={"loss": 1.0 if step < 200 else math.nan}))
+        for alert in watch.see(frames[-1]):
+            seq += 1
+            frames.append(msgspec.structs.replace(alert, seq=seq))
+    record(tmp_path, RunStarted(seq=1, run="a", name="a"), frames)
+    assert main(["alerts", str(tmp_path), "--json"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    told = msgspec.json.decode(line)
+    assert (told["kind"], told["step"], told["severity"]) == ("nonfinite", 200, "critical")
+    assert main(["alerts", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == "step 200  nonfinite: loss became nan.\n"

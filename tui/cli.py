@@ -20,6 +20,7 @@ COMMANDS = {
     "ls": "live and recorded runs, here or on HOST",
     "info": "what a recording holds: steps, gaps, drops, overhead",
     "tail": "a run as plain lines, or as JSON",
+    "alerts": "run the detectors over a recording",
     "demo": "a real training with the screen on it",
     "doctor": "check terminal, sockets, ssh, disk and torch",
     "relay": "the far end of ssh: a run's frames on stdout",
