@@ -217,11 +217,11 @@ def test_the_recording_holds_the_frames_that_were_seen_live(watched: Watched) ->
 
 def test_curvature_is_measured_on_the_way(watched: Watched) -> None:
     """With its doubt: the residuals, the batch and the cost."""
-    curvature = [frame for frame in watched.first if isinstance(frame, Curvature)]
+    curvature = [frame for frame in watched.first if isinstance(frame, Curvature) and frame.top]
     assert curvature
     for frame in curvature:
-        assert frame.top[0].value > frame.bottom[0].value
-        assert frame.top[0].residual >= 0 and frame.batch == 256 and frame.seconds > 0
+        assert not frame.bottom or frame.top[0].value > frame.bottom[0].value
+        assert frame.top[0].residual >= 0 and 0 < frame.batch <= 256 and frame.seconds > 0
 
 
 def test_viewers_that_come_go_and_are_killed_change_nothing_in_training(watched: Watched, home: Path) -> None:

@@ -13,11 +13,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from lsmon.protocol.cards import Card, read_cards, remove_card, write_card
 from lsmon.protocol.codec import encode
 from lsmon.protocol.frames import AnyFrame, Heartbeat, RunEnded, RunStarted, Scalars
 from lsmon.protocol.process import this_process
+from lsmon.protocol.recording.writer import Recorder
 from lsmon.protocol.sources.live import Live
 from lsmon.protocol.wire.server import Server
 from tests.clock import Clock
@@ -200,3 +202,51 @@ def test_a_stopped_training_is_stale_not_dead(folder: Path) -> None:
             live.read()
             assert live.link.phase == "stale" and "stopped or stuck" in live.link.words
         training.kill()
+
+
+def read_to_the_end(live: Live, frames: list[AnyFrame]) -> None:
+    def over() -> bool:
+        frames.extend(live.read())
+        return live.link.phase in ("dead", "ended")
+
+    until(over)
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_what_did_not_come_through_comes_from_the_recording(server: Server, folder: Path, ends: bool) -> None:
+    """A viewer that was asleep while the training was killed, or ended, shows all that had been recorded."""
+    header = RunStarted(seq=1, run="0a1b", name="mlp")
+    frames: list[AnyFrame] = [Scalars(seq=seq, step=seq, values={"loss": 1.0}) for seq in range(2, 60)]
+    frames += [RunEnded(seq=60)] if ends else []
+    (folder / "recording").mkdir()
+    recorder = Recorder(folder / "recording", header)
+    with closing(recorder):
+        for frame in frames:
+            recorder.write(frame, encode(frame))
+            if frame.seq <= 20:
+                server.publish(frame, encode(frame))
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    card = structs.replace(card_of(server), recording=str(folder / "recording"))
+    write_card(card)
+    with closing(Live(card)) as live:
+        seen = read_until(server, live, 20)
+        live.card = structs.replace(card, pid=process.pid)
+        read_to_the_end(live, seen)
+        assert [frame.seq for frame in seen if isinstance(frame, Scalars | RunEnded)] == list(
+            range(2, 60 + ends)
+        )
+        assert live.link.lost == 0
+        assert live.link.phase == ("ended" if ends else "dead")
+
+
+def test_a_recording_of_another_run_is_not_shown(server: Server, folder: Path) -> None:
+    """A card names a folder, and what is in it may have been replaced."""
+    (folder / "recording").mkdir()
+    with closing(Recorder(folder / "recording", RunStarted(seq=1, run="other"))) as recorder:
+        recorder.write(frame := Scalars(seq=2, values={"loss": 1.0}), encode(frame))
+    card = structs.replace(card_of(server, pid=(1 << 22) - 1), recording=str(folder / "recording"))
+    frames: list[AnyFrame] = []
+    with closing(Live(card)) as live:
+        read_to_the_end(live, frames)
+    assert frames == []

@@ -135,6 +135,16 @@ def test_folder_names_are_safe_unique_and_sort_by_time(tmp_path: Path) -> None:
     assert folders.list_recordings(tmp_path / "absent") == []
 
 
+def test_runs_that_started_within_a_second_are_listed_newest_first(tmp_path: Path) -> None:
+    """Names have seconds only; neither the run's name nor its random id must decide then."""
+    made = []
+    for n, name in enumerate(["m", "z", "a", "m"]):
+        header = RunStarted(seq=1, run=f"{9 - n}", name=name, wall=1000.0 + n / 10)
+        made.append(folders.new_folder(tmp_path, header))
+        record(made[-1], header, EVERY_KIND)
+    assert folders.list_recordings(tmp_path) == made[::-1]
+
+
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
     """A file where the folder should be."""
     (tmp_path / "file").write_text("")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import struct
 import sys
 import tempfile
 import time
@@ -21,6 +22,7 @@ from lsmon.protocol.errors import LsmonError, NewerFormat, Unreachable, UsageErr
 from lsmon.protocol.frames import AnyFrame, RunEnded, RunStarted, Scalars
 from lsmon.protocol.process import this_process
 from lsmon.protocol.sources.remote import Remote, ssh_command
+from lsmon.protocol.wire.relay import LONGEST, MAGIC, VERSION, State, records
 from lsmon.protocol.wire.server import Server
 
 SSH = """
@@ -218,7 +220,7 @@ def test_a_connection_that_says_nothing_is_taken_for_broken(far: Far) -> None:
          r"Cannot connect \(ssh: connect to host box-3 port 22: Connection refused\).*ssh -o BatchMode=yes box-3"),
         ("echo 'me@box-3: Permission denied (publickey).' >&2; exit 255", "Permission denied.*cannot ask for a password"),
         ("echo lsmon: No training with a probe is running here. >&2; exit 1", "box-3 says: No training with a probe"),
-        ("exit 0", r"not `lsmon relay` \(exit code 0\)"),
+        ("exit 0", r"is not lsmon \(exit code 0\)"),
         ("printf '\\033]52;c;AAAA\\007\\n' >&2; exit 3", r"box-3 says: ␦\]52;c;AAAA␦"),
         ("yes", "prints more at start-up"),
     ],
@@ -272,3 +274,19 @@ def test_closing_ends_the_far_relay(far: Far) -> None:
     remote.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_what_came_before_the_end_is_given_before_the_reason(
+    far: Far, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relay that breaks in the middle: first its frames, and then the sentence."""
+    frame = Scalars(seq=1, values={"loss": 1.0})
+    (record,) = records(State("0a1b", "live"), [encode(frame)])
+    (far.log.parent / "said").write_bytes(MAGIC + VERSION + record + struct.pack(">I", LONGEST + 1))
+    monkeypatch.setenv("FAKE_SSH_TROUBLE", f"cat {far.log.parent / 'said'}; sleep 60")
+    with closing(far.remote()) as remote:
+        frames: list[AnyFrame] = []
+        with pytest.raises(Unreachable, match="stopped speaking lsmon"):
+            while True:
+                frames += remote.read()
+        assert frames == [frame]

@@ -421,3 +421,19 @@ def test_nonsense_in_sound_chunks_is_no_crash(
         replay.play(True)
         replay.read()
         assert replay.timeline.speed == 1000.0
+
+
+def test_a_segment_that_was_cut_off_is_missed_by_the_overview(tmp_path: Path) -> None:
+    """Half a copy of the frames beside the whole overview: whoever reads to the end learns how many are missing."""
+    last = written(tmp_path, 20, 100) + 1
+    with Recording.open(tmp_path) as whole:
+        whole.verify()
+        assert (whole.lost, whole.frame_count) == (0, last)
+    path = tmp_path / "000.mcap"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with Recording.open(tmp_path) as torn:
+        there = sum(not isinstance(frame, Heartbeat) for frame in torn.frames())
+        assert 100 < there < last - 100
+        assert (torn.lost, torn.frame_count) == (last - there, there)
+        spaced = f"{torn.lost:,} frames lost near step {there:,}".replace(",", " ")
+        assert torn.damage == (spaced,)

@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 
 from lsmon.protocol.codec import decode, encode
 from lsmon.protocol.fold import Folds
-from lsmon.protocol.frames import Alert, AnyFrame, Mark, RunEnded, RunStarted, Scalars, Summary
+from lsmon.protocol.frames import (
+    Alert,
+    AnyFrame,
+    Curvature,
+    Heartbeat,
+    Layers,
+    Mark,
+    RunEnded,
+    RunStarted,
+    Scalars,
+    Summary,
+)
 from lsmon.protocol.wire import history as room
 from lsmon.protocol.wire.history import History
 from lsmon.protocol.wire.order import Order
@@ -177,3 +188,35 @@ def test_order_never_lets_a_number_through_twice(data: st.DataObject) -> None:
             assert kept.seq > last
         last = max(last, kept.seq)
     assert order.last == last and 0 <= order.lost <= max(last, 0)
+
+
+@pytest.mark.parametrize("at", [100, 20_100])
+def test_the_last_measurement_is_there_however_long_ago_it_was(at: int) -> None:
+    """A late joiner gets the last Curvature and the last Layers whole, in their place, and older ones folded."""
+    history = History(HEADER)
+    for frame in run(40_000):
+        if frame.seq in (at - 50, at) and isinstance(frame, Scalars):
+            frame = Curvature(seq=frame.seq, step=frame.seq, lanczos_steps=frame.seq)
+        elif frame.seq == at + 1 and isinstance(frame, Scalars):
+            frame = Layers(seq=frame.seq, step=frame.seq, names=("in", "out"))
+        history.add(frame, encode(frame))
+    frames, order = admitted(pages(history))
+    states = [frame for frame in frames if isinstance(frame, Curvature | Layers)]
+    assert [frame.seq for frame in states] == [at, at + 1]
+    assert order.lost == 0 and order.last == 40_000
+    numbers = [frame.seq for frame in frames if not isinstance(frame, Curvature | Layers | Alert)]
+    assert numbers == sorted(numbers)
+
+
+def test_a_heartbeat_that_is_older_than_what_was_shown_is_left_out() -> None:
+    """It waited while history was fetched; what it says of the probe is not the last word any more."""
+    order = Order()
+    kept = [
+        order.admit(frame)
+        for frame in (
+            HEADER, Summary(first_seq=2, seq=64), Heartbeat(seq=10), Heartbeat(seq=64), Scalars(seq=65),
+            Heartbeat(seq=64), Heartbeat(seq=66), Scalars(seq=67),
+        )
+    ]  # fmt: skip
+    assert [frame.seq if frame else None for frame in kept] == [1, 64, None, 64, 65, None, 66, 67]
+    assert order.lost == 1

@@ -178,3 +178,16 @@ def test_space_on_a_replay_plays_and_at_its_end_starts_over() -> None:
     feed.toggle_pause()
     assert not tape.playing
     assert not feed.frozen
+
+
+def test_a_source_that_gave_up_before_it_began_says_why_among_the_alerts() -> None:
+    """The status line has no room for a sentence with a remedy."""
+
+    class Hopeless(Told):
+        def read(self, max_items: int = 5000, max_secs: float = 0.02) -> list[AnyFrame]:
+            raise Unreachable("lsmon is not installed there; install it.")
+
+    feed = Feed(Hopeless([]))
+    feed.tick()
+    feed.tick()
+    assert [alert.message for alert in feed.silences] == ["lsmon is not installed there; install it."]

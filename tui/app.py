@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -16,6 +18,8 @@ from lsmon.protocol.sources.source import Source
 from .feed import Feed
 from .screens.dashboard import Dashboard
 from .themes import THEMES
+
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 LOCAL_FPS, REMOTE_FPS = 10.0, 4.0
 """Redraws a second: a scrolling plot is 44 KB/s at 4 and 113 at 10, and ssh lines are slow."""
@@ -49,6 +53,18 @@ class LsmonApp(App[None]):
             self.register_theme(theme)
         wanted = os.environ.get("TEXTUAL_THEME", "")
         self.theme = wanted if wanted in self.available_themes else "lsmon-dark"
+
+    def on_mount(self) -> None:
+        if not self.is_headless:
+            loop = asyncio.get_running_loop()
+
+            def leave(number: int, _: object) -> None:
+                signal.signal(number, signal.SIG_DFL)  # a hung terminal holds us: the second one insists
+                loop.call_soon_threadsafe(self.exit, None, 128 + number)
+
+            # Without this a signal would leave the terminal as it was drawn, or, SIGINT, be swallowed.
+            for number in ENDINGS:
+                signal.signal(number, leave)
 
     def get_default_screen(self) -> Dashboard:
         return Dashboard(self.feed, fps=self._fps, ascii_only=self._ascii)

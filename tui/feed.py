@@ -98,7 +98,7 @@ class Feed:
 
     def _hear_silence(self) -> None:
         before = self.silences[-1] if self.silences else None
-        if self.link.phase not in _SILENT or self._heard is None:
+        if self.link.phase not in _SILENT or (self._heard is None and not self.trouble):
             if before is not None and before.confidence is None:
                 # It spoke again: the alert stays, closed, so that the next silence is a new one.
                 closed = Alert(

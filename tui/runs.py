@@ -20,7 +20,8 @@ ANSWER_SECS = 20.0
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """One line of ``lsmon ls``."""
 
-    state: Literal["live", "finished", "failed", "ended early"]
+    state: Literal["live", "finished", "stopped", "failed", "ended early"]
+    """Stopped: by a person, with Ctrl-C."""
     name: str
     run: str
     host: str
@@ -68,10 +69,9 @@ def _recorded(live: set[str]) -> list[Run]:
                 )
             )
         elif header.run not in live:
-            ended = meta.ended
             runs.append(
                 Run(
-                    state="ended early" if not ended else "finished" if ended == "finished" else "failed",
+                    state=_state(meta.ended),
                     name=header.name,
                     run=header.run,
                     host=header.host,
@@ -84,12 +84,20 @@ def _recorded(live: set[str]) -> list[Run]:
     return runs
 
 
+def _state(ended: str) -> Literal["finished", "stopped", "failed", "ended early"]:
+    if not ended:
+        return "ended early"
+    if ended == "finished":
+        return "finished"
+    return "stopped" if ended.startswith("error: KeyboardInterrupt") else "failed"
+
+
 def remote_runs(host: str, remote_command: list[str]) -> list[Run]:
     """What ``lsmon ls`` says on that host.
 
     Raises Unreachable.
     """
-    from lsmon.protocol.sources.remote import ssh_command
+    from lsmon.protocol.wire.ssh import failure, ssh_command
 
     command = ssh_command(host, "ls", "--json", remote_command=remote_command)
     try:
@@ -105,8 +113,8 @@ def remote_runs(host: str, remote_command: list[str]) -> list[Run]:
     try:
         runs = msgspec.json.decode(lines[-1], type=list[Run])
     except (IndexError, msgspec.DecodeError, UnicodeDecodeError):
-        last = (answer.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
-        raise Unreachable(f"No list of runs from {clean_name(host)}: {clean_line(last, 200)}") from None
+        last = (answer.stderr.decode(errors="replace").strip().splitlines() or [""])[-1]
+        raise Unreachable(failure(clean_name(host), answer.returncode, clean_line(last, 200))) from None
     return [
         msgspec.structs.replace(
             run,

@@ -37,11 +37,13 @@ def live_cards() -> list[Card]:
     return [card for card in read_cards() if card.alive]
 
 
-def find(target: str, remote_command: str = "lsmon") -> Source:
-    """The source that ``target`` names: a host, a path, a live run, or a recorded one.
+def locate(target: str, remote_command: str = "lsmon") -> Source | Path:
+    """What ``target`` names: a run here or on a host as a source, a recorded one as a path. Nothing: the one live run.
 
-    Raises NoSuchRun, UsageError, or what opening a recording raises.
+    Raises NoSuchRun or UsageError.
     """
+    if not target:
+        return live(pick("", live_cards()))
     if target.startswith(("tcp://", "ipc://")):
         raise UsageError(
             "Sockets are found by run name, and over the network by `HOST:`; an address cannot be opened."
@@ -51,15 +53,16 @@ def find(target: str, remote_command: str = "lsmon") -> Source:
         from lsmon.protocol.sources.remote import Remote
 
         return Remote(remote["host"].strip("[]"), remote["run"], remote_command=shlex.split(remote_command))
-    if "/" in target or Path(target).exists():
-        return open_recording(Path(target))
     cards = live_cards()
-    return live(pick(target, cards)) if matching(target, cards) else recorded(target)
+    if not _is_path(target) and matching(target, cards):
+        return live(pick(target, cards))
+    return recording_path(target)
 
 
-def only(target: str, remote_command: str = "lsmon") -> Source:
-    """As ``find``; no target is the one live run, for those who cannot be asked which."""
-    return find(target, remote_command) if target else live(pick("", live_cards()))
+def find(target: str, remote_command: str = "lsmon") -> Source:
+    """As ``locate``, and a recording as a source too. Raises also what opening it raises."""
+    where = locate(target, remote_command)
+    return open_recording(where) if isinstance(where, Path) else where
 
 
 def live(card: Card) -> Source:
@@ -72,10 +75,16 @@ def open_recording(path: Path, speed: float = 1.0) -> Seekable:
     from lsmon.protocol.recording.reader import Recording
     from lsmon.protocol.sources.replay import Replay
 
-    return Replay(Recording.open(path.expanduser()), speed=speed)
+    return Replay(Recording.open(path), speed=speed)
 
 
-def recorded(target: str) -> Source:
+def recording_path(target: str) -> Path:
+    """A path as it is; else the newest recording with ``target`` in its folder's name, which has run name and id.
+
+    Raises NoSuchRun.
+    """
+    if _is_path(target):
+        return Path(target).expanduser()
     from lsmon.protocol.places import recordings_dir
     from lsmon.protocol.recording.folder import list_recordings
 
@@ -84,7 +93,11 @@ def recorded(target: str) -> Source:
         raise NoSuchRun(
             f"No run, live or recorded, and no file is called {clean_line(target, 80)!r}; `lsmon ls` lists what there is."
         )
-    return open_recording(found[0])
+    return found[0]
+
+
+def _is_path(target: str) -> bool:
+    return "/" in target or Path(target).exists()
 
 
 def matching(target: str, cards: Sequence[Card]) -> list[Card]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections import Counter
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,7 @@ META = "meta.json"
 OVERVIEW = "overview.mcap"
 _META_SIZE = 1 << 20
 """Bytes. Ours are below 10 KB; a larger page is not ours and is not read."""
+_STAMP = len("YYYYmmdd-HHMMSS")
 _SEGMENT = re.compile(r"\d{3,6}\.mcap")
 _OVERVIEW = re.compile(r"overview(-\d{3,6})?\.mcap")
 
@@ -73,7 +75,15 @@ def list_recordings(root: Path) -> list[Path]:
         found = [path for path in root.iterdir() if is_recording(path)]
     except OSError:
         return []
-    return sorted(found, key=lambda path: path.name, reverse=True)
+    stamps = Counter(path.name[:_STAMP] for path in found)
+
+    def age(path: Path) -> tuple[str, float, str]:
+        stamp = path.name[:_STAMP]
+        meta = read_meta(path) if stamps[stamp] > 1 else None  # the name has seconds, the header is finer
+        header = meta.run if meta is not None else None
+        return stamp, header.wall if header is not None else 0.0, path.name
+
+    return sorted(found, key=age, reverse=True)
 
 
 def is_recording(path: Path) -> bool:

@@ -52,6 +52,11 @@ class Overview:
         if not whole:
             self.gaps.append((self._known, math.inf))
 
+    @property
+    def last_seq(self) -> int:
+        """Number of the last frame that it tells of."""
+        return self._known
+
     def close(self) -> None:
         for chunks in self._files:
             chunks.close()

@@ -11,6 +11,7 @@ from ..codec import decode
 from ..errors import BadFrame, BadRecording, NewerFormat
 from ..fold import LEVELS, Fold
 from ..frames import FORMAT, UNNUMBERED, Alert, AnyFrame, Heartbeat, Mark, RunEnded, RunStarted, Summary
+from ..process import is_alive
 from . import folder
 from .overview import Overview
 from .segment import Item, Segment, place
@@ -108,7 +109,9 @@ class Recording:
     @property
     def frame_count(self) -> int:
         """Numbered frames that are there, as far as is known."""
-        return max(self.last_seq - self._start + 1 - self.lost, 0) if self.last_seq else 1
+        missing = sum(count for first, (count, _) in self._holes.items() if first <= self.last_seq)
+        there = self.last_seq - self._start + 1 - missing - len(self._unreadable)
+        return max(there, 0) if self.last_seq else 1
 
     @property
     def dropped(self) -> int:
@@ -147,6 +150,7 @@ class Recording:
             frame = self._decoded(item)
             if frame is not None:
                 yield frame
+        self._note_end()
 
     def summaries(self, level: int, after_seq: int = 0, until_seq: float = math.inf) -> list[Summary]:
         """Rows of this level that cover ``(after_seq, until_seq]``; what the overview lacks is folded anew."""
@@ -183,6 +187,7 @@ class Recording:
         """Reads everything, so that ``damage``, ``lost`` and ``frame_count`` are the whole truth."""
         for _ in self._items(0):
             pass
+        self._note_end()
 
     @property
     def _overview(self) -> Overview:
@@ -256,6 +261,15 @@ class Recording:
         if first < behind:
             step = place(data).step if data is not None else self._step_of(behind)
             self._holes[first] = (behind - first, step)
+
+    def _note_end(self) -> None:
+        """What the overview tells of and the segments do not have: a copy that was cut off, or blocks that were lost."""
+        header = self.header
+        if not self.path.is_dir() or is_alive(header.pid, header.boot, header.pid_started):
+            return  # while it is written, the overview is read later than the segments and knows more
+        told = self._overview.last_seq
+        if told > self.last_seq:
+            self._holes[self.last_seq + 1] = (told - self.last_seq, self.last_step)
 
     def _step_of(self, seq: int) -> int:
         for segment in self._segments:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing
+from itertools import chain
+from pathlib import Path
 
 from ..cards import Card, has_card
+from ..errors import LsmonError
 from ..frames import AnyFrame, RunEnded
 from ..wire.client import Client
 from .source import Link
@@ -23,6 +27,7 @@ JOIN_SECS = 5.0
 class Live:
     """Watches the run of a session card: its history, then what it says, and whether it still lives.
 
+    When the process is gone, what it recorded and did not get through comes from its recording.
     Raises Unreachable when the card names no usable socket.
     """
 
@@ -33,6 +38,7 @@ class Live:
         self._opened = clock()
         self._look_at = 0.0
         self._gone_since: float | None = None
+        self._recorded: Generator[AnyFrame, None, None] | None = None
         self._dead = self._card_gone = False
         self._ended: RunEnded | None = None
 
@@ -42,8 +48,7 @@ class Live:
         if self._ended is not None:
             return Link("ended", self._ended.error, lost)
         if self._dead and self._card_gone:
-            words = "The training ended, but its last frames did not come through; its recording has them."
-            return Link("ended", words, lost)
+            return Link("ended", "The training ended, but its last frames did not come through.", lost)
         if self._dead:
             return Link(
                 "dead", f"The training process {self.card.pid} is gone: it was killed, or it crashed.", lost
@@ -66,7 +71,7 @@ class Live:
         """What has come since the last call. Raises NewerFormat when the run speaks a later lsmon."""
         until = self._clock() + max_secs
         frames: list[AnyFrame] = []
-        for frame in self._client.frames():
+        for frame in chain(self._recorded or (), self._client.frames()):
             frames.append(frame)
             if isinstance(frame, RunEnded):
                 self._ended = frame
@@ -81,6 +86,8 @@ class Live:
         return self._client.wait(secs, *descriptors)
 
     def close(self) -> None:
+        if self._recorded is not None:
+            self._recorded.close()
         self._client.close()
 
     def _look(self, heard: bool) -> None:
@@ -91,9 +98,28 @@ class Live:
         if self.card.alive:
             self._gone_since = None
             return
-        self._client.give_up()
-        if self._gone_since is None or heard:
+        if self._gone_since is None:
+            self._gone_since = now
+            self._recorded = self._from_recording()
+        elif heard:
             self._gone_since = now
         if now - self._gone_since >= GRACE_SECS:
             self._dead = True
             self._card_gone = not has_card(self.card.run)
+
+    def _from_recording(self) -> Generator[AnyFrame, None, None]:
+        """What was recorded after the last frame that came; then nothing fills a gap any more."""
+        from ..recording.reader import Recording  # rarely needed, and lsmon starts quicker without
+
+        order = self._client.order
+        try:
+            recording = Recording.open(Path(self.card.recording)) if self.card.recording else None
+        except LsmonError:
+            recording = None
+        if recording is not None:
+            with closing(recording):
+                same = recording.header.run == self.card.run
+                for frame in recording.frames(order.last) if same else ():
+                    if (admitted := order.admit(frame)) is not None:
+                        yield admitted
+        self._client.give_up()

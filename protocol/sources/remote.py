@@ -13,7 +13,7 @@ from ..errors import BadFrame, LsmonError, Unreachable, UsageError
 from ..frames import AnyFrame, RunEnded
 from ..wire.order import Order
 from ..wire.relay import Record, RelayReader, State
-from ..wire.ssh import PATIENCE_SECS, Ssh, ssh_command
+from ..wire.ssh import BROKEN, MISSING, PATIENCE_SECS, Ssh, failure, ssh_command
 from .source import Link
 
 __all__ = ["Remote", "ssh_command"]
@@ -27,8 +27,6 @@ ANSWER_SECS = 40.0
 HUNG_SECS = 0.05
 """Patience with an ssh that has said nothing for so long: the screen waits meanwhile."""
 RETRY_SECS, RETRY_MAX_SECS = 0.5, 10.0
-_BROKEN = (255, -9, -15, -13, -1)
-"""Exit codes of ssh when the connection failed, or when somebody, we included, ended ssh itself."""
 _HOPELESS = re.compile("Permission denied|Host key verification failed|Too many authentication failures")
 """Words of ssh after which trying again by itself is of no use, and gets a person locked out."""
 
@@ -105,8 +103,14 @@ class Remote:
                     frames.append(frame)
                 if isinstance(frame, RunEnded):
                     self._ended = frame
-            elif not self._next_record():
-                break
+            else:
+                try:
+                    if not self._next_record():
+                        break
+                except LsmonError:
+                    if frames:
+                        break  # first what has come; the next read says why there is no more
+                    raise
             if self._clock() >= until:
                 break
         return frames
@@ -168,7 +172,7 @@ class Remote:
         why = why or (ssh.words if ssh is not None else "")
         if self._ended is not None or (self._reader.started and self._state.phase == "dead"):
             self._over = True
-        elif self._reader.started or (self._joined and code in _BROKEN and not _HOPELESS.search(why)):
+        elif self._reader.started or (self._joined and code in BROKEN and not _HOPELESS.search(why)):
             self._failures += 1
             self._retry_at = self._clock() + min(RETRY_SECS * 2 ** (self._failures - 1), RETRY_MAX_SECS)
         else:
@@ -176,21 +180,9 @@ class Remote:
             raise Unreachable(self._hopeless)
 
     def _sentence(self, code: int, why: str) -> str:
-        if code in (126, 127):
-            return (
-                f"lsmon is not installed there, or not on the PATH of a command over ssh; install it or pass "
-                f"--remote-command with its full path; the host is {self.host}"
-            )
-        if code in _BROKEN:
-            return (
-                f"Cannot connect ({why or 'ssh gave no reason'}); lsmon cannot ask for a password, so see that "
-                f"`ssh -o BatchMode=yes {self.host} true` works"
-            )
-        if why and self._joined:
+        if not (code in BROKEN or code in MISSING) and why and self._joined:
             return f"The run ended while the connection was broken; {self.host} says: {why.removeprefix('lsmon: ')}"
-        if why:
-            return f"{self.host} says: {why.removeprefix('lsmon: ')}"
-        return f"What ran there is not `lsmon relay` (exit code {code}); check --remote-command; the host is {self.host}"
+        return failure(self.host, code, why)
 
     def _command(self) -> list[str]:
         run = (self._run,) if self._run else ()

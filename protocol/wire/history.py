@@ -5,13 +5,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, takewhile
 from operator import attrgetter
 from typing import NamedTuple
 
 from ..codec import decode, encode
 from ..fold import LEVELS, Fold
-from ..frames import UNNUMBERED, Alert, AnyFrame, Mark, RunStarted, Summary
+from ..frames import UNNUMBERED, Alert, AnyFrame, Curvature, Layers, Mark, RunStarted, Summary
 
 RAW_FRAMES = 20_000
 RAW_BYTES = 5 << 19
@@ -95,11 +95,14 @@ class History:
         self._coarsest = LEVELS[-1]
         self._events: deque[Row] = deque()
         self._event_bytes = 0
+        self._states: dict[type, Row] = {}
+        """The last frame of each kind that has more to say than the numbers that are folded from it."""
 
     @property
     def held(self) -> int:
         """Bytes of memory."""
-        return self._raw.held + self._fine.held + self._coarse.held + self._event_bytes
+        states = sum(len(row.data) + ROW_BYTES for row in self._states.values())
+        return self._raw.held + self._fine.held + self._coarse.held + self._event_bytes + states
 
     def add(self, frame: AnyFrame, data: bytes) -> None:
         if isinstance(frame, Summary):
@@ -110,7 +113,9 @@ class History:
         elif not isinstance(frame, UNNUMBERED):
             row = Row(frame.seq, frame.seq, data)
             self._raw.append(row)
-            if isinstance(frame, Alert | Mark):
+            if isinstance(frame, Curvature | Layers):
+                self._states[type(frame)] = row
+            elif isinstance(frame, Alert | Mark):
                 self._events.append(row)
                 self._event_bytes += len(data) + ROW_BYTES
                 while self._event_bytes > EVENT_BYTES:
@@ -127,8 +132,8 @@ class History:
         upto = after
         for row, folded in self._rows(after):
             part = [row.data]
-            if folded:  # what happened in a stretch stays with it
-                part += [event.data for event in self._events_in(max(row.first, after + 1), row.seq)]
+            if folded:  # what happened in a stretch stays with it, and the last state if it is from there
+                part += [beside.data for beside in self._beside(max(row.first, after + 1), row.seq)]
             size += sum(map(len, part))
             if lines and size > max_bytes:
                 return Page(lines, upto, True, lost)
@@ -151,11 +156,11 @@ class History:
                     break
                 yield row, end is not None
 
-    def _events_in(self, first: int, last: int) -> Iterator[Row]:
-        for row in islice(self._events, bisect_right(self._events, first - 1, key=_seq), None):
-            if row.seq > last:
-                return
-            yield row
+    def _beside(self, first: int, last: int) -> list[Row]:
+        events = islice(self._events, bisect_right(self._events, first - 1, key=_seq), None)
+        rows = [*takewhile(lambda row: row.seq <= last, events)]
+        rows += [row for row in self._states.values() if first <= row.seq <= last]
+        return sorted(rows, key=_seq)
 
     def _thin(self) -> None:
         """Fold neighbours of the coarsest tier into one: half the resolution, for as long again."""

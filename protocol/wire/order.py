@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from ..frames import Alert, AnyFrame, Heartbeat, Mark, Summary
+from ..frames import Alert, AnyFrame, Curvature, Heartbeat, Layers, Mark, Summary
+
+BESIDE_SUMMARIES = (Alert, Mark, Curvature, Layers)
+"""What a Summary does not fold away: what happened, and the last state of what is no number."""
 
 
 class Order:
@@ -15,7 +18,7 @@ class Order:
         """Number of the last frame that has been let through, by itself or within a Summary."""
         self.lost = 0
         self._folded_from = after
-        self._event = after
+        self._beside = after
 
     def gap_before(self, frame: AnyFrame) -> bool:
         """Whether frames before this one have not come (yet)."""
@@ -26,16 +29,19 @@ class Order:
     def admit(self, frame: AnyFrame) -> AnyFrame | None:
         """The frame if it is new, clipped if it is a Summary that reaches back too far; None for a duplicate.
 
-        Alerts and marks of a stretch that came folded follow its Summary, and are let through then.
+        What stays beside a Summary (alerts, for one) follows it, and is let through then. A Heartbeat that was
+        sent before what has been let through is old: what it says of the probe has been said anew since.
         """
         if isinstance(frame, Heartbeat):
-            self._go(frame.seq + 1, max(frame.seq, self.last))
+            if frame.seq < self.last:
+                return None
+            self._go(frame.seq + 1, frame.seq)
             return frame
         if frame.seq <= self.last:
-            belated = isinstance(frame, Alert | Mark) and frame.seq > max(self._folded_from, self._event)
+            belated = isinstance(frame, BESIDE_SUMMARIES) and frame.seq > max(self._folded_from, self._beside)
             if not belated:
                 return None
-            self._event = frame.seq
+            self._beside = frame.seq
             return frame
         if isinstance(frame, Summary):
             first = max(min(frame.first_seq, frame.seq), self.last + 1)

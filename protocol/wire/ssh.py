@@ -15,6 +15,10 @@ _HOST = re.compile(r"[\w.@:%+\[\]-]{1,255}")
 PATIENCE_SECS = 0.5
 """An ssh whose stdin ends is over in 50 ms; one that hangs in the network is ended, then killed."""
 _STDERR_BYTES = 4096
+MISSING = (126, 127)
+"""Exit codes of a shell that did not find the command, or may not run it."""
+BROKEN = (255, -9, -15, -13, -1)
+"""Exit codes of ssh when the connection failed, or when somebody, we included, ended ssh itself."""
 READ_BYTES = 1 << 16
 
 OPTIONS = ("-T", "-e", "none", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
@@ -36,6 +40,23 @@ def ssh_command(host: str, *args: str, remote_command: Sequence[str] = ("lsmon",
 def _quoted(word: str) -> str:
     """Quoted for a shell, save for a home folder in front: ``~/venv/bin/lsmon`` is how people say it."""
     return "~/" + shlex.quote(word[2:]) if word.startswith("~/") and len(word) > 2 else shlex.quote(word)
+
+
+def failure(host: str, code: int, why: str) -> str:
+    """The sentence for an ssh that ended with this exit code, and this as its last words."""
+    if code in MISSING:
+        return (
+            f"lsmon is not installed there, or not on the PATH of a command over ssh; install it or pass "
+            f"--remote-command with its full path; the host is {host}"
+        )
+    if code in BROKEN:
+        return (
+            f"Cannot connect ({why or 'ssh gave no reason'}); lsmon cannot ask for a password, so see that "
+            f"`ssh -o BatchMode=yes {host} true` works"
+        )
+    if why:
+        return f"{host} says: {why.removeprefix('lsmon: ')}"
+    return f"What ran there is not lsmon (exit code {code}); check --remote-command; the host is {host}"
 
 
 class Ssh:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 
@@ -13,16 +12,18 @@ from lsmon.protocol.detectors.watch import Watch
 from lsmon.protocol.frames import Alert
 from lsmon.protocol.recording.reader import Recording
 
+from ..target import recording_path
+
 FIELDS = ("kind", "step", "onset_step", "severity", "message", "evidence", "advice")
 
 
 def add(parser: ArgumentParser) -> None:
-    parser.add_argument("path", metavar="PATH", type=Path)
+    parser.add_argument("path", metavar="PATH")
     parser.add_argument("--json", action="store_true", help="one JSON object an alert")
 
 
 def run(args: Namespace) -> int:
-    recording = Recording.open(args.path)
+    recording = Recording.open(recording_path(args.path))
     try:
         for alert in raised(recording):
             if args.json:

@@ -47,22 +47,27 @@ def run(args: Namespace) -> int:
             stderr=said,
         )
         source = Waiting(lambda: _source(training), f"starting the training {args.name}, pid {training.pid}")
+        for end in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(end, _leave)  # else the training would go on, watched by nobody
         try:
-            _watch(source, training, args.headless or not has_screen())
+            code = _watch(source, training, args.headless or not has_screen())
         finally:
             stopped = _stop(training, source.link.phase == "ended")
-        return _report(training.returncode, stopped, said, source.recording)
+        return _report(training.returncode, stopped, said, source.recording) or code
 
 
-def _watch(source: Source, training: subprocess.Popen[bytes], headless: bool) -> None:
+def _leave(end: int, _: object) -> None:
+    sys.exit(128 + end)
+
+
+def _watch(source: Source, training: subprocess.Popen[bytes], headless: bool) -> int:
     if headless:
         from .tail import follow
 
-        follow(source, stop=lambda: training.poll() is not None)
-    else:
-        from .show import watch
+        return follow(source, stop=lambda: training.poll() is not None)
+    from .show import watch
 
-        watch(source)
+    return watch(source)
 
 
 def _source(training: subprocess.Popen[bytes]) -> Source | None:

@@ -1,4 +1,4 @@
-"""Say what a recording holds: its run, steps and frames, gaps, drops, damage, alerts, and what the probe cost."""
+"""Say what a recording, given by path, name or id, holds: its run, steps and frames, gaps, drops, damage, alerts, and what the probe cost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import sys
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 
@@ -16,15 +15,16 @@ from lsmon.protocol.recording.about import About
 from lsmon.protocol.recording.reader import Recording
 
 from ..format import counted, duration, grouped, percent, short
+from ..target import recording_path
 
 
 def add(parser: ArgumentParser) -> None:
-    parser.add_argument("path", metavar="PATH", type=Path)
+    parser.add_argument("path", metavar="PATH")
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
 
 def run(args: Namespace) -> int:
-    recording = Recording.open(args.path)
+    recording = Recording.open(recording_path(args.path))
     try:
         about = About.of(recording)
         header = recording.header
@@ -49,7 +49,7 @@ def page(about: About, state: str) -> Iterator[tuple[str, str]]:
         yield "command", shlex.join(about.command)
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(about.started))
     yield "started", f"{began}, recorded for {duration(about.seconds)}"
-    yield "state", state
+    yield "state", " ".join(state.split())  # an exception may have had several lines
     attempts = "" if about.attempts == 1 else f" in {counted(about.attempts, 'attempt')}"
     yield "steps", f"{grouped(about.first_step)} to {grouped(about.last_step)}{attempts}"
     files = counted(about.segments, "file")

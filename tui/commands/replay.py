@@ -1,16 +1,15 @@
-"""Watch a recording again: a session's folder, or one of its .mcap files."""
+"""Watch a recording again: the folder of a run or one of its .mcap files by path, or a recorded run by name or id."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from pathlib import Path
 
-from ..target import open_recording
+from ..target import open_recording, recording_path
 from ..terminal import has_screen
 
 
 def add(parser: ArgumentParser) -> None:
-    parser.add_argument("path", metavar="PATH", type=Path)
+    parser.add_argument("path", metavar="PATH")
     parser.add_argument(
         "--speed", type=_speed, default=1.0, metavar="X", help="0.1 to 1000 times (default 1)"
     )
@@ -21,8 +20,8 @@ def run(args: Namespace) -> int:
     if not has_screen():
         from .tail import print_recording
 
-        return print_recording(args.path)
-    source = open_recording(args.path, args.speed)
+        return print_recording(recording_path(args.path))
+    source = open_recording(recording_path(args.path), args.speed)
     if args.at is not None:
         source.seek(args.at)
         source.play(False)

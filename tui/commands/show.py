@@ -1,18 +1,20 @@
 """Open the screen on a run.
 
-TARGET is the name, id or pid of a live run, HOST: or HOST:RUN over ssh, or the path of a recording.
+TARGET is the name, id or pid of a live run, HOST: or HOST:RUN over ssh, or a recording by path or name.
 Without one: the live run of this machine, a list when there are several or none.
 """
 
 from __future__ import annotations
 
+import signal
 import time
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from lsmon.protocol.errors import LsmonError
 from lsmon.protocol.sources.source import Source
 
-from ..target import add_target, find, live, live_cards, matching, only, open_recording
+from ..target import add_target, find, live, live_cards, matching, open_recording
 from ..terminal import has_screen
 
 
@@ -22,22 +24,31 @@ def add(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     if not has_screen():
-        from .tail import follow
+        from .tail import print_target
 
-        return follow(only(args.target, args.remote_command))
+        return print_target(args.target, args.remote_command)
     source = find(args.target, args.remote_command) if args.target else _choose()
     return watch(source) if source else 0
 
 
 def watch(source: Source) -> int:
-    """The screen on this source, until the person leaves it."""
-    from ..app import LsmonApp
+    """The screen on this source, until the person leaves it; the exit code.
 
+    Raises LsmonError when the source gave up: the screen may have had no room for the whole sentence.
+    """
+    from ..app import ENDINGS, LsmonApp
+
+    app = LsmonApp(source)
+    before = {number: signal.getsignal(number) for number in ENDINGS}
     try:
-        LsmonApp(source).run()
+        app.run()
     finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
         source.close()
-    return 0
+    if app.feed.trouble:
+        raise LsmonError(app.feed.trouble)
+    return app.return_code or 0
 
 
 def _choose() -> Source | None:

@@ -1,10 +1,11 @@
 """A run as plain lines, one a second and one for every event; with --json one object for every frame.
 
-TARGET as for the screen: a live run, HOST: or HOST:RUN, or the path of a recording, which is printed whole.
+TARGET as for the screen: a live run, HOST: or HOST:RUN, or a recording by path or name, which is printed whole.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from argparse import ArgumentParser, Namespace
@@ -16,8 +17,10 @@ from lsmon.protocol.frames import Alert, AnyFrame, RunEnded
 from lsmon.protocol.sources.source import Source
 
 from ..lines import Lines
-from ..target import add_target, only
+from ..target import add_target, locate
 
+LOSSY = 3
+"""Exit code when frames are missing from what was printed."""
 PAUSE_SECS = 0.05
 """Between two looks at a source that had nothing: twenty a second feel immediate and cost nothing."""
 
@@ -28,9 +31,13 @@ def add(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    if args.target and Path(args.target).exists():
-        return print_recording(Path(args.target), args.json)
-    return follow(only(args.target, args.remote_command), args.json)
+    return print_target(args.target, args.remote_command, args.json)
+
+
+def print_target(target: str, remote_command: str, json: bool = False) -> int:
+    """A run as long as it goes on, or a recording."""
+    where = locate(target, remote_command)
+    return print_recording(where, json) if isinstance(where, Path) else follow(where, json)
 
 
 def print_recording(path: Path, json: bool = False) -> int:
@@ -45,9 +52,9 @@ def print_recording(path: Path, json: bool = False) -> int:
         for words in recording.damage:
             printer.talk(words)
         printer.finish("" if recording.ended else "ended early: the recording has no end")
+        return LOSSY if recording.lost else 0
     finally:
         recording.close()
-    return 0
 
 
 def follow(source: Source, json: bool = False, *, stop: Callable[[], bool] = lambda: False) -> int:
@@ -59,19 +66,19 @@ def follow(source: Source, json: bool = False, *, stop: Callable[[], bool] = lam
             frames = source.read()
             for frame in frames:
                 printer.show(frame)
-            words = " ".join(filter(None, (source.link.phase, source.link.words)))
-            if words != said and source.link.phase not in ("live", "ended"):
-                printer.talk(words)
-            said = words
             if not frames:
-                timeline = getattr(source, "timeline", None)
-                if over or (timeline is not None and timeline.at_end):
+                words = source.link.words or source.link.phase
+                subject = re.sub(r"\d+", "", words)  # "nothing heard for 4 s" is no news after "for 3 s"
+                if subject != said and source.link.phase != "live" and not printer.ended:
+                    printer.talk(words)
+                said = subject
+                if over:
                     break
                 time.sleep(PAUSE_SECS)
+        return LOSSY if source.link.lost else 0
     finally:
         source.close()
         printer.finish("")
-    return 0
 
 
 class Printer:
@@ -82,10 +89,12 @@ class Printer:
         self._lines = Lines()
         self._steps = 0
         self._alerts = 0
+        self.ended = False
 
     def show(self, frame: AnyFrame) -> None:
         self._steps = max(self._steps, frame.step)
         self._alerts += isinstance(frame, Alert)
+        self.ended = self.ended or isinstance(frame, RunEnded)
         if self._json:
             sys.stdout.write(encode(frame).decode() + "\n")
         else:

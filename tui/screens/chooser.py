@@ -59,6 +59,7 @@ class ChooserApp(App["Choice | None"]):
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q,escape", "quit", "Quit", tooltip="Choose nothing", id="quit"),
+        Binding("ctrl+c,ctrl+q", "quit", show=False, priority=True, tooltip="Choose nothing", id="quit_hard"),
     ]
 
     def __init__(self, live: Sequence[Choice], recorded: Sequence[Choice]) -> None:

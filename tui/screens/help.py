@@ -22,7 +22,7 @@ _KEYS = (
     ("tab", "the next panel"),
     ("l", "logarithmic or linear axis"),
     ("t", "dark or light"),
-    ("q", "quit; the training goes on"),
+    ("q", "quit; the training goes on, only a demo ends"),
 )
 _REPLAY_KEYS = (
     ("←  →", "back or forward 1 %;  shift or [ ]: 10 %"),

@@ -1,0 +1,129 @@
+"""The commands on recorded runs: found by name, exit codes, how a run ended, silence told once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from lsmon.protocol.codec import encode
+from lsmon.protocol.frames import AnyFrame, RunEnded, RunStarted, Scalars
+from lsmon.protocol.recording.folder import new_folder
+from lsmon.protocol.recording.writer import Recorder
+from lsmon.protocol.sources.source import Link
+from lsmon.tui.cli import main
+from lsmon.tui.commands.tail import follow
+
+
+@pytest.fixture(autouse=True)
+def empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine on which lsmon has never run."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("LSMON_DIR", str(home))
+    monkeypatch.setenv("LSMON_RUNTIME_DIR", str(tmp_path / "sockets"))
+    return home
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line on stderr."""
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("lsmon: ")
+    return line
+
+
+def recorded(home: Path, name: str, run: str, ended: RunEnded | None, seqs: Sequence[int] = (2, 3)) -> Path:
+    header = RunStarted(seq=1, run=run, name=name, wall=1000.0)
+    folder = new_folder(home / "recordings", header)
+    with closing(Recorder(folder, header)) as recorder:
+        for seq in seqs:
+            recorder.write(
+                frame := Scalars(seq=seq, step=seq, wall=1000.0 + seq, values={"loss": 0.5}), encode(frame)
+            )
+        if ended is not None:
+            ended = structs.replace(ended, seq=seqs[-1] + 1)
+            recorder.write(ended, encode(ended))
+    return folder
+
+
+@pytest.mark.parametrize("by", ["path", "name", "id"])
+@pytest.mark.parametrize("command", ["tail", "info", "replay"])
+def test_a_recording_is_found_by_path_name_or_id(
+    command: str, by: str, empty_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And printed whole at once, where there is no screen."""
+    folder = recorded(empty_home, "mlp", "0a1b2c3d", RunEnded())
+    assert main([command, {"path": str(folder), "name": "mlp", "id": "0a1b"}[by]]) == 0
+    out = capsys.readouterr().out
+    assert "mlp" in out and "finished" in out
+
+
+def test_frames_that_are_missing_make_exit_code_3(
+    empty_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorded(empty_home, "mlp", "0a1b", RunEnded(), seqs=(2, 3, 7))
+    assert main(["tail", "mlp"]) == 3
+    assert "3 frames lost" in said(capsys)
+
+
+@pytest.mark.parametrize(
+    ("ended", "state"),
+    [
+        (None, "ended early"),
+        (RunEnded(), "finished"),
+        (RunEnded(reason="error", error="ValueError: no\nsecond line"), "failed"),
+        (RunEnded(reason="error", error="KeyboardInterrupt"), "stopped"),
+    ],
+)
+def test_ls_tells_how_a_run_ended(
+    ended: RunEnded | None, state: str, empty_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = recorded(empty_home, "mlp", "0a1b", ended)
+    assert main(["ls", "--json"]) == 0
+    assert [run["state"] for run in json.loads(capsys.readouterr().out)] == [state]
+    assert main(["info", str(folder)]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 8
+
+
+@pytest.mark.parametrize(
+    ("far", "remedy"),
+    [("exit 127", "not installed there"), ("exit 255", "BatchMode"), ("echo no >&2; exit 1", "says: no"), ("exit 0", "not lsmon")],
+)  # fmt: skip
+def test_ls_of_a_host_that_has_no_list_is_a_sentence_with_a_remedy(
+    far: str, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ssh").write_text(far)
+    monkeypatch.setenv("LSMON_SSH", f"sh {tmp_path / 'ssh'}")
+    assert main(["ls", "box-3"]) == 1
+    assert remedy in said(capsys)
+
+
+def test_a_silence_is_told_once_however_long_it_lasts(capsys: pytest.CaptureFixture[str]) -> None:
+    """And nothing of the phase twice; what the link says when all is over comes too."""
+
+    class Silent:
+        """A source that has nothing, and counts the seconds."""
+
+        looks = 0
+
+        @property
+        def link(self) -> Link:
+            if self.looks > 5:
+                return Link("dead", "The training process 7 is gone.")
+            return Link("stale", f"Nothing heard for {self.looks} s.")
+
+        def read(self, max_items: int = 5000, max_secs: float = 0.02) -> list[AnyFrame]:
+            self.looks += 1
+            return []
+
+        def close(self) -> None:
+            pass
+
+    assert follow(Silent()) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "lsmon: Nothing heard for 1 s.",
+        "lsmon: The training process 7 is gone.",
+    ]
