@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lsmon.protocol.clean import clean_line
+from lsmon.protocol.errors import LsmonError
 from lsmon.protocol.frames import Alert
 
 
@@ -25,7 +26,8 @@ class Guard:
 
     def fault(self, part: str, error: Exception) -> None:
         """Note that ``part`` failed and is off from now on. Raises ``error`` instead when strict."""
-        words = clean_line(f"{type(error).__name__}: {error}", 300)
+        what = str(error) if isinstance(error, LsmonError) else f"{type(error).__name__}: {error}"
+        words = clean_line(what, 300)
         news = not self.notes.get(part, "").startswith("off: ")
         self.notes[part] = f"off: {words}"
         if self._strict:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from .guard import Guard
-from .schedule import Account, Budget
+from .schedule import Account, Budget, Pace
 from .sensors.sensor import Context, Finding, Sensor
 
 Post = Callable[[Any], None]
@@ -24,6 +25,11 @@ class _Slot:
         self.turn = 0.0  # seconds of the measurement under way
         self.cost = 0.0  # seconds that the last one took
 
+    @property
+    def price(self) -> float:
+        """Seconds to be saved up for the next one."""
+        return self.cost if self.sensor.price is None else self.sensor.price
+
 
 class Instruments:
     """Runs every sensor under the guard and on its account; the training loop only calls ``step``."""
@@ -37,6 +43,8 @@ class Instruments:
         self._post = post
         self._handles: list[Any] = []
         self._slots: list[_Slot] = []
+        self._pace = Pace()
+        self._heard: deque[str] = deque(maxlen=16)
         for sensor in sensors:
             missing = [need for need in sensor.needs if getattr(context, need) is None]
             if missing:
@@ -73,11 +81,16 @@ class Instruments:
 
     def step(self, step: int, attempt: int, batch: Any) -> None:
         """One training step is done: measure what is armed, then arm what may measure at the next."""
+        self._pace.enter()
         context = self.context
         context.step, context.attempt, context.batch = step, attempt, batch
+        context.step_secs = self._pace.seconds
+        while self._heard:
+            self._pass_on(self._heard.popleft())
         now = self._budget.now()
         for slot in self._slots:
             if slot.armed:
+                context.allowance = slot.account.rate
                 self._publish(self._timed(slot, slot.sensor.measure))
                 slot.account.charge(slot.turn)
                 slot.cost, slot.turn = slot.turn, 0.0
@@ -85,8 +98,18 @@ class Instruments:
                 slot.account.not_before = now + slot.sensor.seconds
             elif now < slot.account.not_before:
                 continue
-            slot.armed = slot.sensor.busy or (self._due(slot, step + 1) and slot.account.affords(slot.cost))
+            slot.armed = slot.sensor.busy or (self._due(slot, step + 1) and slot.account.affords(slot.price))
         context.batch = None
+        self._pace.leave()
+
+    def request(self, why: str) -> None:
+        """Something happened (a kind of alert): sensors may want their turn sooner. From any thread."""
+        self._heard.append(why)
+
+    def _pass_on(self, why: str) -> None:
+        for slot in self._slots:
+            if slot.sensor.request(why):
+                slot.next_step = None
 
     def _due(self, slot: _Slot, step: int) -> bool:
         if slot.next_step is None:

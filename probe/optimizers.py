@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -47,11 +48,14 @@ def metric_root(optimizer: Any, group: dict[str, Any], parameter: Tensor) -> Ten
     if not state or "exp_avg_sq" not in state:
         return None
     squares: Tensor = state["max_exp_avg_sq"] if group["amsgrad"] else state["exp_avg_sq"]
-    corrected = squares.float() / (1.0 - torch.as_tensor(group["betas"][1]) ** state["step"]).to(
-        squares.device
-    )
+    corrected = squares.float() / unbias(group["betas"][1], state["step"]).to(squares.device)
     root: Tensor = (corrected.sqrt() + group["eps"]).rsqrt()
     return root
+
+
+def unbias(beta: float, step: Any) -> Tensor:
+    """1 - β^t, without the cancellation that a β near one has in single precision."""
+    return -torch.expm1(torch.as_tensor(step) * math.log(beta)) if beta > 0 else torch.ones(())
 
 
 def edge(optimizer: Any) -> tuple[float, float] | None:
@@ -72,6 +76,23 @@ def edge(optimizer: Any) -> tuple[float, float] | None:
     lr, momentum, dampening, nesterov, decay, ascent = settings.pop()
     if ascent or lr <= 0:
         return None
-    if nesterov:
-        return 2.0 * (1.0 + momentum) / ((1.0 + 2.0 * momentum) * lr), decay
-    return 2.0 * (1.0 + momentum) / (lr * (1.0 - dampening if momentum else 1.0)), decay
+    return momentum_limit(lr, {"momentum": momentum, "dampening": dampening, "nesterov": nesterov}), decay
+
+
+def momentum_limit(lr: float, group: dict[str, Any]) -> float:
+    """The edge of SGD with the momentum, dampening and Nesterov flag of this group."""
+    momentum = float(group["momentum"])
+    if group["nesterov"]:
+        return 2.0 * (1.0 + momentum) / ((1.0 + 2.0 * momentum) * lr)
+    return 2.0 * (1.0 + momentum) / (lr * (1.0 - float(group["dampening"]) if momentum else 1.0))
+
+
+def decoupled(optimizer: Any, group: dict[str, Any]) -> bool:
+    """Whether weight decay acts on the parameters and not through the gradient."""
+    return isinstance(optimizer, torch.optim.AdamW) or bool(group.get("decoupled_weight_decay", False))
+
+
+def single(tensor: Tensor) -> Tensor:
+    """In single precision at least."""
+    tensor = tensor.detach()
+    return tensor.float() if torch.finfo(tensor.dtype).bits < 32 else tensor

@@ -88,8 +88,12 @@ class Outlets:
         from lsmon.protocol.wire.server import Server  # where zmq is broken, the recording goes on
 
         server = Server(runtime_dir(), self.header)
+        try:
+            write_card(_card(self.header, server))
+        except BaseException:
+            server.close()  # nobody could find it
+            raise
         self.sinks.append(_Wire(server))
-        write_card(_card(self.header, server))
 
 
 class _Wire:

@@ -107,6 +107,31 @@ class Probe:
         self._callbacks: dict[str, list[Callable[[Alert], None]]] = {}
         self._alerts: deque[Alert] = deque(maxlen=1000)
         self._instruments: Instruments | None = None
+        try:
+            chosen, context = self._choose(model, optimizer, loss_fn, reference, sensors, clip, seed)
+        except UsageError:
+            raise
+        except Exception as error:  # noqa: BLE001  a torch that we cannot work with must not stop it from training
+            self._guard.fault("probe", error)
+            return
+        record = record and os.environ.get("LSMON_RECORD") != "0"
+        if not self._guard.run("probe", self._open, name, rank, record, context, chosen):
+            return
+        self._on = True
+        _probes.add(self)
+        if config:
+            self.mark("config: " + ", ".join(f"{key}={value}" for key, value in config.items()))
+
+    def _choose(
+        self,
+        model: Any,
+        optimizer: Any,
+        loss_fn: Callable[[Any, Any], Any] | None,
+        reference: Any,
+        sensors: str | Sequence[Sensor],
+        clip: float | None,
+        seed: int,
+    ) -> tuple[list[Sensor], Context]:
         from .sensors.presets import choose
         from .sensors.sensor import Context
 
@@ -119,13 +144,7 @@ class Probe:
 
             context.reference = Reference(reference)
             context.model = unwrap(model)
-        record = record and os.environ.get("LSMON_RECORD") != "0"
-        if not self._guard.run("probe", self._open, name, rank, record, context, chosen):
-            return
-        self._on = True
-        _probes.add(self)
-        if config:
-            self.mark("config: " + ", ".join(f"{key}={value}" for key, value in config.items()))
+        return chosen, context
 
     def _open(
         self,
@@ -215,7 +234,7 @@ class Probe:
     def _close(self, error: BaseException | str | None, timeout: float) -> None:
         self._on = False
         _probes.discard(self)
-        words = f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else error or ""
+        words = _reason(error)
         ended = RunEnded(reason="error" if words else "finished", error=clean_message(words))
         if self._instruments is not None:
             self._guard.run("close", self._instruments.close)
@@ -257,6 +276,8 @@ class Probe:
         self._sender.put(self._step, self._attempt, structs.replace(alert, onset_step=self._step))
 
     def _heard(self, alert: Alert) -> None:
+        if self._instruments is not None:
+            self._instruments.request(alert.kind)
         if alert.kind in self._callbacks:
             self._alerts.append(alert)
 
@@ -277,6 +298,15 @@ class Probe:
         self._guard.fault(part, error)
         if self._faults >= FAULTS:
             self._close("the probe switched itself off after too many faults", EXIT_SECS)
+
+
+def _reason(error: BaseException | str | None) -> str:
+    """Why it ended, in words; none for a training that finished, if by ``sys.exit()``."""
+    if isinstance(error, SystemExit) and not error.code:
+        return ""
+    if isinstance(error, BaseException):
+        return f"{type(error).__name__}: {error}".removesuffix(": ")
+    return error or ""
 
 
 def _is_torch(model: Any) -> bool:

@@ -6,7 +6,8 @@ batch ≥ λ_max of the data, by Jensen), so a time series of them would show th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -44,8 +45,42 @@ class Reference:
         self._keep(_head(batch, EXAMPLES - self.examples))
         self.complete = self.examples >= EXAMPLES
 
+    def thinned(self, wanted: int) -> Reference:
+        """About ``wanted`` of the examples, spread evenly over all of them, always the same ones.
+
+        As few batches as hold that many, each being a forward pass of its own; what cannot be cut stays whole.
+        """
+        if wanted >= self.examples:
+            return self
+        count = max(1, min(len(self.batches), math.ceil(wanted * len(self.batches) / self.examples)))
+        places = [index * len(self.batches) // count for index in range(count)]
+        stride = max(1, round(sum(self.sizes[place] for place in places) / max(1, wanted)))
+        return self._of([_strided(self.batches[place], 0, stride) for place in places])
+
+    def halves(self) -> tuple[Reference, Reference] | None:
+        """Every other example and the rest; None when a batch cannot be cut in two."""
+        cut = [[_strided(batch, offset, 2) for batch in self.batches] for offset in (0, 1)]
+        one, other = self._of(cut[0]), self._of(cut[1])
+        return (one, other) if one.examples + other.examples == self.examples else None
+
+    def chunks(self, wanted: int) -> Iterator[Reference]:
+        """All examples, at most about ``wanted`` at a time."""
+        for batch, size in zip(self.batches, self.sizes, strict=True):
+            count = max(1, math.ceil(size / max(1, wanted)))
+            parts = [_strided(batch, offset, count) for offset in range(count)]
+            whole = sum(size_of(part) for part in parts) != size
+            yield from (self._of([part]) for part in ([batch] if whole else parts))
+
+    @staticmethod
+    def _of(batches: list[Any]) -> Reference:
+        part = Reference()
+        part.batches = batches
+        part.sizes = [size_of(batch) for batch in batches]
+        part.complete = True
+        return part
+
     def _keep(self, batch: Any) -> None:
-        size = _size(batch)
+        size = size_of(batch)
         if size == 0:
             raise UsageError("The batch holds no tensor with examples; pass one to Probe as reference=.")
         self.batches.append(tree_map(_own, batch))
@@ -61,18 +96,31 @@ def _tensors(batch: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(batch) if isinstance(leaf, Tensor)]
 
 
-def _size(batch: Any) -> int:
+def size_of(batch: Any) -> int:
     """Leading dimension of the first tensor that has one."""
     return next((len(tensor) for tensor in _tensors(batch) if tensor.dim() > 0), 0)
 
 
 def _head(batch: Any, room: int) -> Any:
-    """The first ``room`` examples, where it is plain which dimension counts them; else the whole batch."""
-    size = _size(batch)
-    tensors: Sequence[Tensor] = _tensors(batch)
-    if size <= room or any(tensor.dim() == 0 or len(tensor) != size for tensor in tensors):
+    """The first ``room`` examples; the whole batch where it cannot be cut or is small enough."""
+    return (
+        tree_map(lambda leaf: leaf[:room] if isinstance(leaf, Tensor) else leaf, batch)
+        if (size_of(batch) > room and _cuttable(batch))
+        else batch
+    )
+
+
+def _strided(batch: Any, offset: int, stride: int) -> Any:
+    """Every ``stride``-th example; the whole batch where it cannot be cut so far."""
+    if stride <= 1 or not _cuttable(batch) or size_of(batch) < stride:
         return batch
-    return tree_map(lambda leaf: leaf[:room] if isinstance(leaf, Tensor) else leaf, batch)
+    return tree_map(lambda leaf: leaf[offset::stride] if isinstance(leaf, Tensor) else leaf, batch)
+
+
+def _cuttable(batch: Any) -> bool:
+    """It is plain which dimension counts the examples."""
+    size = size_of(batch)
+    return all(tensor.dim() > 0 and len(tensor) == size for tensor in _tensors(batch))
 
 
 def _own(leaf: Any) -> Any:

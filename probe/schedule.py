@@ -6,7 +6,10 @@ a busy core means fewer measurements and never a slower training.
 
 from __future__ import annotations
 
+import math
+import statistics
 import time
+from collections import deque
 from collections.abc import Callable
 
 HEAD_START = 0.2
@@ -15,15 +18,44 @@ HEAD_START = 0.2
 FLOOR = 0.2
 """Part of the budget that is left to measurements even when a very fast loop spends all of it on sending."""
 
+SAVINGS = 0.4
+"""Largest sum, in seconds, that an account saves up for one piece of work: a minute at 5 % is 3 s, and what is spent
+at once must not lift that minute above 6 %."""
+
 PATIENCE_SECS = 0.5
 """Longest time without asking again: the rate changes when a sensor goes off or the loop gets slower."""
+
+WINDOW_SECS = 10.0
+"""What others cost is averaged over about this long: their share at the start, with its imports, is not the future's."""
 
 UNLIMITED = 1.0
 """A budget of the whole wall time or more is read as "measure whenever you can"."""
 
 
+class Rate:
+    """Seconds spent per second of wall time, averaged over about the last ten seconds."""
+
+    def __init__(self, now: float) -> None:
+        self.value = 0.0
+        self._then, self._total, self._known = now, 0.0, 0.0
+
+    def see(self, total: float, now: float) -> float:
+        """``total`` seconds have been spent by ``now``."""
+        passed = now - self._then
+        if passed >= 1.0:  # over less, one measurement would look like a habit
+            self._known += passed
+            # A plain mean until the window is full, then an exponential one.
+            weight = max(passed / self._known, 1.0 - math.exp(-passed / WINDOW_SECS))
+            self.value += weight * ((total - self._total) / passed - self.value)
+            self._then, self._total = now, total
+        return self.value
+
+
 class Budget:
-    """The whole allowance, ``share`` of the wall time, divided among accounts by weight."""
+    """The whole allowance, ``share`` of the wall time, divided among accounts by weight.
+
+    What an account does not use, the heaviest one gets: it is what the budget is for.
+    """
 
     def __init__(
         self,
@@ -41,6 +73,7 @@ class Budget:
         self._clock = clock
         self._accounts: list[Account] = []
         self._started = clock()
+        self._paid = Rate(self._started)
 
     @property
     def elapsed(self) -> float:
@@ -66,12 +99,20 @@ class Budget:
         """What this account would have been given goes to the others."""
         account.weight = 0.0
 
-    def rate(self, weight: float) -> float:
-        """Seconds of work per second of wall time for this weight, once the overhead is paid."""
-        total = sum(account.weight for account in self._accounts)
-        elapsed = self.elapsed
-        paid = (self.overhead + self.elsewhere) / elapsed if elapsed > 1.0 else 0.0
-        return max(FLOOR * self.allowed, self.allowed - paid) * weight / total if total else 0.0
+    def rate(self, account: Account) -> float:
+        """Seconds of work per second of wall time for this account, once the overhead is paid."""
+        total = sum(each.weight for each in self._accounts)
+        if not total or not account.weight:
+            return 0.0
+        now = self._clock()
+        paid = self._paid.see(self.overhead + self.elsewhere, now)
+        free = max(FLOOR * self.allowed, self.allowed - paid)
+        rate = free * account.weight / total
+        if account.weight == max(each.weight for each in self._accounts):
+            for other in self._accounts:
+                if other.weight < account.weight:
+                    rate += max(0.0, free * other.weight / total - other.used.see(other.spent, now))
+        return rate
 
     def now(self) -> float:
         return self._clock()
@@ -89,26 +130,33 @@ class Account:
         self.spent = 0.0
         self.not_before = 0.0
         """Clock time before which asking again is not worth the microsecond that it takes."""
+        self.used = Rate(budget.now())
         self._budget = budget
         self._balance: float | None = None
         self._seen = budget.now()
 
+    @property
+    def rate(self) -> float:
+        """Seconds of work per second of wall time."""
+        return UNLIMITED if self._budget.allowed >= UNLIMITED else self._budget.rate(self)
+
     def affords(self, cost: float) -> bool:
-        """May work that takes about ``cost`` seconds begin now?"""
+        """May work that takes about ``cost`` seconds begin now? What costs more than can be saved begins in debt."""
         budget = self._budget
         if budget.allowed >= UNLIMITED:
             return True
         now = budget.now()
         if self._balance is None:  # at the first question, when all accounts are open
             self._balance = budget.part(self.weight)
-        rate = budget.rate(self.weight)
+        rate = budget.rate(self)
+        cost = min(max(cost, 0.0), max(SAVINGS, budget.part(self.weight)))
         # Savings are capped: an hour without work must not be followed by three minutes of nothing but work.
         cap = max(budget.part(self.weight), 1.5 * cost, self._balance)
         self._balance = min(self._balance + (now - self._seen) * rate, cap)
         self._seen = now
-        missing = max(cost, 0.0) - self._balance
+        missing = cost - self._balance
         if missing > 0 or self._balance <= 0:
-            self.not_before = now + min(PATIENCE_SECS, missing / rate if rate else PATIENCE_SECS)
+            self.not_before = now + min(PATIENCE_SECS, max(missing, 0.0) / rate if rate else PATIENCE_SECS)
             return False
         return True
 
@@ -116,3 +164,27 @@ class Account:
         self.spent += seconds
         if self._balance is not None:
             self._balance -= seconds
+
+
+class Pace:
+    """How long the training's own step takes: the median of the last ones, measured between two visits."""
+
+    def __init__(self, steps: int = 64) -> None:
+        self.seconds = 0.0
+        """0 until eight steps have been seen."""
+        self._taken: deque[float] = deque(maxlen=steps)
+        self._left: float | None = None
+        self._until_next = 8
+
+    def enter(self) -> None:
+        """The training has done a step and comes by."""
+        if self._left is None:
+            return
+        self._taken.append(time.perf_counter() - self._left)
+        self._until_next -= 1
+        if self._until_next == 0:
+            self.seconds = statistics.median(self._taken)
+            self._until_next = 16
+
+    def leave(self) -> None:
+        self._left = time.perf_counter()

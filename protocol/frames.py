@@ -210,3 +210,13 @@ AnyFrame = RunStarted | Scalars | Curvature | Layers | Alert | Mark | Heartbeat 
 
 UNNUMBERED = (Heartbeat, Summary)
 """Frames that repeat the last number instead of taking one."""
+
+
+def state(frame: AnyFrame) -> tuple[type, bool] | None:
+    """The slot of which this frame is the content until the next one comes; None when it is no state but an event.
+
+    Curvature has two: the sharpness alone is measured more often than both ends of the spectrum.
+    """
+    if isinstance(frame, Curvature):
+        return Curvature, bool(frame.bottom)
+    return (type(frame), True) if isinstance(frame, Layers | Heartbeat) else None

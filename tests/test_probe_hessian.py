@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from lsmon.probe.algorithms.lanczos import extremes, lanczos
+from lsmon.probe.operators.blocks import blocks
 from lsmon.probe.operators.hessian import Hessian
 from lsmon.probe.reference import Reference
 from lsmon.protocol.errors import UsageError
+from tests.landscape import apart, classes, matrix, perceptron, same, traces
+from tests.landscape import cross_entropy as loss_fn
 
 Batch = tuple[Tensor, Tensor]
 
@@ -25,21 +27,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-def loss_fn(model: nn.Module, batch: Batch) -> Tensor:
-    inputs, labels = batch
-    return nn.functional.cross_entropy(model(inputs), labels)
-
-
-def make_batch(count: int = 32, width: int = 4, seed: int = 0) -> Batch:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(count, width, generator=generator), torch.randint(0, 3, (count,), generator=generator)
-
-
-def make_model(seed: int = 0) -> nn.Module:
-    torch.manual_seed(seed)
-    return nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3))
 
 
 def dense(model: nn.Module, batch: Batch) -> Tensor:
@@ -60,7 +47,7 @@ def dense(model: nn.Module, batch: Batch) -> Tensor:
 
 def test_products_equal_the_dense_hessian() -> None:
     """H·v in float32 agrees with the dense float64 matrix to 1e-5, for every unit vector."""
-    model, batch = make_model(), make_batch()
+    model, batch = perceptron(), classes()
     truth = dense(model, batch)
     operator = Hessian(model, loss_fn, Reference(batch))
     columns = torch.stack([operator.matvec(unit) for unit in torch.eye(operator.dim)])
@@ -68,28 +55,9 @@ def test_products_equal_the_dense_hessian() -> None:
     assert torch.allclose(columns.double(), truth, atol=1e-5 * float(truth.norm()))
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_lanczos_finds_both_ends_with_their_sign(seed: int) -> None:
-    """λ_max and λ_min of a small net at its start, where both signs are large, to 1e-5; the count is a lower bound."""
-    model, batch = make_model(seed), make_batch(seed=seed)
-    truth = torch.linalg.eigvalsh(dense(model, batch))
-    work = lanczos(Hessian(model, loss_fn, Reference(batch)), 40)
-    while True:
-        try:
-            next(work)
-        except StopIteration as done:
-            found = extremes(done.value)
-            break
-    size = float(truth.abs().max())
-    assert truth[0] < 0 < truth[-1]
-    assert found.top[0].value == pytest.approx(float(truth[-1]), abs=1e-5 * size)
-    assert found.bottom[0].value == pytest.approx(float(truth[0]), abs=1e-5 * size)
-    assert 0 < found.negative_at_least <= int((truth < 0).sum())
-
-
 def test_several_batches_are_averaged_by_their_examples() -> None:
     """Two batches of unequal size give the Hessian of their union."""
-    model, (inputs, labels) = make_model(), make_batch(30)
+    model, (inputs, labels) = perceptron(), classes(30)
     whole = Hessian(model, loss_fn, Reference((inputs, labels)))
     parts = Hessian(model, loss_fn, Reference([(inputs[:10], labels[:10]), (inputs[10:], labels[10:])]))
     vector = torch.randn(whole.dim, generator=torch.Generator().manual_seed(3))
@@ -100,7 +68,7 @@ def test_several_batches_are_averaged_by_their_examples() -> None:
 
 def test_products_stay_those_of_the_snapshot_while_training_goes_on() -> None:
     """After the live parameters have moved, a product is the same to the last bit."""
-    model, batch = make_model(), make_batch()
+    model, batch = perceptron(), classes()
     operator = Hessian(model, loss_fn, Reference(batch))
     vector = torch.randn(operator.dim, generator=torch.Generator().manual_seed(3))
     before = operator.matvec(vector)
@@ -125,7 +93,7 @@ def test_tied_weights_are_one_parameter() -> None:
             return out[:, :3]
 
     torch.manual_seed(0)
-    model, batch = Tied(), make_batch()
+    model, batch = Tied(), classes()
     operator = Hessian(model, loss_fn, Reference(batch))
     assert operator.dim == 16
     weight = model.first.weight.detach().double()
@@ -143,11 +111,11 @@ def test_tied_weights_are_one_parameter() -> None:
 
 def test_frozen_and_unused_parameters() -> None:
     """Frozen parameters are no part of H; unused ones are, with zero rows."""
-    model = make_model()
-    for parameter in model[0].parameters():  # type: ignore[index]
+    model = perceptron()
+    for parameter in model[0].parameters():
         parameter.requires_grad_(False)
     model.register_parameter("unused", nn.Parameter(torch.ones(2)))
-    operator = Hessian(model, loss_fn, Reference(make_batch()))
+    operator = Hessian(model, loss_fn, Reference(classes()))
     assert operator.dim == 6 * 3 + 3 + 2
     product = operator.matvec(torch.ones(operator.dim))
     assert torch.equal(product[:2], torch.zeros(2))
@@ -166,14 +134,14 @@ def test_attention_has_a_double_backward() -> None:
             return nn.functional.scaled_dot_product_attention(query, key, value)[0, 0, :, :3]
 
     torch.manual_seed(0)
-    operator = Hessian(Attention(), loss_fn, Reference(make_batch()))
+    operator = Hessian(Attention(), loss_fn, Reference(classes()))
     assert operator.matvec(torch.ones(operator.dim)).isfinite().all()
 
 
 def test_half_precision_models_are_measured_in_single() -> None:
     """A bfloat16 model is snapshot in float32 and stays bfloat16 itself."""
-    model = make_model().to(torch.bfloat16)
-    inputs, labels = make_batch()
+    model = perceptron().to(torch.bfloat16)
+    inputs, labels = classes()
     operator = Hessian(model, loss_fn, Reference((inputs.to(torch.bfloat16), labels)))
     assert operator.dtype == torch.float32
     assert operator.matvec(torch.ones(operator.dim)).dtype == torch.float32
@@ -182,7 +150,7 @@ def test_half_precision_models_are_measured_in_single() -> None:
 
 def test_autocast_no_grad_and_inference_mode_around_the_call_do_not_matter() -> None:
     """The same products inside the contexts that a loop may have open."""
-    model, batch = make_model(), make_batch()
+    model, batch = perceptron(), classes()
     vector = torch.ones(Hessian(model, loss_fn, Reference(batch)).dim)
     plain = Hessian(model, loss_fn, Reference(batch)).matvec(vector)
     with torch.autocast("cpu", torch.bfloat16):
@@ -206,13 +174,13 @@ def test_autocast_no_grad_and_inference_mode_around_the_call_do_not_matter() -> 
 def test_a_wrong_loss_fn_gets_a_sentence(broken: Any, sentence: str) -> None:
     """What is wrong with it is said in words."""
     with pytest.raises(ValueError, match=sentence):
-        Hessian(make_model(), broken, Reference(make_batch()))
+        Hessian(perceptron(), broken, Reference(classes()))
 
 
 def test_reference_takes_the_first_512_examples() -> None:
     """Batches are collected until there are 512 examples, the last one cut, all of them copies."""
     reference = Reference()
-    inputs, labels = make_batch(200)
+    inputs, labels = classes(200)
     for _ in range(4):
         reference.offer((inputs, labels))
     assert reference.sizes == [200, 200, 112]
@@ -229,3 +197,128 @@ def test_reference_keeps_any_tree_of_tensors() -> None:
     assert reference.batches[0]["more"][1] == "text"
     with pytest.raises(UsageError, match="reference="):
         Reference("text")
+
+
+def test_a_constant_added_to_the_loss_changes_nothing() -> None:
+    """Curvature is of differences of the loss: the same products to the last bit."""
+    model, batch = perceptron(), classes()
+    plain = Hessian(model, loss_fn, Reference(batch))
+    raised = Hessian(model, lambda model, batch: loss_fn(model, batch) + 7.0, Reference(batch))
+    assert torch.equal(matrix(plain), matrix(raised))
+
+
+@pytest.mark.parametrize("factor", [1e-3, 4.0, 1e3])
+def test_scaling_the_loss_scales_the_hessian(factor: float) -> None:
+    """c·L has c·H, to rounding."""
+    model, batch = perceptron(), classes()
+    plain = matrix(Hessian(model, loss_fn, Reference(batch)))
+    scaled = matrix(Hessian(model, lambda model, batch: factor * loss_fn(model, batch), Reference(batch)))
+    assert apart(scaled, factor * plain) < 1e-6
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_permuting_hidden_units_leaves_the_spectrum(seed: int) -> None:
+    """The loss does not know the order of the units of a layer, nor does the spectrum; both ends have their sign."""
+    model, batch = perceptron(seed), classes(seed=seed)
+    spectrum = torch.linalg.eigvalsh(matrix(Hessian(model, loss_fn, Reference(batch))))
+    truth = torch.linalg.eigvalsh(dense(model, batch))
+    order = torch.randperm(6, generator=torch.Generator().manual_seed(seed))
+    into, bias, out, _ = model.parameters()
+    with torch.no_grad():
+        into.copy_(into[order])
+        bias.copy_(bias[order])
+        out.copy_(out[:, order])
+    permuted = torch.linalg.eigvalsh(matrix(Hessian(model, loss_fn, Reference(batch))))
+    assert torch.allclose(spectrum, permuted, atol=1e-6)
+    assert torch.allclose(spectrum, truth, atol=1e-6)
+    assert spectrum[0] < -0.01 < 0.01 < spectrum[-1]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_halves_of_a_batch_are_sharper_on_average(seed: int) -> None:
+    """Mean λ_max of the halves ≥ λ_max of the whole, and the opposite for λ_min (Jensen): a small reference batch
+    overstates both."""
+    model, (inputs, labels) = perceptron(seed), classes(24, seed=seed)
+    whole = matrix(Hessian(model, loss_fn, Reference((inputs, labels))))
+    first = matrix(Hessian(model, loss_fn, Reference((inputs[:12], labels[:12]))))
+    second = matrix(Hessian(model, loss_fn, Reference((inputs[12:], labels[12:]))))
+    assert apart((first + second) / 2, whole) < 1e-6
+    ends = [torch.linalg.eigvalsh(part) for part in (whole, first, second)]
+    assert (ends[1][-1] + ends[2][-1]) / 2 >= ends[0][-1] - 1e-6
+    assert (ends[1][0] + ends[2][0]) / 2 <= ends[0][0] + 1e-6
+
+
+def test_a_block_is_the_part_of_the_hessian_that_belongs_to_a_layer() -> None:
+    """Each layer's operator is the diagonal block of its own parameters; its λ_max is at most that of the whole."""
+    model, batch = perceptron(), classes()
+    truth = dense(model, batch)
+    layers = blocks(Hessian(model, loss_fn, Reference(batch)))
+    assert {name: block.dim for name, block in layers.items()} == {"0": 30, "2": 21}
+    assert apart(matrix(layers["0"]), truth[:30, :30]) < 1e-5
+    assert apart(matrix(layers["2"]), truth[30:, 30:]) < 1e-5
+    for block in layers.values():
+        assert torch.linalg.eigvalsh(matrix(block))[-1] <= torch.linalg.eigvalsh(truth)[-1] + 1e-6
+
+
+def test_blocks_may_be_grouped_by_any_name() -> None:
+    """All weights and all biases are two blocks, whose parameters are not next to each other."""
+    model, batch = perceptron(), classes()
+    truth = dense(model, batch)
+    both = blocks(Hessian(model, loss_fn, Reference(batch)), lambda name: name.rpartition(".")[2])
+    rows = [*range(24, 30), *range(48, 51)]
+    assert apart(matrix(both["bias"]), truth[rows][:, rows]) < 1e-5
+
+
+@pytest.mark.parametrize("when", ["forward", "backward", "product"])
+def test_what_raises_in_the_middle_leaves_no_trace(when: str) -> None:
+    """An error in the forward pass, the backward pass or a product comes out, and everything is as it was."""
+
+    class Breaking(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, inputs: Tensor) -> Tensor:
+            return inputs.clone()
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Tensor) -> Any:
+            if when == "backward" or (when == "product" and armed):
+                raise RuntimeError("broken on purpose")
+            return Breaking.apply(gradients[0])  # type: ignore[no-untyped-call]
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = perceptron()
+            self.drop = nn.Dropout(0.5)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            out: Tensor = self.net(self.drop(inputs) + torch.rand(1)) ** 2
+            if when == "forward":
+                raise RuntimeError("broken on purpose")
+            return Breaking.apply(out)  # type: ignore[no-any-return, no-untyped-call]
+
+    armed = False
+    model, reference = Model(), Reference(classes())
+    before = traces(model)
+    with pytest.raises(RuntimeError, match="on purpose"):
+        operator = Hessian(model, loss_fn, reference)
+        armed = True
+        operator.matvec(operator.gradient)
+    assert same(before, traces(model))
+
+
+def test_a_frozen_parameter_that_is_thawed_meanwhile_is_noticed() -> None:
+    """Frozen parameters are not copied; when the training moves one, the measurement ends instead of mixing steps."""
+    model = perceptron()
+    model[0].requires_grad_(False)
+    operator = Hessian(model, loss_fn, Reference(classes()))
+    with torch.no_grad():
+        next(model.parameters()).add_(1.0)
+    with pytest.raises(RuntimeError, match="a frozen parameter was changed"):
+        operator.matvec(operator.gradient)
+
+
+def test_complex_parameters_are_refused_in_words() -> None:
+    """Rather than dropping their imaginary parts."""
+    model = nn.Linear(4, 3, dtype=torch.complex64)
+    with pytest.raises(ValueError, match="complex parameters"):
+        Hessian(model, loss_fn, Reference(classes()))

@@ -146,7 +146,7 @@ def absent(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
 
 def everything() -> list[Sensor]:
     """All sensors, measuring at every step."""
-    return [Scale(seconds=0.0), Temperature(), CurvatureSensor(steps=12)]
+    return [Scale(seconds=0.0), Temperature(), CurvatureSensor(steps=12, density=True)]
 
 
 @pytest.mark.parametrize("make", [make_sgd, make_adam])
@@ -171,13 +171,14 @@ def test_training_is_bit_identical_with_the_probe(
     assert_same(without, watched)
     assert_same(without, off)
     assert len(list_recordings(tmp_path / "state" / "recordings")) == 1
-    curvatures = of(frames, Curvature)
-    assert len(curvatures) >= 10
-    assert all(c.batch == 512 and c.hvps == 12 and c.top[0].value > 0 for c in curvatures)
+    curvatures = [curvature for curvature in of(frames, Curvature) if curvature.top]
+    assert len(curvatures) >= 5  # Adam pays for two spectra a measurement
+    assert all(c.batch == 512 and 0 < c.hvps <= 13 and c.top[0].value > 0 for c in curvatures)
+    assert (curvatures[-1].preconditioned is not None) == (make is make_adam)
     names = {name for frame in of(frames, Scalars) for name in frame.values}
     expected = {"loss", "val/loss", "lr", "grad/norm", "weight/norm", "update/ratio", "temperature/noise", "temperature/thermal_loss"}  # fmt: skip
     assert expected <= names
-    assert ("stability/ratio" in names) == (make is make_sgd)
+    assert {"hessian/edge", "stability/ratio"} <= names
     numbers = [frame.seq for frame in frames if not isinstance(frame, Heartbeat)]
     assert numbers == list(range(1, len(numbers) + 1))
     assert [frame.step for frame in of(frames, Scalars) if "loss" in frame.values] == list(range(1, 301))
@@ -224,7 +225,7 @@ def test_a_fault_changes_nothing_and_is_told_once(
     def bad_loss(model: nn.Module, batch: Batch) -> Tensor:
         nonlocal called
         called += 1
-        if called == 3:
+        if called >= 3:
             model(batch[0])
             torch.rand(5)
             raise ValueError("no loss today")

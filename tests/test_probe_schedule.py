@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from lsmon.probe.schedule import HEAD_START, Budget
+from lsmon.probe import schedule
+from lsmon.probe.cadence import COMPLETE, DENSEST, REST, SPARSEST, Cadence
+from lsmon.probe.plan import Plan
+from lsmon.probe.schedule import HEAD_START, SAVINGS, Budget, Pace
 from tests.clock import Clock
 
 
@@ -64,22 +69,72 @@ def test_accounts_share_by_weight_and_inherit() -> None:
     clock = Clock(100.0)
     budget = Budget(0.1, clock=clock, head_start=0.0)
     big, small = budget.account(4.0), budget.account(1.0)
-    assert budget.rate(4.0) == pytest.approx(0.08)
+    assert small.rate == pytest.approx(0.02)
     budget.close(big)
-    assert budget.rate(small.weight) == pytest.approx(0.1)
+    assert small.rate == pytest.approx(0.1)
+    assert big.rate == 0.0
+
+
+def test_the_heaviest_gets_what_the_others_leave() -> None:
+    """What is not used is not lost: at 10 %, with 0.5 % used by the other, 9.5 % are left."""
+    clock = Clock(100.0)
+    budget = Budget(0.1, clock=clock, head_start=0.0)
+    big, small = budget.account(4.0), budget.account(1.0)
+    clock.now += 10.0
+    small.charge(0.05)
+    assert big.rate == pytest.approx(0.095)
+    assert small.rate == pytest.approx(0.02)
 
 
 def test_overhead_is_paid_first() -> None:
     """What the calls and the sending thread cost is taken from what measurements may cost, down to a fifth."""
     clock = Clock(100.0)
     budget = Budget(0.1, clock=clock)
-    budget.account(1.0)
+    account = budget.account(1.0)
     clock.now += 100.0
     budget.overhead, budget.elsewhere = 2.0, 4.0
-    assert budget.rate(1.0) == pytest.approx(0.04)
+    assert account.rate == pytest.approx(0.04)
+    clock.now += 100.0
     budget.elsewhere = 50.0
-    assert budget.rate(1.0) == pytest.approx(0.02)
-    assert budget.share == pytest.approx(0.52)
+    assert account.rate == pytest.approx(0.02)
+    assert budget.share == pytest.approx(0.26)
+
+
+def test_an_expensive_start_is_forgotten() -> None:
+    """A second of imports at the beginning does not starve the measurements a minute later."""
+    clock = Clock(100.0)
+    budget = Budget(0.1, clock=clock)
+    account = budget.account(1.0)
+    budget.overhead = 1.0
+    for _ in range(60):
+        clock.now += 1.0
+        rate = account.rate
+    assert rate == pytest.approx(0.1, abs=2e-3)
+
+
+def test_nobody_saves_for_more_than_a_short_burst() -> None:
+    """Work dearer than what can be saved begins in debt, instead of waiting for ever or for a long burst."""
+    clock = Clock(100.0)
+    budget = Budget(0.05, clock=clock, head_start=0.0)
+    account = budget.account(1.0)
+    account.affords(0.0)
+    clock.now += 2 * SAVINGS / 0.05
+    assert account.affords(30.0)
+    account.charge(30.0)
+    assert not account.affords(30.0)
+
+
+def test_the_pace_is_the_median_of_the_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the probe takes between ``enter`` and ``leave`` does not count, nor does one slow step."""
+    clock = Clock(100.0)
+    monkeypatch.setattr(schedule, "time", SimpleNamespace(perf_counter=clock, monotonic=clock))
+    pace = Pace()
+    for step in range(40):
+        pace.enter()
+        clock.now += 0.5
+        pace.leave()
+        clock.now += 3.0 if step == 20 else 0.01
+    assert pace.seconds == pytest.approx(0.01)
 
 
 def test_the_whole_wall_time_means_no_limit() -> None:
@@ -91,3 +146,54 @@ def test_the_whole_wall_time_means_no_limit() -> None:
     nothing = Budget(0.0, clock=clock, head_start=0.0).account(1.0)
     clock.now += 1e6
     assert not nothing.affords(0.0)
+
+
+def test_cadence_is_sparse_while_nothing_moves_and_dense_when_it_does() -> None:
+    """Equal values space the measurements out to the limit; a value that moved brings them together."""
+    cadence = Cadence()
+    assert cadence.due("sharpness", 0) and cadence.due("complete", 0)
+    cadence.began("complete", 10)
+    assert not cadence.due("sharpness", 11)
+    for value in [5.0] * 12:
+        cadence.found(value)
+    assert cadence.interval == SPARSEST
+    assert cadence.next("sharpness") == 10 + SPARSEST
+    assert cadence.next("complete") == 10 + COMPLETE * SPARSEST
+    for value in [8.0, 3.0, 9.0, 2.0, 20.0]:
+        cadence.found(value)
+    assert cadence.interval == DENSEST
+
+
+def test_a_request_is_granted_once_in_a_while() -> None:
+    """After an event everything is measured at once; the same event a step later changes nothing."""
+    cadence = Cadence()
+    cadence.began("complete", 100)
+    assert not cadence.due("complete", 110)
+    assert cadence.request(110)
+    assert cadence.due("complete", 110) and cadence.interval == DENSEST
+    cadence.began("complete", 110)
+    assert not cadence.request(111)
+    assert not cadence.due("complete", 112)
+    assert cadence.request(110 + REST)
+
+
+@pytest.mark.parametrize("slope", [1e-5, 1e-4, 1e-3])
+@pytest.mark.parametrize("constant", [0.0, 2e-3])
+def test_the_plan_finds_its_batch(slope: float, constant: float) -> None:
+    """Whatever products really cost, a few corrections lead to a number of examples that the budget can pay, or to the
+    fewest there may be."""
+    step_secs, allowance = 0.05, 0.045
+    plan = Plan(512, 32, step_secs, allowance)
+    for _ in range(10):
+        plan.corrected(constant + slope * plan.examples, step_secs, allowance)
+    target = plan._target(step_secs, allowance)
+    cost = constant + slope * plan.examples
+    assert cost <= 1.5 * target or plan.examples == 2
+    assert cost >= 0.6 * target or plan.examples == 512
+
+
+def test_without_a_limit_all_examples_are_used() -> None:
+    """budget=1 never thins the reference batch."""
+    plan = Plan(512, 32, 0.05, 1.0)
+    assert plan.examples == 512
+    assert not plan.corrected(10.0, 0.05, 1.0)

@@ -8,6 +8,7 @@ from lsmon.protocol.frames import (
     Curvature,
     Heartbeat,
     Mark,
+    Ritz,
     RunEnded,
     RunStarted,
     Scalars,
@@ -30,7 +31,7 @@ class Lines:
     def __init__(self, every_secs: float = EVERY_SECS) -> None:
         self._every = every_secs
         self._latest: dict[str, str] = {}
-        self._curvature = ""
+        self._curvature: dict[str, str] = {}  # end of the spectrum → words; not every measurement has both
         self._rate = 0.0
         self._step = 0
         self._printed_at = float("-inf")
@@ -56,7 +57,7 @@ class Lines:
                 self._rate = frame.rate
                 return self._due(frame.wall)
             case Curvature():
-                self._curvature = _curvature(frame)
+                self._curvature |= _curvature(frame)
             case Scalars():
                 for name, value in frame.values.items():
                     self._latest[name] = _value(
@@ -84,8 +85,9 @@ class Lines:
         self._fresh, self._printed_at = False, wall
         middle = sorted(set(self._latest) - {*FIRST, *LAST, *LEFT_OUT})
         shown = [self._latest[name] for name in (*FIRST, *middle, *LAST) if name in self._latest]
-        if self._curvature:
-            shown.insert(min(4, len(shown)), self._curvature)
+        ends = [self._curvature[end] for end in ("top", "bottom") if end in self._curvature]
+        first = sum(name in self._latest for name in FIRST)
+        shown[first:first] = ends
         if self._rate:
             shown.append(f"{self._rate:.4g} it/s")
         return [f"step {self._step}  " + "  ".join(shown)]
@@ -106,14 +108,17 @@ def _value(name: str, value: float, error: float | None, words: str) -> str:
     return f"{quantity(name).label} {value:.5g}{doubt}{warning}"
 
 
-def _curvature(frame: Curvature) -> str:
-    parts = []
-    for label, ritz in (("λmax", frame.top[:1]), ("λmin", frame.bottom[:1])):
-        if ritz:
-            unsure = "" if ritz[0].converged else " unconverged"
-            parts.append(f"{label} {ritz[0].value:.4g} ±{ritz[0].residual:.1g}{unsure}")
-    parts.append(f"≥{frame.negative_at_least} negative")
-    return "  ".join(parts)
+def _curvature(frame: Curvature) -> dict[str, str]:
+    words = {}
+    if frame.top:
+        words["top"] = f"λmax {_ritz(frame.top[0])}"
+    if frame.bottom:
+        words["bottom"] = f"λmin {_ritz(frame.bottom[0])}  ≥{frame.negative_at_least} negative"
+    return words
+
+
+def _ritz(ritz: Ritz) -> str:
+    return f"{ritz.value:.4g} ±{ritz.residual:.1g}{'' if ritz.converged else ' unconverged'}"
 
 
 def _one_line(text: str) -> str:

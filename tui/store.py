@@ -69,7 +69,10 @@ class Store:
         elif isinstance(frame, Scalars):
             self._add(frame)
         elif isinstance(frame, Curvature):
-            self._curvature = frame
+            if (
+                frame.bottom or not self._curvature.bottom
+            ):  # the sharpness alone is measured more often than both ends
+                self._curvature = frame
             if not counted:
                 self._add(frame)
         elif isinstance(frame, RunStarted):

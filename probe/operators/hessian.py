@@ -7,122 +7,76 @@ that the training may go on between two products.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
-from ..reference import Reference
-from .quiet import quiet
-
-HALF = (torch.float16, torch.bfloat16)
-
-
-class _Loss(nn.Module):
-    """``loss_fn(model, batch)`` as a module, so that any use of the model inside sees the snapshot."""
-
-    def __init__(self, model: nn.Module, loss_fn: Callable[[Any, Any], Any]) -> None:
-        super().__init__()
-        self.model = model
-        self.loss_fn = loss_fn
-
-    def forward(self, batch: Any) -> Any:
-        return self.loss_fn(self.model, batch)
+from .snapshot import NOTHING_TO_DIFFERENTIATE, Examples, LossFn, Snapshot, dense
 
 
 class Hessian:
     """∇²L at the parameters that the model has now; ``dim`` × ``dim``, symmetric up to rounding.
 
-    Raises ValueError when ``loss_fn`` gives no scalar that depends on the model's parameters.
+    Raises ValueError when ``loss_fn`` gives no scalar that depends on the model's parameters, and whatever a model
+    raises that cannot be differentiated twice.
     """
 
-    def __init__(self, model: nn.Module, loss_fn: Callable[[Any, Any], Any], reference: Reference) -> None:
-        self._model = model
-        live = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-        if not live:
-            raise ValueError("the model has no parameter that receives a gradient")
-        self._devices = {tensor.device for tensor in [*live.values(), *model.buffers()]}
-        with quiet(model, self._devices):
-            self._parameters = {name: _own(parameter).requires_grad_() for name, parameter in live.items()}
-            loss = self._loss(_Loss(model, loss_fn), reference)
-            wanted = list(self._parameters.values())
-            gradients = torch.autograd.grad(loss, wanted, create_graph=True, allow_unused=True)
+    error: Tensor | None = None
+    """Nothing is neglected: a product is exact up to rounding."""
+
+    def __init__(self, model: nn.Module, loss_fn: LossFn, reference: Examples) -> None:
+        self.snapshot = Snapshot(model, loss_fn, reference, twice=True)
+        self._leaves = {name: copy.requires_grad_() for name, copy in self.snapshot.parameters.items()}
+        wanted = list(self._leaves.values())
+
+        def build() -> tuple[Tensor, Sequence[Tensor | None]]:
+            loss = torch.stack([term.to(self.device) for term in self.snapshot.terms()]).sum()
+            if not loss.requires_grad:
+                raise ValueError(NOTHING_TO_DIFFERENTIATE)
+            return loss, torch.autograd.grad(loss, wanted, create_graph=True, allow_unused=True)
+
+        self.dim, self.device, self.dtype = self.snapshot.dim, self.snapshot.device, self.snapshot.dtype
+        loss, gradients = self.snapshot.inside(self._leaves, build)
         if all(gradient is None for gradient in gradients):
-            raise ValueError(
-                "loss_fn does not use the model that it is given, so nothing can be differentiated"
-            )
-        # A gradient without a graph is constant: its rows of the Hessian are zero.
-        self._outputs = [
-            (index, gradient)
-            for index, gradient in enumerate(gradients)
-            if gradient is not None and gradient.requires_grad
+            raise ValueError(NOTHING_TO_DIFFERENTIATE)
+        self._gradients = [
+            None if gradient is None or not gradient.requires_grad else dense(gradient)
+            for gradient in gradients
         ]
-        self.dim = sum(parameter.numel() for parameter in wanted)
-        self.device = wanted[0].device
-        self.dtype = torch.float64 if any(p.dtype == torch.float64 for p in wanted) else torch.float32
+        """With their graph; None for a constant one, whose rows of the Hessian are zero."""
         self.loss: Tensor = loss.detach()
-        self.grad_norm: Tensor = torch.linalg.vector_norm(self._flat(gradients)).detach()
+        self.gradient: Tensor = self.snapshot.flat(gradients)
+        self.grad_norm: Tensor = torch.linalg.vector_norm(self.gradient)
+
+    @property
+    def names(self) -> list[str]:
+        """The parameters, in their order in a vector."""
+        return list(self._leaves)
 
     def matvec(self, vector: Tensor) -> Tensor:
         """H·v for v of shape (dim,)."""
-        wanted = list(self._parameters.values())
-        pieces = torch.split(vector, [parameter.numel() for parameter in wanted])
-        shaped = [
-            pieces[index].reshape(gradient.shape).to(gradient.device, gradient.dtype)
-            for index, gradient in self._outputs
-        ]
-        if not shaped:
-            return torch.zeros_like(vector)
-        with quiet(self._model, self._devices):
-            products = torch.autograd.grad(
-                [gradient for _, gradient in self._outputs],
-                wanted,
-                grad_outputs=shaped,
-                retain_graph=True,
-                allow_unused=True,
-            )
-        return self._flat(products)
+        return self.snapshot.flat(self.products(list(range(len(self._leaves))), self.snapshot.pieces(vector)))
 
-    def _loss(self, wrapped: nn.Module, reference: Reference) -> Tensor:
-        """Mean over the examples of all reference batches."""
-        total: Tensor | None = None
-        for batch, size in zip(reference.batches, reference.sizes, strict=True):
-            state: dict[str, Tensor] = {
-                f"model.{name}": _own(buffer) for name, buffer in self._model.named_buffers()
-            }
-            state |= {
-                f"model.{name}": _own(parameter) if parameter.dtype in HALF else parameter.detach()
-                for name, parameter in self._model.named_parameters()
-            }
-            state |= {f"model.{name}": parameter for name, parameter in self._parameters.items()}
-            loss = functional_call(wrapped, state, (batch,), tie_weights=True)
-            if not isinstance(loss, Tensor) or loss.numel() != 1:
-                raise ValueError(
-                    "loss_fn(model, batch) must return one number as a tensor, the mean loss of the batch"
+    def products(self, rows: Sequence[int], pieces: Sequence[Tensor]) -> list[Tensor | None]:
+        """The block of H that belongs to some parameters, times their pieces; None where it is zero."""
+        wanted = list(self._leaves.values())
+        inputs = [wanted[row] for row in rows]
+        outputs: list[Tensor] = []
+        weights: list[Tensor] = []
+        for row, piece in zip(rows, pieces, strict=True):
+            gradient = self._gradients[row]
+            if gradient is not None:
+                outputs.append(gradient)
+                weights.append(piece.to(gradient.device, gradient.dtype))
+        if not outputs:
+            return [None] * len(rows)
+
+        def backward() -> list[Tensor | None]:
+            return list(
+                torch.autograd.grad(
+                    outputs, inputs, grad_outputs=weights, retain_graph=True, allow_unused=True
                 )
-            term = loss.reshape(()) * (size / reference.examples)
-            total = term if total is None else total + term
-        if total is None:
-            raise ValueError("there is no reference batch")
-        if not total.requires_grad:
-            raise ValueError(
-                "loss_fn does not use the model that it is given, so nothing can be differentiated"
             )
-        return total
 
-    def _flat(self, pieces: Sequence[Tensor | None]) -> Tensor:
-        return torch.cat(
-            [
-                (torch.zeros_like(parameter) if piece is None else piece.detach())
-                .reshape(-1)
-                .to(self.device, self.dtype)
-                for piece, parameter in zip(pieces, self._parameters.values(), strict=True)
-            ]
-        )
-
-
-def _own(tensor: Tensor) -> Tensor:
-    """A detached copy, in single precision at least."""
-    return tensor.detach().to(torch.float32) if tensor.dtype in HALF else tensor.detach().clone()
+        return self.snapshot.inside(self._leaves, backward)

@@ -6,35 +6,45 @@ import random
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from .precision import no_autocast, no_tf32
+
+SEED = 0x15
+"""The same noise in every evaluation, so that a loss that samples (VAE, diffusion) is one function of the parameters."""
+
 
 @contextmanager
-def quiet(model: nn.Module, devices: set[torch.device]) -> Iterator[None]:
-    """Eval mode, no autocast, gradients on, double backward possible; afterwards all is exactly as before.
+def quiet(model: nn.Module, devices: set[torch.device], *, twice: bool = True) -> Iterator[None]:
+    """Eval mode, single precision, gradients on, seeded randomness; afterwards all is exactly as before.
 
-    The flags are set one by one: ``model.eval()`` runs the user's own ``train()``, and restoring with ``train()``
-    would thaw layers that the user has frozen.
+    ``twice`` forces what can be differentiated twice. The flags are set one by one: ``model.eval()`` runs the user's
+    own ``train()``, and restoring with ``train()`` would thaw layers that the user has frozen.
     """
-    training = [module for module in model.modules() if module.training]
-    numpy_random = sys.modules.get("numpy.random")
-    python_state = random.getstate()
-    numpy_state = numpy_random.get_state() if numpy_random is not None else None
+    modules = list(model.modules())
+    training = [module for module in modules if module.training]
+    attributes = [(module, dict(module.__dict__)) for module in modules]
     accelerators = [device for device in devices if device.type != "cpu"]
     with ExitStack() as stack:
-        kind = accelerators[0].type if accelerators else "cuda"
-        stack.enter_context(torch.random.fork_rng(accelerators, device_type=kind))
+        stack.enter_context(_seeded(accelerators))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         for kind in {"cpu", *(device.type for device in accelerators)}:
             stack.enter_context(torch.autocast(kind, enabled=False))
-        # The fused attention kernels have no double backward; the plain one has.
-        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-        if accelerators and any(isinstance(module, nn.RNNBase) for module in model.modules()):
-            stack.enter_context(torch.backends.cudnn.flags(enabled=False))  # cuDNN's RNN has none either
+        stack.enter_context(no_autocast())
+        stack.enter_context(no_tf32())
+        if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
+            # Compiled code has no double backward, and a new trace of it would cost the training seconds.
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        if twice:  # the fused attention kernels have no double backward; the plain one has
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        if accelerators and any(isinstance(module, nn.RNNBase) for module in modules):
+            # cuDNN's RNN has no double backward, and in eval mode no backward at all.
+            stack.enter_context(torch.backends.cudnn.flags(enabled=False))
         try:
             for module in training:
                 module.training = False
@@ -42,6 +52,39 @@ def quiet(model: nn.Module, devices: set[torch.device]) -> Iterator[None]:
         finally:
             for module in training:
                 module.training = True
+            for module, kept in attributes:
+                _restore(module.__dict__, kept)
+
+
+@contextmanager
+def _seeded(accelerators: list[torch.device]) -> Iterator[None]:
+    """Every global random stream starts at the seed, and goes on afterwards as if nothing had drawn from it."""
+    numpy_random: Any = sys.modules.get("numpy.random")
+    python_state = random.getstate()
+    numpy_state = numpy_random.get_state() if numpy_random is not None else None
+    kind = accelerators[0].type if accelerators else "cuda"
+    with torch.random.fork_rng(accelerators, device_type=kind):
+        try:
+            # Not torch.manual_seed, which reseeds devices too that are not put back.
+            torch.default_generator.manual_seed(SEED)
+            for device in accelerators:
+                module: Any = torch.get_device_module(device)
+                generators = getattr(module, "default_generators", ())
+                if generators:
+                    generators[device.index or 0].manual_seed(SEED)
+            random.seed(SEED)
+            if numpy_random is not None:
+                numpy_random.seed(SEED)
+            yield
+        finally:
             random.setstate(python_state)
             if numpy_random is not None:
                 numpy_random.set_state(numpy_state)
+
+
+def _restore(attributes: dict[str, Any], kept: dict[str, Any]) -> None:
+    """What a forward pass keeps on its module (a hidden state, a recomputed weight) would hold our graph in memory."""
+    if attributes.keys() == kept.keys() and all(attributes[name] is kept[name] for name in kept):
+        return
+    attributes.clear()
+    attributes.update(kept)

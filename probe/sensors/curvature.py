@@ -1,163 +1,311 @@
-"""Both ends of the Hessian's spectrum on the reference batch, measured while the training goes on.
+"""The Hessian's spectrum on the reference batch, measured while the training goes on.
 
-A measurement takes a snapshot of the parameters at one step and spreads its 32 products over the following steps, one
-a step and only when the budget allows, so what is reported belongs to the step of the snapshot.
+A measurement takes a snapshot of the parameters at one step and spreads its products over the following steps, at most
+one a step and only when the budget allows, so what is reported belongs to the step of the snapshot. There are two
+kinds, and one of each may be under way: the sharpness λ_1 alone, often, and the complete measurement, seldom.
 """
 
 from __future__ import annotations
 
+import copy
+import statistics
 import time
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from lsmon.protocol.frames import Curvature, Scalars
-
-from ..algorithms.lanczos import extremes, lanczos
-from ..operators.hessian import Hessian
-from ..optimizers import edge
-from ..readings import Reading, read
+from ..cadence import COMPLETE, SPARSEST, Cadence
+from ..operators import ladder
+from ..operators.ladder import Chosen
+from ..plan import Plan
+from ..reference import Reference, size_of
+from ..schedule import SAVINGS, UNLIMITED
+from ..survey import MOST, plainly
+from .look import Look, NotMeasured, compare_halves, critical, density, look, overshoot
 from .sensor import Context, Finding, Sensor
 
-FEWEST_STEPS = 8
-"""Below this a Krylov space says little about λ_min."""
+MAX_MEMORY = 1 << 30
+"""Bytes of one Krylov basis; above it the space is restarted with fewer vectors."""
 
-HOST_BYTES = 2 << 30
-"""Largest basis kept in host memory. On a device it is a quarter of what is free."""
+TURNS = {"sharpness": 9, "complete": 32}
+"""Products of a measurement as a rule, gradient included: what is saved up for before one begins."""
+
+HALVES_EVERY = 8
+"""Complete measurements from one comparison of the reference batch's halves to the next: it costs half of one."""
+
+CHECKS = frozenset({"halves", "overshoot", "density"})
+"""Work that has time: it asks whether the examples are enough, or takes hundreds of products."""
+
+TIMED = 6
+"""Products whose median cost tells whether the examples are too many or too few."""
+
+DENSITY_EVERY = 4
+"""Complete measurements from one spectral density to the next."""
+
+DENSITY_PRODUCTS = 512
+"""Products that a density takes: 8 probes of 64."""
+
+CHECK_TURNS = 8
+"""Turns of which such work gets one, while there is other work."""
+
+EXACT = "exact: double backward, kept graph"
+UNCHECKED = "not yet checked against a finite difference"
+
+CALM = frozenset({"probe_fault", "silent", "equilibrium"})
+"""Kinds of alert that say nothing of the landscape."""
 
 _Work = Generator[None, None, list[Finding]]
 
 
 class CurvatureSensor(Sensor):
-    """λ_max, λ_min and the certified count of negative directions by one Lanczos run."""
+    """λ_max, λ_min, the certified count of negative directions, and the curvature along the gradient.
+
+    ``steps`` is the largest number of Lanczos products of a complete measurement, which stops by itself. ``density``
+    adds fractions, trace and volume; None means: where the budget leaves room.
+    """
 
     name = "curvature"
     needs = ("model", "loss_fn")
-    weight = 4.0  # the dearest by far, and what the budget is for
+    weight = 12.0  # the dearest by far, and what the budget is for
 
-    def __init__(self, steps: int = 32) -> None:
+    def __init__(
+        self, steps: int = MOST, *, density: bool | None = None, max_memory: int = MAX_MEMORY
+    ) -> None:
         self.steps = steps
-        self._work: _Work | None = None
+        self.density = density
+        self.max_memory = max_memory
+        self.cadence = Cadence()
+        self.plan: Plan | None = None
+        self.price = 0.0
+        self._chosen: Chosen | None = None
+        self._part: Reference | None = None
+        self._known = Look()
+        self._work: dict[str, _Work] = {}
+        self._costs: list[float] = []  # seconds of the last products
+        self._completes = 0
+        self._next_halves = 1
+        self._next_density = 1
+        self._turn = 0
+        self._settled = False  # the examples stay the same from the first complete measurement on
         self._attempt = 1
+        self._step = 0
 
     def measure(self, context: Context) -> Sequence[Finding]:
+        self._step = context.step
         if context.attempt != self._attempt:
-            self._attempt, self._work = context.attempt, None
-        reference = context.reference
-        assert reference is not None  # a Probe with a model has one
-        if not reference.complete:
-            reference.offer(context.batch)
-            if not reference.batches:
-                context.notes[self.name] = "pass the batch to step() or reference= to Probe"
-                return ()
-            if not reference.complete:
-                context.notes[self.name] = f"{reference.examples} examples of the reference batch so far"
-                return ()
-        if self._work is None:
-            self._work = self._run(context)
-        try:
-            next(self._work)
-        except StopIteration as done:
-            self._work = None
-            return list(done.value)
-        except BaseException:  # also an interrupt: a generator that raised cannot go on
-            self._work = None
-            raise
-        return ()
+            self._attempt = context.attempt
+            self._begin_anew()
+        if self._plan(context):
+            self._begin(context)
+        found = self._advance(context)
+        self._arrange(context)
+        return found
 
-    def _run(self, context: Context) -> _Work:
-        """One unit of work between two yields: the snapshot with its gradient, a product, the evaluation."""
-        began = time.perf_counter()
-        spent = 0.0
-        step, reference = context.step, context.reference
-        assert reference is not None and context.loss_fn is not None
-        limit = edge(context.optimizer) if context.optimizer is not None else None
-        hessian = Hessian(context.model, context.loss_fn, reference)
-        steps = self._affordable(hessian)
-        if steps < FEWEST_STEPS:
-            context.notes[self.name] = f"{hessian.dim} parameters are too many for the memory that is free"
-            return []
-        work = lanczos(hessian, steps, context.seed)
-        rows: Tensor | None = None
-        while rows is None:
-            spent += time.perf_counter() - began
-            yield
-            began = time.perf_counter()
-            try:
-                next(work)
-            except StopIteration as done:
-                rows = done.value
-        reading: Reading = read(
-            torch.cat([torch.stack([hessian.loss, hessian.grad_norm]).to(rows), rows.reshape(-1)])
-        )
-        while not reading.ready():
-            spent += time.perf_counter() - began
-            yield
-            began = time.perf_counter()
-        loss, grad_norm, *coefficients = reading.values()
-        try:
-            found = extremes(torch.tensor(coefficients, dtype=torch.float64), hessian.dtype)
-        except ValueError as error:
-            context.notes[self.name] = f"not measured at step {step}: {error}"
-            return []
-        context.notes.pop(self.name, None)
-        context.sharpness = found.top[0].value
-        notes = [] if found.top[0].converged else ["λ_max not converged"]
-        if not found.bottom[0].converged:
-            notes.append("λ_min not converged: it may be lower")
-        if steps < min(self.steps, hessian.dim):
-            notes.append(f"{steps} products instead of {self.steps}: memory")
-        curvature = Curvature(
-            step=step,
-            top=found.top,
-            bottom=found.bottom,
-            negative_at_least=found.negative_at_least,
-            tolerance=found.tolerance,
-            lanczos_steps=found.hvps,
-            hvps=found.hvps,
-            seconds=spent + time.perf_counter() - began,
-            share=context.share(),
-            method=f"Lanczos {found.hvps}, double backward, {_mode(context.model)}",
-            batch=reference.examples,
-            parameters=hessian.dim,
-            loss=loss,
-            grad_norm=grad_norm,
-            noise=found.noise,
-            notes=tuple(notes),
-        )
-        return [curvature] if limit is None else [curvature, _against(limit, curvature)]
-
-    def _affordable(self, hessian: Hessian) -> int:
-        """Products for whose basis there is room."""
-        room = HOST_BYTES
-        if hessian.device.type == "cuda":
-            room = torch.cuda.mem_get_info(hessian.device)[0] // 4
-        size = torch.finfo(hessian.dtype).bits // 8 * hessian.dim
-        steps = min(self.steps, room // size)
-        return max(steps, FEWEST_STEPS) if hessian.dim < FEWEST_STEPS else steps
+    def request(self, why: str) -> bool:
+        return why not in CALM and self.cadence.request(self._step)
 
     def close(self) -> None:
-        self._work = None
+        self._begin_anew()
+        self._work.clear()
+        self._part = self._chosen = None
+
+    # ---- which examples
+
+    def _plan(self, context: Context) -> bool:
+        """Whether it is known what to measure on; a note says what is missing."""
+        reference = context.reference
+        assert reference is not None  # a Probe with a model has one
+        if self._part is not None:
+            return True
+        if not reference.complete:
+            reference.offer(context.batch)
+        if not reference.complete:
+            some = f"{reference.examples} examples of the reference batch so far"
+            context.notes[self.name] = (
+                some if reference.batches else "pass the batch to step() or reference= to Probe"
+            )
+            return False
+        if context.allowance < UNLIMITED and not context.step_secs:
+            return False  # the first few steps tell how long one takes
+        trained_on = 0 if context.batch is None else size_of(context.batch)
+        self.plan = Plan(reference.examples, trained_on, context.step_secs, context.allowance)
+        self._part = reference.thinned(self.plan.examples)
+        return True
+
+    def _correct(self, context: Context) -> None:
+        """Where products cost other than was thought: another number of examples, and a new beginning."""
+        assert self.plan is not None and context.reference is not None
+        cost = statistics.median(self._costs)
+        if self.plan.corrected(cost, context.step_secs, context.allowance):
+            self._part = context.reference.thinned(self.plan.examples)
+            if self._chosen is not None:
+                self._chosen = replace(self._chosen, reference=self._part)
+            self._costs.clear()
+            self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """What is half measured is of another trajectory, or of other examples."""
+        self._work = {kind: work for kind, work in self._work.items() if kind == "ladder"}
+        self._known.forget()
+        self.cadence = Cadence()
+
+    # ---- when
+
+    def _begin(self, context: Context) -> None:
+        assert self._part is not None
+        if self._chosen is None:
+            if "ladder" in self._work:
+                return
+            self._chosen = Chosen(
+                1,
+                EXACT,
+                notes=(UNCHECKED,),
+                model=context.model,
+                loss_fn=context.loss_fn,
+                reference=self._part,
+            )
+            self._work["ladder"] = self._choose(context, self._part)
+        for kind in TURNS:
+            if kind == "complete" and "ladder" in self._work:
+                continue
+            if kind not in self._work and self._due(kind, context):
+                self.cadence.began(kind, context.step)
+                self._work[kind] = self._safely(context, self._run(context, kind))
+                return  # a snapshot is work enough for one step
+        if "density" not in self._work and self._completes >= self._next_density and self._has_room(context):
+            self._next_density = self._completes + DENSITY_EVERY
+            work = density(context, self._chosen, self._part, self._known, self.max_memory)
+            self._work["density"] = self._safely(context, work)
+
+    def _due(self, kind: str, context: Context) -> bool:
+        assert self._chosen is not None
+        if self._chosen.rung == 3:
+            return kind == "sharpness" and self.cadence.due(kind, context.step)
+        if context.allowance >= UNLIMITED:  # whenever possible; the sharpness is in the complete measurement
+            return kind == "complete"
+        if kind == "sharpness" and "complete" in self._work:  # which has it too, and must get done
+            return self.cadence.age(kind, context.step) >= SPARSEST
+        return self.cadence.due(kind, context.step)
+
+    def _has_room(self, context: Context) -> bool:
+        """For a spectral density: half of what is allowed from one to the next pays for it."""
+        assert self._chosen is not None and self.plan is not None
+        if self.density is not None or self._chosen.rung == 3:
+            return bool(self.density) and self._chosen.rung != 3
+        if self.plan.examples < self.plan.available or not self._costs:
+            return False
+        until = DENSITY_EVERY * COMPLETE * SPARSEST * context.step_secs
+        return DENSITY_PRODUCTS * statistics.median(self._costs) <= until * context.allowance / 2
+
+    def _advance(self, context: Context) -> list[Finding]:
+        """One unit of work of one of the measurements under way: in turns, unless the sharpness is getting old."""
+        if not self._work:
+            return []
+        self._turn += 1
+        late = "complete" in self._work and self.cadence.age("complete", context.step) > 2 * SPARSEST
+        patient = self._work.keys() - CHECKS and (late or self._turn % CHECK_TURNS)
+        if context.allowance >= UNLIMITED:
+            patient = False
+        kind = next(kind for kind in self._work if not patient or kind not in CHECKS)
+        if "sharpness" in self._work and self.cadence.age("sharpness", context.step) > SPARSEST // 2:
+            kind = "sharpness"
+        work = self._work.pop(kind)
+        began = time.perf_counter()
+        try:
+            with plainly(context.model):
+                next(work)  # an exception leaves it out: a generator that raised cannot go on
+        except StopIteration as done:
+            found: list[Finding] = done.value
+            return found
+        self._work[kind] = work  # behind the others
+        if kind == "sharpness" or (
+            kind == "complete" and not self._completes
+        ):  # the others have products of parts
+            self._costs.append(time.perf_counter() - began)
+            del self._costs[:-8]
+            if len(self._costs) >= TIMED and not self._settled:
+                self._correct(context)
+        return []
+
+    def _arrange(self, context: Context) -> None:
+        """When to come back, and how much to have saved by then."""
+        cost = statistics.median(self._costs) if self._costs else 0.0
+        self.every, self.price = 1, cost
+        if self._work or context.allowance >= UNLIMITED or self._chosen is None:
+            return
+        kind = min(TURNS, key=self.cadence.next)
+        self.every = max(1, self.cadence.next(kind) - context.step)
+        # No more than can be saved until then, or what is due would wait.
+        until = self.every * context.step_secs * context.allowance
+        self.price = max(cost, min(SAVINGS, TURNS[kind] * cost, until))
+
+    # ---- what
+
+    def _choose(self, context: Context, part: Reference, because: Exception | None = None) -> _Work:
+        """The way to the curvature that this model allows, or the next one when the first began to fail."""
+        before = self._chosen
+        if because is not None:
+            self._chosen = None
+        # Its pieces are compared with one another, so they must not see the training go on.
+        still = _copy(context.model)
+        subject = Context(still, context.optimizer, context.loss_fn, reference=part)
+        chosen = yield from ladder.choosing(subject, after=before if because else None, because=because)
+        if chosen.rung == 0:
+            raise ValueError(chosen.reason)
+        if before is None or chosen.rung != before.rung:
+            self._begin_anew()
+        self._chosen = replace(chosen, model=context.model, reference=self._part)
+        return []
+
+    def _safely(self, context: Context, work: _Work) -> _Work:
+        """A way to the curvature that fails in the middle of a measurement is given up for the next one."""
+        assert self._part is not None
+        try:
+            return (yield from work)
+        except NotMeasured as error:
+            context.notes[self.name] = f"not measured at step {self._step}: {error}"
+        except Exception as error:  # out of memory, a branch of the model not met before
+            if self._chosen is not None:  # else the search for the next one has begun already
+                if self._chosen.rung == 3:
+                    raise
+                self._work["ladder"] = self._choose(context, self._part, error)
+        return []
+
+    def _run(self, context: Context, kind: str) -> _Work:
+        """One measurement, and whatever follows from it."""
+        assert self._chosen is not None and self._part is not None
+        if self._chosen.rung == 3:
+            return (yield from critical(context, self._chosen))
+        complete = kind == "complete"
+        halves = not complete and self._completes >= self._next_halves and self._chosen.rung == 1
+        found = yield from look(
+            context,
+            self._chosen,
+            self._part,
+            self._known,
+            complete=complete,
+            products=self.steps,
+            max_bytes=self.max_memory,
+            halves=halves,
+        )
+        self._completes += complete
+        self._settled = self._settled or complete
+        if self._known.sharpness is not None:
+            self.cadence.found(self._known.sharpness)
+        if self._known.halves:
+            self._next_halves = self._completes + HALVES_EVERY
+            check = compare_halves(self._known, context.seed, self.max_memory)
+            self._work["halves"] = self._safely(context, check)
+        elif self._known.begin_overshoot(self._part, context.reference):
+            check = overshoot(self._known, self._part, context.reference)
+            self._work["overshoot"] = self._safely(context, check)
+        return found
 
 
-def _against(stability: tuple[float, float], curvature: Curvature) -> Scalars:
-    """Sharpness relative to the optimizer's own edge; coupled weight decay adds to every eigenvalue."""
-    limit, decay = stability
-    sharpest = curvature.top[0]
-    return Scalars(
-        step=curvature.step,
-        values={"hessian/edge": limit, "stability/ratio": (sharpest.value + decay) / limit},
-        errors={"stability/ratio": sharpest.residual / limit},
-    )
-
-
-def _mode(model: nn.Module) -> str:
-    """What eval mode means for this model."""
-    kinds = [type(module).__name__ for module in model.modules()]
-    words = ["eval mode"]
-    if any("Dropout" in kind for kind in kinds):
-        words.append("dropout off")
-    if any("BatchNorm" in kind for kind in kinds):
-        words.append("BatchNorm running statistics")
-    return words[0] + (": " + ", ".join(words[1:]) if len(words) > 1 else "")
+def _copy(model: nn.Module) -> nn.Module:
+    """Some modules cannot be copied (locks, handles of files); then the training's own has to do."""
+    try:
+        return copy.deepcopy(model)
+    except Exception:  # noqa: BLE001  whatever a module of the user's raises
+        return model

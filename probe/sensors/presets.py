@@ -30,5 +30,4 @@ def choose(sensors: str | Sequence[Sensor], model: object) -> list[Sensor]:
         return light
     from .curvature import CurvatureSensor
 
-    # 64 products instead of 32 resolve λ_min to 1e-7 where 32 leave 0.6 % (digits MLP), for twice the price.
-    return [*light, CurvatureSensor(steps=64 if sensors == "full" else 32)]
+    return [*light, CurvatureSensor(density=True if sensors == "full" else None)]

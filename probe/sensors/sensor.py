@@ -52,6 +52,10 @@ class Context:
     """Sensor → what it waits for, in words for its panel."""
     share: Callable[[], float] = lambda: 0.0
     """What the probe has cost so far, of the run's wall time."""
+    step_secs: float = 0.0
+    """Median wall time of the training's own step; 0 while too few have been seen."""
+    allowance: float = 0.0
+    """Seconds of work per second of wall time that this sensor may count on."""
 
 
 class Sensor:
@@ -66,6 +70,8 @@ class Sensor:
     """Part of the budget, relative to the other sensors."""
     needs: tuple[str, ...] = ()
     """Of ``model``, ``optimizer`` and ``loss_fn``, those without which it stays off."""
+    price: float | None = None
+    """Seconds that its next turn is worth saving up for, where it knows better than what the last turn took."""
     busy = False
     """Half a measurement is worth nothing: while true, the next step is measured whatever the budget says."""
 
@@ -78,6 +84,10 @@ class Sensor:
     def measure(self, context: Context) -> Finding | Sequence[Finding]:
         """In ``probe.step``. What is still on a device is not waited for."""
         raise NotImplementedError
+
+    def request(self, why: str) -> bool:
+        """Something happened (a kind of alert): true when the sensor wants its turn sooner because of it."""
+        return False
 
     def close(self) -> None:
         """Let go of whatever is held."""

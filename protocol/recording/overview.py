@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ..codec import decode
 from ..errors import BadFrame, BadRecording
-from ..frames import Alert, AnyFrame, Mark, Summary
+from ..frames import Alert, AnyFrame, Mark, Summary, state
 from .chunks import BadChunk, Chunks
 from .topics import COARSE, EVENTS, FINE, RUN_STARTED, STATES
 
@@ -75,13 +75,12 @@ class Overview:
 
     def states(self, until_seq: int) -> list[AnyFrame]:
         """The last Curvature, Layers and Heartbeat up to this number."""
-        last: dict[type, AnyFrame] = {}
+        last: dict[tuple[type, bool], AnyFrame] = {}
         for seq, data in reversed(self._states):
             frame = _decoded(data) if seq <= until_seq else None
-            if frame is not None and type(frame) not in last:
-                last[type(frame)] = frame
-            if len(last) == len(STATES):
-                break
+            slot = state(frame) if frame is not None else None
+            if frame is not None and slot is not None:
+                last.setdefault(slot, frame)
         return sorted(last.values(), key=lambda frame: frame.seq)
 
     def _read(self, chunks: Chunks, number: int, complete: bool) -> bool:

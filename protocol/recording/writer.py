@@ -11,18 +11,7 @@ from pathlib import Path
 
 from ..codec import encode
 from ..fold import LEVELS
-from ..frames import (
-    UNNUMBERED,
-    Alert,
-    AnyFrame,
-    Curvature,
-    Heartbeat,
-    Layers,
-    Mark,
-    RunEnded,
-    RunStarted,
-    Summary,
-)
+from ..frames import UNNUMBERED, Alert, AnyFrame, Mark, RunEnded, RunStarted, Summary, state
 from .folder import overview_path, segment_path, write_meta
 from .outfile import OutFile
 
@@ -37,9 +26,6 @@ OVERVIEW_BYTES = 1 << 17
 """Some 300 rows, 20 000 frames: refolding as many takes a reader a fifth of a second."""
 
 _STORY = (RunStarted, Alert, Mark, RunEnded)
-_STATES = (Curvature, Layers, Heartbeat)
-"""What a panel shows until the next one comes. The last of each is copied beside every coarse row, so that a seek knows
-the state at that row."""
 
 
 class Recorder:
@@ -71,7 +57,8 @@ class Recorder:
         self._number = 0
         self._segment: OutFile | None = None
         self._overview: OutFile | None = None
-        self._states: dict[type, tuple[AnyFrame, bytes]] = {}
+        self._states: dict[tuple[type, bool], tuple[AnyFrame, bytes]] = {}
+        """Copied beside every coarse row, so that a seek knows the state at that row."""
         self._frames = 1 if header.seq else 0
         self._last: AnyFrame | None = None
         self._ended = ""
@@ -129,14 +116,15 @@ class Recorder:
             return  # stands at the head already
         if isinstance(frame, Summary):
             if frame.level > LEVELS[0]:
-                for state in self._states.values():
-                    self._overview.add(*state)
+                for kept in self._states.values():
+                    self._overview.add(*kept)
                 self._states.clear()
             self._overview.add(frame, data)
             return
         self._segment.add(frame, data)
-        if isinstance(frame, _STATES):
-            self._states[type(frame)] = (frame, data)
+        slot = state(frame)
+        if slot is not None:
+            self._states[slot] = (frame, data)
         elif isinstance(frame, _STORY):
             self._overview.add(frame, data)
             if isinstance(frame, RunEnded):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ..codec import decode, encode
 from ..fold import LEVELS, Fold
-from ..frames import UNNUMBERED, Alert, AnyFrame, Curvature, Layers, Mark, RunStarted, Summary
+from ..frames import UNNUMBERED, Alert, AnyFrame, Mark, RunStarted, Summary, state
 
 RAW_FRAMES = 20_000
 RAW_BYTES = 5 << 19
@@ -95,7 +95,7 @@ class History:
         self._coarsest = LEVELS[-1]
         self._events: deque[Row] = deque()
         self._event_bytes = 0
-        self._states: dict[type, Row] = {}
+        self._states: dict[tuple[type, bool], Row] = {}
         """The last frame of each kind that has more to say than the numbers that are folded from it."""
 
     @property
@@ -113,8 +113,9 @@ class History:
         elif not isinstance(frame, UNNUMBERED):
             row = Row(frame.seq, frame.seq, data)
             self._raw.append(row)
-            if isinstance(frame, Curvature | Layers):
-                self._states[type(frame)] = row
+            slot = state(frame)
+            if slot is not None:
+                self._states[slot] = row
             elif isinstance(frame, Alert | Mark):
                 self._events.append(row)
                 self._event_bytes += len(data) + ROW_BYTES

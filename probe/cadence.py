@@ -1,0 +1,73 @@
+"""When curvature is measured: the sharpness alone often, the complete spectrum seldom, both denser when things move."""
+
+from __future__ import annotations
+
+DENSEST = 25
+"""Steps between two sharpness measurements right after an event: over fewer the Hessian turns little."""
+
+SPARSEST = 250
+"""The same when nothing moves: with some waiting for the budget, at least every 300."""
+
+COMPLETE = 5
+"""A complete measurement takes four times the products of the sharpness alone, and comes a fifth as often."""
+
+MOVED = 0.1
+"""A relative change of the sharpness that is news: twice the solver's own error and the sampling's."""
+
+STILL = 0.03
+
+REST = 100
+"""Steps between two requests that are granted: a loss that spikes at every step is one event."""
+
+
+class Cadence:
+    """Counts in training steps. ``due`` names what is to begin, ``found`` and ``request`` change the spacing."""
+
+    def __init__(self) -> None:
+        self.interval = 2 * DENSEST
+        self._last: dict[str, int] = {}
+        self._value: float | None = None
+        self._requested: int | None = None
+
+    def due(self, kind: str, step: int) -> bool:
+        """``kind`` is "sharpness" or "complete"; a complete measurement has the sharpness in it."""
+        return step >= self.next(kind)
+
+    def age(self, kind: str, step: int) -> int:
+        """Steps since the last one began."""
+        return step - self._last.get(kind, step - COMPLETE * SPARSEST)
+
+    def next(self, kind: str) -> int:
+        """The first step at which it is due; 0 when it has never been measured."""
+        if kind not in self._last:
+            return 0
+        return self._last[kind] + self.interval * (COMPLETE if kind == "complete" else 1)
+
+    def began(self, kind: str, step: int) -> None:
+        self._last[kind] = step
+        if kind == "complete":
+            self._last["sharpness"] = step
+
+    def found(self, sharpness: float) -> None:
+        """The last value tells whether anything moves."""
+        before, self._value = self._value, sharpness
+        if before is None:
+            return
+        change = abs(sharpness - before) / max(abs(before), abs(sharpness), 1e-30)
+        if change > MOVED:
+            self.interval = max(DENSEST, self.interval // 2)
+        elif change < STILL:
+            self.interval = min(SPARSEST, self.interval * 3 // 2)
+
+    def request(self, step: int) -> bool:
+        """Something happened: measure everything now, and densely for a while. False when that was just granted."""
+        if self._requested is not None and 0 <= step - self._requested < REST:
+            return False
+        self._requested = step
+        self.interval = DENSEST
+        self._last.pop("complete", None)
+        return True
+
+    def restart(self) -> None:
+        """The training went back: nothing measured before counts."""
+        self.__init__()  # type: ignore[misc]

@@ -1,0 +1,231 @@
+"""The loss on the reference batch as a function of the trainable parameters, on copies of them.
+
+All rungs of the ladder evaluate the loss here, so that training may go on between two evaluations and nothing of the
+live model changes by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils._pytree import tree_map
+
+from .quiet import quiet
+
+T = TypeVar("T")
+LossFn = Callable[[Any, Any], Any]
+Parameters = Mapping[str, Tensor]
+
+NOTHING_TO_DIFFERENTIATE = "loss_fn does not use the model that it is given, so nothing can be differentiated"
+
+
+class Examples(Protocol):
+    """The fixed reference batch: batches and their numbers of examples."""
+
+    @property
+    def batches(self) -> Sequence[Any]: ...
+    @property
+    def sizes(self) -> Sequence[int]: ...
+
+
+class _Inside(nn.Module):
+    """Runs anything while ``functional_call`` has put other tensors into the model."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, act: Callable[[], Any]) -> Any:
+        return act()
+
+
+class Snapshot:
+    """Copies of parameters and buffers at one step; ``dim`` numbers, on ``device``, in ``dtype``.
+
+    Args:
+        precision: float64 evaluates everything in it; by default what has less than 32 bits becomes float32.
+        twice: whether the loss will be differentiated twice, which fused kernels cannot.
+
+    Raises ValueError when no parameter receives a gradient.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss_fn: LossFn,
+        reference: Examples,
+        *,
+        precision: torch.dtype | None = None,
+        twice: bool = False,
+    ) -> None:
+        live = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+        if not live:
+            raise ValueError("the model has no parameter that receives a gradient")
+        if not reference.batches:
+            raise ValueError("there is no reference batch")
+        if any(parameter.is_complex() for parameter in live.values()):
+            raise ValueError("complex parameters have no real Hessian, and no other is measured here")
+        self.model, self.loss_fn = model, loss_fn
+        self.batches, self.sizes = list(reference.batches), list(reference.sizes)
+        self.devices = {tensor.device for tensor in [*live.values(), *model.buffers()]}
+        self._inside = _Inside(model)
+        self._twice = twice
+        with (
+            torch.inference_mode(False),
+            torch.no_grad(),
+        ):  # else the copies could not be differentiated through
+            self.parameters = {name: _own(parameter, precision) for name, parameter in live.items()}
+            self._buffers = {name: _own(buffer, precision) for name, buffer in model.named_buffers()}
+            frozen = {name: p for name, p in model.named_parameters() if not p.requires_grad}
+            # A frozen parameter is copied only when its precision changes: it may be most of the memory.
+            self._frozen = {
+                name: _own(p, precision) for name, p in frozen.items() if _wanted(p, precision) != p.dtype
+            }
+            if precision is not None:
+                cast = partial(_cast, precision=precision)
+                self.batches = [tree_map(cast, batch) for batch in self.batches]
+        self._shared = [p for name, p in frozen.items() if name not in self._frozen and not p.is_inference()]
+        self._versions = [parameter._version for parameter in self._shared]
+        copies = list(self.parameters.values())
+        self.dim = sum(copy.numel() for copy in copies)
+        self.device = copies[0].device
+        self.dtype = torch.float64 if any(copy.dtype == torch.float64 for copy in copies) else torch.float32
+
+    def inside(self, parameters: Parameters, act: Callable[[], T]) -> T:
+        """``act()`` while the model holds ``parameters``; also what a backward pass computes once more
+        (checkpointed activations) must run here, or it would use the live ones.
+
+        Raises RuntimeError when a frozen parameter, which is not copied, has been changed since.
+        """
+        if any(p._version != version for p, version in zip(self._shared, self._versions, strict=True)):
+            raise RuntimeError("a frozen parameter was changed while the measurement ran")
+        state = {
+            **self._frozen,
+            **{name: buffer.clone() for name, buffer in self._buffers.items()},
+            **parameters,
+        }
+        named = {f"model.{name}": tensor for name, tensor in state.items()}
+        with quiet(self.model, self.devices, twice=self._twice):
+            done: T = functional_call(self._inside, named, (act,), tie_weights=True)
+        return done
+
+    def terms(self) -> Iterator[Tensor]:
+        """The loss of each batch, weighted so that their sum is the mean over all examples; only while inside.
+
+        Raises ValueError when ``loss_fn`` gives no scalar.
+        """
+        examples = sum(self.sizes)
+        for batch, size in zip(self.batches, self.sizes, strict=True):
+            fresh = {f"model.{name}": buffer.clone() for name, buffer in self._buffers.items()}
+            loss = functional_call(
+                self._inside, fresh, (lambda batch=batch: self.loss_fn(self.model, batch),)
+            )
+            if not isinstance(loss, Tensor) or loss.numel() != 1:
+                raise ValueError(
+                    "loss_fn(model, batch) must return one number as a tensor, the mean loss of the batch"
+                )
+            yield loss.reshape(()) * (size / examples)
+
+    def loss(self, parameters: Parameters) -> Tensor:
+        """The loss at ``parameters``, shape (), by forward passes alone."""
+
+        def forward() -> Tensor:
+            with torch.no_grad():
+                return torch.stack([term.to(self.device, self.dtype) for term in self.terms()]).sum()
+
+        return self.inside(parameters, forward)
+
+    def gradient(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
+        """The gradient (dim,) and the loss () at ``parameters``, one batch after the other."""
+        leaves = {name: tensor.detach().requires_grad_() for name, tensor in parameters.items()}
+
+        def backward() -> tuple[Tensor, Tensor]:
+            total = torch.zeros(self.dim, device=self.device, dtype=self.dtype)
+            loss = torch.zeros((), device=self.device, dtype=self.dtype)
+            used = False
+            for term in self.terms():
+                if not term.requires_grad:
+                    raise ValueError(NOTHING_TO_DIFFERENTIATE)
+                pieces = torch.autograd.grad(term, list(leaves.values()), allow_unused=True)
+                used = used or any(piece is not None for piece in pieces)
+                total += self.flat(pieces)
+                loss += term.detach().to(loss)
+            if not used:
+                raise ValueError(NOTHING_TO_DIFFERENTIATE)
+            return total, loss
+
+        return self.inside(leaves, backward)
+
+    def moved(self, direction: Tensor, step: Tensor | float) -> dict[str, Tensor]:
+        """θ + step · direction, for a direction of shape (dim,)."""
+        with torch.inference_mode(False), torch.no_grad():
+            return {
+                name: copy + (step * piece).to(copy.device, copy.dtype)
+                for (name, copy), piece in zip(self.parameters.items(), self.pieces(direction), strict=True)
+            }
+
+    def pieces(self, vector: Tensor) -> list[Tensor]:
+        """The part of a vector of shape (dim,) that belongs to each parameter, in its shape."""
+        copies = list(self.parameters.values())
+        parts = torch.split(vector, [copy.numel() for copy in copies])
+        return [part.reshape(copy.shape) for part, copy in zip(parts, copies, strict=True)]
+
+    def flat(self, pieces: Sequence[Tensor | None]) -> Tensor:
+        """One vector of shape (dim,), zero where there is no piece."""
+        return torch.cat(
+            [
+                (torch.zeros_like(copy) if piece is None else dense(piece.detach()))
+                .reshape(-1)
+                .to(self.device, self.dtype)
+                for piece, copy in zip(pieces, self.parameters.values(), strict=True)
+            ]
+        )
+
+    def norm(self) -> Tensor:
+        """‖θ‖, shape ()."""
+        norms = [
+            torch.linalg.vector_norm(copy).to(self.device, self.dtype) for copy in self.parameters.values()
+        ]
+        norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+        return norm
+
+
+def few(reference: Examples, count: int) -> Examples:
+    """The first ``count`` examples, where it is plain which dimension counts them; else the first batch."""
+    batch, size = reference.batches[0], reference.sizes[0]
+    leaves: list[Tensor] = []
+    tree_map(lambda leaf: leaves.append(leaf) if isinstance(leaf, Tensor) else None, batch)
+    if size > count and all(leaf.dim() > 0 and len(leaf) == size for leaf in leaves):
+        return _Few(
+            [tree_map(lambda leaf: leaf[:count] if isinstance(leaf, Tensor) else leaf, batch)], [count]
+        )
+    return _Few([batch], [size])
+
+
+class _Few:
+    def __init__(self, batches: Sequence[Any], sizes: Sequence[int]) -> None:
+        self.batches, self.sizes = batches, sizes
+
+
+def dense(tensor: Tensor) -> Tensor:
+    """The gradient of an embedding may be sparse."""
+    return tensor.to_dense() if tensor.layout != torch.strided else tensor
+
+
+def _wanted(tensor: Tensor, precision: torch.dtype | None) -> torch.dtype:
+    if not tensor.is_floating_point():
+        return tensor.dtype
+    return precision or (torch.float32 if torch.finfo(tensor.dtype).bits < 32 else tensor.dtype)
+
+
+def _own(tensor: Tensor, precision: torch.dtype | None) -> Tensor:
+    return tensor.detach().to(_wanted(tensor, precision), copy=True)
+
+
+def _cast(leaf: Any, precision: torch.dtype) -> Any:
+    return leaf.to(_wanted(leaf, precision)) if isinstance(leaf, Tensor) else leaf

@@ -1,0 +1,68 @@
+"""How many examples of the reference batch curvature is measured on, so that it comes often enough within the budget.
+
+A smaller batch is biased: E λ_max of it is above λ_max of the data, by Jensen. So it is chosen once, as large as the
+budget allows, kept for the run, and its bias is measured.
+"""
+
+from __future__ import annotations
+
+import math
+
+from .cadence import COMPLETE, SPARSEST
+
+PRODUCTS = 36 + (COMPLETE - 1) * 9
+"""Products, gradients among them, from one complete measurement to the next when nothing moves."""
+
+FILL = 0.9
+"""Part of the allowance that these may take; the rest is for checking the batch, and for events."""
+
+LONGEST = 2.2
+"""Training steps that one product may last: with the step itself less than 4, and room for a slow one."""
+
+GUESS = 2.2
+"""Training steps that a product on a batch of the training's own size takes: 1.7 to 2.3 gradients, graph kept."""
+
+CHANGES = 4
+"""Corrections of a first guess; after them the batch is what it is, or the series would mean nothing."""
+
+SHRINK, GROW = 0.75, 1.8
+"""Smaller changes are not worth a new beginning, since a few timings are no better than that."""
+
+FEWEST = 16
+"""Of the reference examples at least one in so many, whatever it costs."""
+
+
+class Plan:
+    """Begins with a guess from the training's own step and is corrected by what products really cost."""
+
+    def __init__(self, available: int, trained_on: int, step_secs: float, allowance: float) -> None:
+        self.available = available
+        self._left = CHANGES
+        self._fewest = max(1, min(available, min(available, trained_on or available) // FEWEST))
+        target = self._target(step_secs, allowance)
+        each = GUESS * step_secs / max(1, trained_on or available)
+        self.examples = self._within(target / each if each > 0 else available)
+
+    def corrected(self, product_secs: float, step_secs: float, allowance: float) -> bool:
+        """A product on ``examples`` took so long: true when their number changed, and the measurement starts anew."""
+        if not self._left or product_secs <= 0:
+            return False
+        ratio = self._target(step_secs, allowance) / product_secs
+        wanted = self._within(self.examples * min(4.0, ratio))
+        if SHRINK * self.examples <= wanted <= GROW * self.examples:
+            return False
+        self._left -= 1
+        self.examples = wanted
+        return True
+
+    def _within(self, wanted: float) -> int:
+        return max(
+            self._fewest, min(round(wanted) if wanted < self.available else self.available, self.available)
+        )
+
+    @staticmethod
+    def _target(step_secs: float, allowance: float) -> float:
+        """Seconds that one product may take."""
+        if allowance >= 1.0 or step_secs <= 0:
+            return math.inf
+        return step_secs * min(LONGEST, FILL * allowance * COMPLETE * SPARSEST / PRODUCTS)

@@ -1,0 +1,136 @@
+"""One measurement of curvature at one point, a product at a time: the sensor spreads it over training steps, and
+``measure`` does it at once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .algorithms.lanczos import CONVERGED, KEPT, Krylov, lanczos
+from .operators.difference import Difference
+from .operators.hessian import Hessian
+from .operators.snapshot import Examples, Snapshot
+from .readings import read
+
+MOST = 48
+"""Products of a complete measurement: λ_min of a convolutional net took 40."""
+
+MOST_SHARPNESS = 24
+"""Products of the sharpness alone: 4 to 14 were needed."""
+
+Point = Hessian | Difference
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What was found at one point."""
+
+    krylov: Krylov
+    loss: float
+    grad_norm: float
+    grad_curvature: float | None
+    """ĝᵀHĝ; None when it was not asked for, or where the gradient is zero."""
+    hvps: int
+
+
+@contextmanager
+def plainly(model: nn.Module) -> Iterator[None]:
+    """Vectors are added and multiplied in their own precision, whatever autocast the training has around its step."""
+    kinds = {"cpu", *(parameter.device.type for parameter in model.parameters())} - {"meta"}
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.no_grad())
+        for kind in kinds:
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
+def survey(
+    point: Point,
+    *,
+    complete: bool = True,
+    kept: int = KEPT,
+    products: int = MOST,
+    residual: float = CONVERGED,
+    warm: Tensor | None = None,
+    seed: int = 0,
+    max_bytes: int = 1 << 30,
+) -> Generator[None, None, Survey]:
+    """λ_1 alone, or both ends with ``kept`` values from the top and ĝᵀHĝ; at most one product between two yields.
+
+    Raises ValueError for a product that is not finite and for a basis that ``max_bytes`` has no room for.
+    """
+    facts = [point.loss, point.grad_norm]
+    if complete:
+        gradient = point.gradient.to(point.device, point.dtype)
+        unit = gradient / torch.linalg.vector_norm(gradient).clamp_min(torch.finfo(gradient.dtype).tiny)
+        facts.append(torch.dot(unit, point.matvec(unit)))
+        yield
+    reading = read(torch.stack([fact.to(point.device, point.dtype) for fact in facts]))
+    krylov = yield from lanczos(
+        point,
+        top=kept if complete else 1,
+        bottom=1 if complete else 0,
+        max_products=products,
+        residual=residual,
+        warm=warm,
+        seed=seed,
+        max_bytes=max_bytes,
+    )
+    while not reading.ready():
+        yield
+    loss, grad_norm, *along = reading.values()
+    return Survey(
+        krylov=krylov,
+        loss=loss,
+        grad_norm=grad_norm,
+        grad_curvature=along[0] if along and grad_norm > 0 else None,
+        hvps=krylov.extremes.hvps + len(along),
+    )
+
+
+def along(point: Hessian, chunks: Iterable[Examples], vector: Tensor) -> Generator[None, None, float]:
+    """vᵀHv for a unit vector and the Hessian of all the chunks together, at the snapshot of ``point``; a product on one
+    chunk between two yields, whose graph is let go before the next."""
+    total = torch.zeros((), device=point.device, dtype=torch.float64)
+    examples = 0
+    for chunk in chunks:
+        part = copy.copy(point.snapshot)
+        part.batches, part.sizes = list(chunk.batches), list(chunk.sizes)
+        size = sum(part.sizes)
+        product = _product(part, vector)
+        total = total + size * torch.dot(vector.to(product), product)
+        examples += size
+        yield
+    reading = read(total / examples)
+    while not reading.ready():
+        yield
+    return reading.values()[0]
+
+
+def _product(snapshot: Snapshot, vector: Tensor) -> Tensor:
+    """H·v by double backward, keeping nothing."""
+    leaves = {name: tensor.detach().requires_grad_() for name, tensor in snapshot.parameters.items()}
+    wanted = list(leaves.values())
+
+    def twice() -> Tensor:
+        loss = torch.stack([term.to(snapshot.device) for term in snapshot.terms()]).sum()
+        gradients = torch.autograd.grad(loss, wanted, create_graph=True, allow_unused=True)
+        pairs = [
+            (gradient, piece.to(gradient.device, gradient.dtype))
+            for gradient, piece in zip(gradients, snapshot.pieces(vector), strict=True)
+            if gradient is not None and gradient.requires_grad
+        ]
+        if not pairs:
+            return torch.zeros_like(vector)
+        products = torch.autograd.grad(
+            [gradient for gradient, _ in pairs], wanted, [piece for _, piece in pairs], allow_unused=True
+        )
+        return snapshot.flat(products)
+
+    return snapshot.inside(leaves, twice)

@@ -1,0 +1,241 @@
+"""The curvature sensor on a simulated clock: what comes when, what it costs, and what happens when things change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lsmon.probe import instruments, schedule
+from lsmon.probe.guard import Guard
+from lsmon.probe.instruments import Instruments
+from lsmon.probe.operators.hessian import Hessian
+from lsmon.probe.reference import Reference
+from lsmon.probe.schedule import Budget
+from lsmon.probe.sensors import curvature, look
+from lsmon.probe.sensors.curvature import CurvatureSensor
+from lsmon.probe.sensors.sensor import Context
+from lsmon.protocol.frames import Curvature, Scalars
+from tests.clock import Clock
+
+Batch = tuple[Tensor, Tensor]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small tensors and a shared machine: threads would only wait for one another."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def loss_fn(model: nn.Module, batch: Batch) -> Tensor:
+    return nn.functional.cross_entropy(model(batch[0]), batch[1])
+
+
+def make_batch(count: int, seed: int = 0) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(count, 6, generator=generator)
+    return inputs, (inputs[:, 0] > 0).long() + (inputs[:, 1] > 0.5).long()
+
+
+@dataclass
+class Simulated:
+    """A training whose step takes 50 ms on 32 examples, and whose products take 2.2 of its gradients."""
+
+    clock: Clock
+    monkeypatch: pytest.MonkeyPatch
+    budget_share: float = 0.05
+    reference: int = 512
+    optimizer: str = "SGD"
+    slow: float = 1.0
+    step_secs: float = 0.05
+    found: list[Any] = field(default_factory=list)
+    longest: float = 0.0
+    spent: list[tuple[float, float]] = field(default_factory=list)
+    steps: int = 0
+
+    def __post_init__(self) -> None:
+        each = self.step_secs / 1.1 / 32 * self.slow  # seconds of one example's gradient
+        build, product = Hessian.__init__, Hessian.matvec
+
+        def built(hessian: Any, model: Any, loss: Any, reference: Any) -> None:
+            self.clock.now += each * sum(reference.sizes)
+            build(hessian, model, loss, reference)
+
+        def multiplied(hessian: Any, vector: Tensor) -> Tensor:
+            self.clock.now += 2.2 * each * sum(hessian.snapshot.sizes)
+            return product(hessian, vector)
+
+        self.monkeypatch.setattr(Hessian, "__init__", built)
+        self.monkeypatch.setattr(Hessian, "matvec", multiplied)
+        fake = SimpleNamespace(perf_counter=self.clock, monotonic=self.clock)
+        for module in (instruments, schedule, curvature, look):
+            self.monkeypatch.setattr(module, "time", fake)
+        torch.manual_seed(0)
+        self.model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
+        make = torch.optim.SGD if self.optimizer == "SGD" else torch.optim.Adam
+        self.optim: torch.optim.Optimizer = make(self.model.parameters(), 0.01)
+        self.budget = Budget(self.budget_share, clock=self.clock)
+        self.sensor = CurvatureSensor()
+        self.context = Context(self.model, self.optim, loss_fn, share=lambda: self.budget.share)
+        self.context.reference = Reference(make_batch(self.reference))
+        self.guard = Guard(strict=True)
+        self.instruments = Instruments(
+            [self.sensor], self.context, self.budget, self.guard, self.found.append
+        )
+
+    def train(self, steps: int, attempt: int = 1, first: int | None = None) -> None:
+        if first is not None:
+            self.steps = first
+        for _ in range(steps):
+            self.steps += 1
+            self.clock.now += self.step_secs
+            batch = make_batch(32, self.steps)
+            if self.steps % 10 == 0:  # moving, but cheap to simulate
+                torch.autograd.backward(loss_fn(self.model, batch))
+                self.optim.step()
+                self.optim.zero_grad()
+            before = self.clock.now
+            self.instruments.step(self.steps, attempt, batch)
+            self.longest = max(self.longest, self.clock.now - before)
+            self.spent.append((self.clock.now, self.budget.spent))
+
+    def curvatures(self, complete: bool = False) -> list[Curvature]:
+        return [
+            frame for frame in self.found if isinstance(frame, Curvature) and (frame.bottom or not complete)
+        ]
+
+    def worst_minute(self) -> float:
+        worst, start = 0.0, 0
+        for now, spent in self.spent:
+            while self.spent[start][0] < now - 60:
+                start += 1
+            if now - self.spent[0][0] >= 60:
+                worst = max(worst, (spent - self.spent[start][1]) / (now - self.spent[start][0]))
+        return worst
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(100.0)
+
+
+def gaps(frames: list[Curvature]) -> int:
+    steps = sorted(frame.step for frame in frames)
+    return max(b - a for a, b in pairwise(steps))
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+def test_the_budget_is_kept_and_curvature_comes_often_enough(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, optimizer: str
+) -> None:
+    """At 5 %: no minute above 6 %, the sharpness at least every 300 steps, everything at least every 1500, and no step
+    more than three steps longer."""
+    run = Simulated(clock, monkeypatch, optimizer=optimizer)
+    run.train(5000)
+    assert run.worst_minute() <= 0.06
+    assert run.longest <= 3 * run.step_secs
+    assert gaps(run.curvatures()) <= 300
+    assert gaps(run.curvatures(complete=True)) <= 1500
+    assert run.curvatures()[-1].batch < 512
+    assert run.budget.share >= 0.02
+
+
+def test_what_the_numbers_were_measured_on_is_said(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer examples than the reference batch has: how many, how far above all of them at most, and what halves say."""
+    run = Simulated(clock, monkeypatch, budget_share=0.2)
+    run.train(6000)
+    last = run.curvatures()[-1]
+    notes = " ".join(last.notes)
+    assert f"{last.batch} of 512 examples: λ_max at most" in notes
+    assert any(frame.undersampled is not None for frame in run.curvatures())
+    assert last.method.startswith("Lanczos") and "exact" in last.method
+    complete = run.curvatures(complete=True)[-1]
+    assert complete.memory > 0 and complete.grad_curvature is not None
+    assert complete.batch == last.batch
+    assert {frame.batch for frame in run.curvatures(complete=True)} == {last.batch}
+
+
+def test_a_fresh_start_is_quick(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first sharpness is that of the first steps, does not wait for the check of the method, and says so."""
+    run = Simulated(clock, monkeypatch)
+    run.train(250)
+    first = run.curvatures()[0]
+    assert first.step < 20
+    assert "not yet checked" in " ".join(first.notes)
+
+
+def test_an_event_brings_everything_forward(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an alert a complete measurement begins within a few steps, long before it would have been due."""
+    run = Simulated(clock, monkeypatch, budget_share=0.3)
+    run.train(1500)
+    run.sensor.cadence.interval = 250
+    run.sensor.cadence.began("complete", run.steps)
+    run.train(60)
+    asked = run.steps
+    run.instruments.request("loss_spike")
+    run.train(300)
+    assert asked < run.curvatures(complete=True)[-1].step <= asked + 30
+    run.instruments.request("probe_fault")
+    assert not run.sensor.request("probe_fault")
+
+
+def test_going_back_abandons_what_is_half_measured(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a resume at an earlier step nothing of the old trajectory is reported."""
+    run = Simulated(clock, monkeypatch)
+    run.train(400)
+    assert run.sensor._work
+    run.found.clear()
+    run.train(600, attempt=2, first=100)
+    assert run.curvatures()
+    assert all(frame.step > 100 for frame in run.curvatures())
+    assert max(frame.step for frame in run.curvatures()) < run.steps
+
+
+def test_without_a_limit_everything_is_measured(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """budget=1: complete measurements one after the other, on all examples, with the density when asked for."""
+    run = Simulated(clock, monkeypatch, budget_share=1.0, reference=64)
+    run.sensor.density = True
+    run.train(1200)
+    assert {frame.batch for frame in run.curvatures()} == {64}
+    assert len(run.curvatures(complete=True)) > 8
+    densities = [frame for frame in run.curvatures() if frame.trace is not None]
+    assert densities
+    assert len({frame.delta for frame in densities}) == 1
+    assert sum(densities[0].density_mass) == pytest.approx(1.0)
+
+
+def test_adam_is_compared_with_its_own_edge(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sharpness in Adam's metric, and its ratio to 38/η."""
+    run = Simulated(clock, monkeypatch, budget_share=0.3, optimizer="Adam")
+    run.train(600)
+    felt = run.curvatures(complete=True)[-1].preconditioned
+    assert felt is not None
+    (ratio,) = [
+        frame
+        for frame in run.found
+        if isinstance(frame, Scalars) and frame.step == run.curvatures(complete=True)[-1].step
+    ]
+    assert ratio.values["hessian/edge"] == pytest.approx(38 / 0.01, rel=1e-3)
+    assert ratio.values["stability/ratio"] == pytest.approx(felt.value / ratio.values["hessian/edge"])
+
+
+def test_autocast_around_the_step_changes_nothing(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The vectors of Lanczos stay in single precision when the loop calls the probe inside autocast."""
+    found = []
+    for enabled in (False, True):
+        run = Simulated(Clock(100.0), monkeypatch, budget_share=1.0, reference=64)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            for _ in range(90):
+                run.steps += 1
+                run.instruments.step(run.steps, 1, make_batch(32))
+        found.append(run.curvatures()[0].top)
+    assert found[0] == found[1]

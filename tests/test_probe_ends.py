@@ -1,0 +1,81 @@
+"""How a run is recorded to have ended, and that what is wrong with the probe is said in its words."""
+
+from __future__ import annotations
+
+import builtins
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lsmon.probe import Probe
+from lsmon.protocol.cards import read_cards
+from lsmon.protocol.errors import LsmonError
+from lsmon.protocol.recording.folder import list_recordings
+from lsmon.protocol.recording.reader import Recording
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LSMON_DIR", str(tmp_path))
+    monkeypatch.setenv("LSMON_RUNTIME_DIR", str(tmp_path / "sockets"))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (SystemExit(), ""),
+        (SystemExit(0), ""),
+        (SystemExit(3), "SystemExit: 3"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+        (ValueError("no"), "ValueError: no"),
+    ],
+)
+def test_the_end_is_told_as_it_was(home: Path, error: BaseException, said: str) -> None:
+    """``sys.exit()`` is how a script that succeeded ends; what has no message is its type alone."""
+    with pytest.raises(type(error)), Probe(name="mlp") as probe:
+        probe.step(1.0)
+        raise error
+    (folder,) = list_recordings(home / "recordings")
+    with Recording.open(folder) as recording:
+        assert recording.ended is not None
+        assert (recording.ended.reason, recording.ended.error) == ("error" if said else "finished", said)
+
+
+def test_a_part_that_cannot_be_loaded_leaves_the_training_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Such as a torch too old for the sensors: said once, and every call is a no-op."""
+    load = builtins.__import__
+
+    def fails(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name == "sensors.presets":
+            raise ImportError("cannot import name 'vmap'")
+        return load(name, *args, **kwargs)
+
+    monkeypatch.setenv("LSMON_STRICT", "0")
+    monkeypatch.setattr(builtins, "__import__", fails)
+    with Probe(name="mlp") as probe:
+        probe.step(1.0)
+        probe.log(loss=1.0)
+    assert "probe is off, training goes on: ImportError: cannot import" in capsys.readouterr().err
+
+
+def test_without_a_card_there_is_no_server_and_the_sentence_is_plain(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that nobody could find does not listen; the recording goes on."""
+
+    def fails(card: object) -> Path:
+        raise LsmonError("Cannot write the session card; set LSMON_DIR.")
+
+    monkeypatch.setenv("LSMON_STRICT", "0")
+    monkeypatch.setattr("lsmon.probe.outlets.write_card", fails)
+    with Probe(name="mlp") as probe:
+        probe.step(1.0)
+        sockets = list((Path(probe._outlets.header.recording).parents[1] / "sockets").iterdir())
+    assert sockets == [] and read_cards() == []
+    assert capsys.readouterr().err == (
+        "lsmon: live view is off, training goes on: Cannot write the session card; set LSMON_DIR.\n"
+    )
