@@ -1,7 +1,7 @@
 """How many examples of the reference batch curvature is measured on, so that it comes often enough within the budget.
 
 A smaller batch is biased: E λ_max of it is above λ_max of the data, by Jensen. So it is chosen once, as large as the
-budget allows, kept for the run, and its bias is measured.
+budget allows, kept for the run, and its bias is measured. A reference that was given is used whole.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SHRINK, GROW = 0.75, 1.8
 """Smaller changes are not worth a new beginning, since a few timings are no better than that."""
 
 FEWEST = 16
-"""Of the reference examples at least one in so many, whatever it costs."""
+"""Of the training's own batch at least one example in so many, whatever it costs."""
 
 
 class Plan:
@@ -38,7 +38,7 @@ class Plan:
     def __init__(self, available: int, trained_on: int, step_secs: float, allowance: float) -> None:
         self.available = available
         self._left = CHANGES
-        self._fewest = max(1, min(available, min(available, trained_on or available) // FEWEST))
+        self.fewest = max(1, min(available, trained_on or available) // FEWEST)
         target = self._target(step_secs, allowance)
         each = GUESS * step_secs / max(1, trained_on or available)
         self.examples = self._within(target / each if each > 0 else available)
@@ -57,7 +57,7 @@ class Plan:
 
     def _within(self, wanted: float) -> int:
         return max(
-            self._fewest, min(round(wanted) if wanted < self.available else self.available, self.available)
+            self.fewest, min(round(wanted) if wanted < self.available else self.available, self.available)
         )
 
     @staticmethod

@@ -64,8 +64,8 @@ class Probe:
     generators of torch, numpy and random, which the probe puts back; a generator of its own would advance.
 
     Args:
-        reference: the fixed batch, or list of batches, that curvature is measured on. By default the first batches
-            given to ``step``, up to 512 examples.
+        reference: the fixed batch, or list of batches, that curvature is measured on, all of it. By default the first
+            batches given to ``step``, up to 512 examples, of which the budget may leave a part; how many, and what that does, is said.
         budget: largest share of the wall time that the probe may cost; 1 lifts the limit.
         record: write a recording (also ``LSMON_RECORD=0``).
         sensors: ``"off"``, ``"light"`` (no backward pass of its own), ``"default"``, ``"full"``, or Sensor objects.

@@ -29,7 +29,9 @@ class Reference:
     def __init__(self, given: Any = None) -> None:
         self.batches: list[Any] = []
         self.sizes: list[int] = []
-        self.complete = given is not None
+        self.given = given is not None
+        """Chosen by a person, who wants the curvature on just these examples."""
+        self.complete = self.given
         if given is not None:
             for batch in given if _is_list_of_batches(given) else [given]:
                 self._keep(batch)

@@ -55,6 +55,8 @@ class Simulated:
     budget_share: float = 0.05
     reference: int = 512
     optimizer: str = "SGD"
+    given: bool = False
+    """As if the reference batch had been collected from the loop, and may be thinned."""
     slow: float = 1.0
     step_secs: float = 0.05
     found: list[Any] = field(default_factory=list)
@@ -87,6 +89,7 @@ class Simulated:
         self.sensor = CurvatureSensor()
         self.context = Context(self.model, self.optim, loss_fn, share=lambda: self.budget.share)
         self.context.reference = Reference(make_batch(self.reference))
+        self.context.reference.given = self.given
         self.guard = Guard(strict=True)
         self.instruments = Instruments(
             [self.sensor], self.context, self.budget, self.guard, self.found.append
@@ -162,6 +165,14 @@ def test_what_the_numbers_were_measured_on_is_said(clock: Clock, monkeypatch: py
     assert complete.memory > 0 and complete.grad_curvature is not None
     assert complete.batch == last.batch
     assert {frame.batch for frame in run.curvatures(complete=True)} == {last.batch}
+
+
+def test_a_reference_that_was_given_is_used_whole(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever names the examples wants the curvature on these; it is then measured more seldom, within the budget."""
+    run = Simulated(clock, monkeypatch, budget_share=0.2, given=True)
+    run.train(3000)
+    assert {frame.batch for frame in run.curvatures()} == {512}
+    assert run.budget.share <= 0.21
 
 
 def test_a_fresh_start_is_quick(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,7 +129,7 @@ class CurvatureSensor(Sensor):
         if context.allowance < UNLIMITED and not context.step_secs:
             return False  # the first few steps tell how long one takes
         trained_on = 0 if context.batch is None else size_of(context.batch)
-        self.plan = Plan(reference.examples, trained_on, context.step_secs, context.allowance)
+        self.plan = Plan(reference.examples, trained_on, context.step_secs, _allowance(context))
         self._part = reference.thinned(self.plan.examples)
         return True
 
@@ -137,7 +137,7 @@ class CurvatureSensor(Sensor):
         """Where products cost other than was thought: another number of examples, and a new beginning."""
         assert self.plan is not None and context.reference is not None
         cost = statistics.median(self._costs)
-        if self.plan.corrected(cost, context.step_secs, context.allowance):
+        if self.plan.corrected(cost, context.step_secs, _allowance(context)):
             self._part = context.reference.thinned(self.plan.examples)
             if self._chosen is not None:
                 self._chosen = replace(self._chosen, reference=self._part)
@@ -309,3 +309,9 @@ def _copy(model: nn.Module) -> nn.Module:
         return copy.deepcopy(model)
     except Exception:  # noqa: BLE001  whatever a module of the user's raises
         return model
+
+
+def _allowance(context: Context) -> float:
+    """What the plan may count with: a reference that was given is measured whole, then only less often."""
+    assert context.reference is not None
+    return UNLIMITED if context.reference.given else context.allowance
