@@ -49,6 +49,12 @@ DENSITY_PRODUCTS = 512
 CHECK_TURNS = 8
 """Turns of which such work gets one, while there is other work."""
 
+FAIR = 12
+"""Products that a complete measurement gets between two of the sharpness alone, in a loop so fast that the latter would
+take the whole budget,"""
+FAST_SECS = 5.0
+"""which is one that is through with the steps between them in less than this: nobody watches at that pace."""
+
 EXACT = "exact: double backward, kept graph"
 UNCHECKED = "not yet checked against a finite difference"
 
@@ -77,6 +83,7 @@ class CurvatureSensor(Sensor):
         self.max_memory = max_memory
         self.cadence = Cadence()
         self.plan: Plan | None = None
+        self._turns_of_complete = 0
         self.price = 0.0
         self._chosen: Chosen | None = None
         self._part: Reference | None = None
@@ -166,7 +173,7 @@ class CurvatureSensor(Sensor):
                 reference=self._part,
             )
             self._work["ladder"] = self._choose(context, self._part)
-        for kind in TURNS:
+        for kind in sorted(TURNS):  # "complete" first: while things move the sharpness is always due
             if kind == "complete" and "ladder" in self._work:
                 continue
             if kind not in self._work and self._due(kind, context):
@@ -185,7 +192,9 @@ class CurvatureSensor(Sensor):
         if context.allowance >= UNLIMITED:  # whenever possible; the sharpness is in the complete measurement
             return kind == "complete"
         if kind == "sharpness" and "complete" in self._work:  # which has it too, and must get done
-            return self.cadence.age(kind, context.step) >= SPARSEST
+            fast = context.step_secs * SPARSEST < FAST_SECS
+            waited = self._turns_of_complete >= FAIR or not fast
+            return waited and self.cadence.age(kind, context.step) >= SPARSEST
         return self.cadence.due(kind, context.step)
 
     def _has_room(self, context: Context) -> bool:
@@ -219,6 +228,7 @@ class CurvatureSensor(Sensor):
             found: list[Finding] = done.value
             return found
         self._work[kind] = work  # behind the others
+        self._turns_of_complete = 0 if kind == "sharpness" else self._turns_of_complete + (kind == "complete")
         if kind == "sharpness" or (
             kind == "complete" and not self._completes
         ):  # the others have products of parts
