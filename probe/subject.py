@@ -45,7 +45,4 @@ def describe(model: nn.Module, optimizer: Any) -> dict[str, Any]:
     }
     if optimizer is not None:
         facts["optimizer"] = type(optimizer).__name__
-        groups = getattr(optimizer, "param_groups", None)
-        if groups:
-            facts["optimizer"] += f" {float(groups[0]['lr']):.3g}"
     return facts

@@ -113,9 +113,7 @@ def _facts(view: View) -> list[tuple[str, str]]:
     """Label and value, most wanted first."""
     header, heard = view.header, view.heartbeat
     lr = view.series.get("lr")
-    optimizer = " ".join(
-        part for part in (header.optimizer, f"lr {number(lr.value)}" if lr is not None else "") if part
-    )
+    optimizer = header.optimizer if lr is None else f"{header.optimizer or 'lr'} {number(lr.value)}"
     share = heard.share or view.curvature.share
     return [
         ("step ", grouped(view.step) if view.seq else ""),
