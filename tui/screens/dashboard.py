@@ -26,9 +26,10 @@ from ..widgets.panel import Panel, Scene
 LOOKS = {
     "loss": Look(("loss", "val/loss"), empty="no loss yet: probe.step(loss) sends it"),
     "sharpness": Look(
-        ("hessian/max", "hessian/min"), edge="hessian/edge", sensor="curvature",
-        empty="curvature is not measured yet",
+        ("hessian/max", "hessian/min"), edge="hessian/edge", edge_unless="hessian/preconditioned",
+        sensor="curvature", empty="curvature is not measured yet",
     ),
+    "preconditioned": Look(edge="hessian/edge", sensor="curvature"),
     "negative curvature": Look(
         ("hessian/negative_at_least",), whole=True, sensor="curvature", empty="curvature is not measured yet",
     ),

@@ -41,7 +41,9 @@ class Look:
     spoken: tuple[str, ...] = ()
     """Only their values are shown, no curve."""
     edge: str = ""
-    """A quantity drawn across as a threshold."""
+    """A quantity drawn across as a threshold,"""
+    edge_unless: str = ""
+    """except when this one is measured, whose threshold it is then."""
     share: bool = False
     """Between 0 and 1, read in per cent."""
     whole: bool = False
@@ -94,7 +96,8 @@ class CurvePanel(Panel):
         spoken = tuple(view.series[name] for name in look.spoken if name in view.series)
         cols = self._plot_cols(self.size.width)
         axis = steps_axis(view, cols)
-        edge = view.series[look.edge].value if look.edge in view.series else math.nan
+        ours = look.edge in view.series and look.edge_unless not in view.series
+        edge = view.series[look.edge].value if ours else math.nan
         log = self.scale_log if self.scale_log is not None else _reads_log(tracks)
         columns = {
             axis.column(alert.step): alert.severity for alert in scene.alerts if alert.kind != "silent"
