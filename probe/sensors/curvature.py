@@ -7,13 +7,10 @@ kinds, and one of each may be under way: the sharpness λ_1 alone, often, and th
 
 from __future__ import annotations
 
-import copy
 import statistics
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import replace
-
-from torch import nn
 
 from ..cadence import COMPLETE, SPARSEST, Cadence
 from ..operators import ladder
@@ -257,9 +254,7 @@ class CurvatureSensor(Sensor):
         before = self._chosen
         if because is not None:
             self._chosen = None
-        # Its pieces are compared with one another, so they must not see the training go on.
-        still = _copy(context.model)
-        subject = Context(still, context.optimizer, context.loss_fn, reference=part)
+        subject = Context(context.model, context.optimizer, context.loss_fn, reference=part)
         chosen = yield from ladder.choosing(subject, after=before if because else None, because=because)
         if chosen.rung == 0:
             raise ValueError(chosen.reason)
@@ -311,14 +306,6 @@ class CurvatureSensor(Sensor):
             check = overshoot(self._known, self._part, context.reference)
             self._work["overshoot"] = self._safely(context, check)
         return found
-
-
-def _copy(model: nn.Module) -> nn.Module:
-    """Some modules cannot be copied (locks, handles of files); then the training's own has to do."""
-    try:
-        return copy.deepcopy(model)
-    except Exception:  # noqa: BLE001  whatever a module of the user's raises
-        return model
 
 
 def _allowance(context: Context) -> float:
