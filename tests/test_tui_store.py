@@ -245,3 +245,12 @@ def test_a_copy_of_what_a_summary_brought_is_state_and_not_counted_again() -> No
     view = store.view()
     assert view.curvature.top[0].value == 3.0
     assert sum(array("q", view.series["hessian/max"].counts)) == 2
+
+
+def test_what_a_sharpness_was_measured_on_is_said_beside_it() -> None:
+    """A thinned reference batch makes it too large; that must not be known to the file alone."""
+    notes = ("171 of 512 examples: λ_max at most 46% too high", "λ_min not converged: it may be lower")
+    top, bottom = (Ritz(2.0, 0.001, True),), (Ritz(-1.0, 0.5, False),)
+    view = folded(Curvature(seq=1, step=1, top=top, bottom=bottom, notes=notes))
+    assert view.series["hessian/max"].words == notes[0]
+    assert view.series["hessian/min"].words == "not converged"

@@ -144,11 +144,11 @@ class Store:
 
 
 def _doubts(frame: Curvature | Heartbeat) -> dict[str, str]:
-    """The words for what Lanczos did not finish."""
+    """The words for what Lanczos did not finish, and for what the sharpness was measured on."""
     if isinstance(frame, Heartbeat):
         return {}
-    return {
-        name: "not converged"
-        for name, ritz in (("hessian/max", frame.top), ("hessian/min", frame.bottom))
-        if ritz and not ritz[0].converged
-    }
+    words = {"hessian/max": "; ".join(note for note in frame.notes if not note.startswith("λ_"))}
+    for name, ritz in (("hessian/max", frame.top), ("hessian/min", frame.bottom)):
+        if ritz and not ritz[0].converged:
+            words[name] = "not converged"
+    return words
