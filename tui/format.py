@@ -95,12 +95,12 @@ def with_error(value: float, error: float) -> str:
 
 
 def with_share(value: float, error: float) -> str:
-    """The same in fewer cells; without an error of half a per cent or less, which is about the last digit shown.
+    """The same in fewer cells; without an error of one per cent or less, which is what "converged" promises.
 
     >>> with_share(13.54, 0.27), with_share(-0.16, 0.008), with_share(0.0, 0.1), with_share(0.406, 2e-3)
     ('13.5±2%', '−0.16±5%', '0±0.1', '0.406')
     """
-    if not (math.isfinite(error) and math.isfinite(value)) or error <= abs(value) * 5e-3:
+    if not (math.isfinite(error) and math.isfinite(value)) or error <= abs(value) * 1e-2:
         return number(value)
     share = percent(error / abs(value), 1).replace(" ", "") if value else number(error, 1)
     return f"{number(value)}±{share}"
