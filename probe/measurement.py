@@ -145,7 +145,7 @@ def _estimated(
     point: Hessian | Difference, k: int, steps: int, probes: int, seed: int, notes: list[str]
 ) -> dict[str, Any]:
     """Both ends by Lanczos, the rest by stochastic Lanczos quadrature."""
-    krylov = at_once(lanczos(point, top=k, bottom=1, max_products=steps, seed=seed))
+    krylov = at_once(lanczos(point, top=k, bottom=1, max_products=steps, known=point.gradient, seed=seed))
     extremes = krylov.extremes
     notes.append(f"{extremes.negative_at_least} are certain to be below -{extremes.tolerance:.2g}")
     if not extremes.top[0].converged:

@@ -47,8 +47,6 @@ class Look:
     """What later measurements take over from earlier ones."""
 
     sharpness: float | None = None
-    warm: Tensor | None = None
-    """Sum of the Ritz vectors of the last complete measurement."""
     undersampled: float | None = None
     """Mean λ_max of the halves of the examples over that of all of them, less one."""
     fresh: float | None = None
@@ -110,14 +108,13 @@ def look(
             point,
             complete=complete,
             products=products if complete else min(products, MOST_SHARPNESS),
-            warm=known.warm if known.warm is not None and known.warm.shape == (point.dim,) else None,
             seed=context.seed,
             max_bytes=max_bytes,
         )
         felt = None
         if shape is not None:
             operator = Preconditioned(point, shape.root, shape.decay)
-            felt = yield from _sharpest(operator, context.seed, None, max_bytes)
+            felt = yield from _sharpest(operator, context.seed, max_bytes)
         return found, felt
 
     work = body()
@@ -137,13 +134,11 @@ def look(
     sharpest: Ritz = extremes.top[0]
     context.notes.pop("curvature", None)
     context.sharpness = known.sharpness = sharpest.value
-    if complete:
-        known.warm = found.krylov.warm
-    elif sharpest.converged:
+    if sharpest.converged and not complete:
         if parts:
             known.halves = parts
         if not known.excess or parts:
-            known.vector = found.krylov.warm
+            known.vector = found.krylov.vector
         if not known.excess:
             known.point = point
     notes = [*chosen.notes]
@@ -265,13 +260,13 @@ def density(context: Context, chosen: Chosen, part: Reference, known: Look, max_
 
 def compare_halves(known: Look, seed: int, max_bytes: int) -> _Work:
     """Whether the examples are too few for the level of the sharpness: halves of them then have a higher one."""
-    parts, warm, value = known.halves, known.vector, known.sharpness
+    parts, value = known.halves, known.sharpness
     known.halves = ()
     if value is None or value <= 0:
         return []
     total = 0.0
     for part in parts:
-        total += (yield from _sharpest(part, seed, warm, max_bytes)).value
+        total += (yield from _sharpest(part, seed, max_bytes)).value
     known.undersampled = known.fresh = total / len(parts) / value - 1.0
     return []
 
@@ -303,10 +298,10 @@ def critical(context: Context, chosen: Chosen) -> _Work:
 
 
 def _sharpest(
-    operator: Operator, seed: int, warm: Tensor | None, max_bytes: int
+    operator: Operator, seed: int, max_bytes: int
 ) -> Generator[None, None, Ritz]:
     krylov = yield from lanczos(
-        operator, top=1, bottom=0, max_products=MOST_SHARPNESS, warm=warm, seed=seed, max_bytes=max_bytes
+        operator, top=1, bottom=0, max_products=MOST_SHARPNESS, seed=seed, max_bytes=max_bytes
     )
     return krylov.extremes.top[0]
 

@@ -3,8 +3,9 @@
     python -m tests.bench.curvature [mlp:mid …]        (pip install -e '.[bench]' for the peers)
 
 A complete probe is λ_1, the five largest and λ_min, each within 1 % of a double-precision reference. Ours stops by its
-own rule (residual 1e-2, it knows no reference); the others get the cheapest setting, found by trying, with which they
-reach 1 %, and a fresh timed run with it. CPU seconds of one thread, in one process.
+own rule, it knows no reference, and takes one product more for ĝᵀHĝ, which is in its CPU seconds; the others get the
+cheapest setting, found by trying, with which they reach 1 %, and a fresh timed run with it. CPU seconds of one thread,
+in one process.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from lsmon.probe.survey import Survey, survey
 from .workloads import STAGES, Workload, criterion, digits, loss_fn, workload
 
 WITHIN = 1e-2
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2, 3, 4)
 
 
 @dataclass
@@ -76,7 +77,7 @@ def ours(workload: Workload, seed: int, complete: bool = True) -> tuple[Result, 
     extremes = found.krylov.extremes
     top = [ritz.value for ritz in (extremes.top if complete else extremes.top[:1])]
     lowest = extremes.bottom[0].value if complete else None
-    return Result(top, lowest, found.hvps, time.process_time() - began), found
+    return Result(top, lowest, extremes.hvps, time.process_time() - began), found
 
 
 def bounded(workload: Workload, found: Survey, complete: bool) -> bool:
@@ -252,6 +253,7 @@ def compare(workload: Workload, totals: list[int]) -> None:
     totals += [result.hvps for result, _ in runs]
     for (result, found), seed in zip(runs, SEEDS, strict=True):
         kept = "within its residuals" if bounded(workload, found, True) else "BEYOND ITS RESIDUALS"
+        kept += "" if found.krylov.stopped else ", says it is not converged"
         print(said(f"lsmon, seed {seed}", result, workload, kept))
     alone = [ours(workload, seed, complete=False) for seed in SEEDS]
     hvps = ", ".join(str(result.hvps) for result, _ in alone)

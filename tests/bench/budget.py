@@ -1,0 +1,111 @@
+"""Whether the probe keeps to its budget on real trainings, and how often curvature then comes.
+
+    python -m tests.bench.budget [gpt cnn …] [--seconds 120] [--budget 0.05]
+
+Each training runs for real. Printed are the largest share of any minute (by the probe's own account, and by the wall
+time seen inside its calls), the gaps between two measurements in steps, and the longest step in medians of the bare one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import torch
+
+from lsmon.probe import Probe
+from lsmon.protocol.frames import Curvature
+from lsmon.protocol.recording.reader import Recording
+
+from .workloads import loss_fn, training
+
+MINUTE = 60.0
+
+
+@dataclass
+class Seen:
+    """Wall time, seconds spent since the start by the probe's account and as seen from outside, at each step."""
+
+    wall: list[float] = field(default_factory=list)
+    account: list[float] = field(default_factory=list)
+    outside: list[float] = field(default_factory=list)
+    calls: list[float] = field(default_factory=list)
+    bare: list[float] = field(default_factory=list)
+
+
+def train(name: str, seconds: float, budget: float) -> tuple[Seen, list[Curvature]]:
+    run, seen = training(name), Seen()
+    probe = Probe(run.model, run.optimizer, loss_fn, name=f"budget-{name}", budget=budget)
+    began, outside = time.perf_counter(), 0.0
+    while (now := time.perf_counter()) - began < seconds:
+        loss, batch = run.step()
+        before = time.perf_counter()
+        probe.step(loss, batch)
+        after = time.perf_counter()
+        outside += after - before
+        seen.bare.append(before - now)
+        seen.calls.append(after - before)
+        seen.wall.append(after - began)
+        seen.account.append(probe.share * (after - began))
+        seen.outside.append(outside)
+    folder = probe._outlets.header.recording
+    probe.close()
+    with Recording.open(folder) as recording:
+        return seen, [frame for frame in recording.frames() if isinstance(frame, Curvature)]
+
+
+def worst_minute(wall: list[float], spent: list[float]) -> float:
+    """Largest share of any stretch of a minute; of the whole run when it is shorter."""
+    worst, start = 0.0, 0
+    if wall[-1] < MINUTE:
+        return spent[-1] / wall[-1]
+    for now, total in zip(wall, spent, strict=True):
+        while wall[start] < now - MINUTE:
+            start += 1
+        if now >= MINUTE:
+            worst = max(worst, (total - spent[start]) / (now - wall[start]))
+    return worst
+
+
+def gap(frames: list[Curvature], steps: int) -> str:
+    """Largest distance in steps between two measurements, the end of the run counting as one."""
+    at = sorted({0, *(frame.step for frame in frames), steps})
+    return f"{max(b - a for a, b in pairwise(at)):5} steps ({len(frames)} in {steps})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", default=["gpt", "cnn", "mlp"])
+    parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--budget", type=float, default=0.05)
+    given = parser.parse_args()
+    for name in given.names:
+        with tempfile.TemporaryDirectory() as folder:
+            os.environ["LSMON_DIR"] = os.environ["LSMON_RUNTIME_DIR"] = folder
+            seen, frames = train(name, given.seconds, given.budget)
+        spectra = [frame for frame in frames if frame.top]
+        complete = [frame for frame in spectra if frame.bottom]
+        median = statistics.median(seen.bare)
+        longest = sorted((median + call) / median for call in seen.calls)
+        steps = len(seen.calls)
+        print(
+            f"{name}: {steps} steps of {median * 1e3:.1f} ms, load {os.getloadavg()[0]:.1f}\n"
+            f"  largest share of a minute   {worst_minute(seen.wall, seen.account):.2%} by its account, "
+            f"{worst_minute(seen.wall, seen.outside):.2%} seen from outside\n"
+            f"  sharpness at least every    {gap(spectra, steps)}, {spectra[-1].batch if spectra else 0} examples\n"
+            f"  complete at least every     {gap(complete, steps)}, "
+            f"{statistics.mean([frame.hvps for frame in complete] or [0]):.0f} products\n"
+            f"  longest step                {longest[-1]:.1f} medians, 99.9 % {longest[int(0.999 * steps)]:.1f}",
+            flush=True,
+        )
+        for frame in spectra[:3] + spectra[-3:]:
+            print(f"    step {frame.step:6} hvps {frame.hvps:3} {frame.seconds*1e3:6.0f} ms λ {frame.top[0].value:.4g} {frame.notes}")
+
+
+if __name__ == "__main__":
+    main()
