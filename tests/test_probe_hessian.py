@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils.checkpoint import checkpoint
 
 from lsmon.probe.operators.blocks import blocks
+from lsmon.probe.operators.callbacks import watched
 from lsmon.probe.operators.hessian import Hessian
 from lsmon.probe.reference import Reference
 from lsmon.protocol.errors import UsageError
@@ -322,3 +324,42 @@ def test_complex_parameters_are_refused_in_words() -> None:
     model = nn.Linear(4, 3, dtype=torch.complex64)
     with pytest.raises(ValueError, match="complex parameters"):
         Hessian(model, loss_fn, Reference(classes()))
+
+
+class _Doubled(torch.autograd.Function):
+    """A custom function with a backward pass in Python."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        return 2 * gradient
+
+
+def _hooked(x: Tensor) -> Tensor:
+    x = 1 * x
+    x.register_hook(lambda gradient: gradient)
+    return x
+
+
+@pytest.mark.parametrize(
+    ("act", "any_python"),
+    [
+        (lambda x: 2 * x, False),
+        (_Doubled.apply, True),
+        (_hooked, True),
+        (lambda x: checkpoint(torch.tanh, x, use_reentrant=False), True),
+        (lambda x: checkpoint(torch.tanh, x, use_reentrant=True), True),
+    ],
+    ids=["plain", "custom function", "tensor hook", "checkpoint", "reentrant checkpoint"],
+)
+def test_python_in_a_backward_pass_is_noticed(act: Any, any_python: bool) -> None:
+    """What runs Python while a product is computed must find the copies in the model; only then they are put there."""
+    x = torch.ones(3, requires_grad=True)
+    before = torch.Tensor.register_hook
+    with watched() as callbacks:
+        done = act(x).sum()
+    assert callbacks.any([done]) is any_python
+    assert torch.Tensor.register_hook == before

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from .callbacks import watched
 from .snapshot import NOTHING_TO_DIFFERENTIATE, Examples, LossFn, Snapshot, dense
 
 
@@ -37,7 +38,8 @@ class Hessian:
             return loss, torch.autograd.grad(loss, wanted, create_graph=True, allow_unused=True)
 
         self.dim, self.device, self.dtype = self.snapshot.dim, self.snapshot.device, self.snapshot.dtype
-        loss, gradients = self.snapshot.inside(self._leaves, build)
+        with watched() as callbacks:
+            loss, gradients = self.snapshot.inside(self._leaves, build)
         if all(gradient is None for gradient in gradients):
             raise ValueError(NOTHING_TO_DIFFERENTIATE)
         self._gradients = [
@@ -45,6 +47,7 @@ class Hessian:
             for gradient in gradients
         ]
         """With their graph; None for a constant one, whose rows of the Hessian are zero."""
+        self._callbacks = callbacks.any(gradient for gradient in self._gradients if gradient is not None)
         self.loss: Tensor = loss.detach()
         self.gradient: Tensor = self.snapshot.flat(gradients)
         self.grad_norm: Tensor = torch.linalg.vector_norm(self.gradient)
@@ -79,4 +82,6 @@ class Hessian:
                 )
             )
 
-        return self.snapshot.inside(self._leaves, backward)
+        if self._callbacks:
+            return self.snapshot.inside(self._leaves, backward)
+        return self.snapshot.backward(backward)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._pytree import tree_map
 
-from .quiet import quiet
+from .quiet import arithmetic, quiet
 
 T = TypeVar("T")
 LossFn = Callable[[Any, Any], Any]
@@ -102,8 +102,7 @@ class Snapshot:
 
         Raises RuntimeError when a frozen parameter, which is not copied, has been changed since.
         """
-        if any(p._version != version for p, version in zip(self._shared, self._versions, strict=True)):
-            raise RuntimeError("a frozen parameter was changed while the measurement ran")
+        self._check_frozen()
         state = {
             **self._frozen,
             **{name: buffer.clone() for name, buffer in self._buffers.items()},
@@ -113,6 +112,19 @@ class Snapshot:
         with quiet(self.model, self.devices, twice=self._twice):
             done: T = functional_call(self._inside, named, (act,), tie_weights=True)
         return done
+
+    def backward(self, act: Callable[[], T]) -> T:
+        """``act()``, a backward pass that looks at nothing but its graph.
+
+        Raises RuntimeError as ``inside`` does.
+        """
+        self._check_frozen()
+        with arithmetic(self.devices):
+            return act()
+
+    def _check_frozen(self) -> None:
+        if any(p._version != version for p, version in zip(self._shared, self._versions, strict=True)):
+            raise RuntimeError("a frozen parameter was changed while the measurement ran")
 
     def terms(self) -> Iterator[Tensor]:
         """The loss of each batch, weighted so that their sum is the mean over all examples; only while inside.
