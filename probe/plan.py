@@ -10,7 +10,7 @@ import math
 
 from .cadence import COMPLETE, SPARSEST
 
-PRODUCTS = 36 + (COMPLETE - 1) * 9
+PRODUCTS = 32 + (COMPLETE - 1) * 8
 """Products, gradients among them, from one complete measurement to the next when nothing moves."""
 
 FILL = 0.9

@@ -44,7 +44,9 @@ def quiet(model: nn.Module, devices: set[torch.device], *, twice: bool = True) -
             stack.enter_context(torch.backends.cudnn.flags(enabled=False))
         try:
             for module in training:
-                module.__dict__["training"] = False  # what Module.__setattr__ comes down to, forty times faster
+                module.__dict__["training"] = (
+                    False  # what Module.__setattr__ comes down to, forty times faster
+                )
             yield
         finally:
             for module in training:

@@ -25,7 +25,7 @@ from .sensor import Context, Finding, Sensor
 MAX_MEMORY = 1 << 30
 """Bytes of one Krylov basis; above it the space is restarted with fewer vectors."""
 
-TURNS = {"sharpness": 9, "complete": 32}
+TURNS = {"sharpness": 8, "complete": 32}
 """Products of a measurement as a rule, gradient included: what is saved up for before one begins."""
 
 HALVES_EVERY = 8

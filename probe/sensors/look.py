@@ -297,9 +297,7 @@ def critical(context: Context, chosen: Chosen) -> _Work:
     ]
 
 
-def _sharpest(
-    operator: Operator, seed: int, max_bytes: int
-) -> Generator[None, None, Ritz]:
+def _sharpest(operator: Operator, seed: int, max_bytes: int) -> Generator[None, None, Ritz]:
     krylov = yield from lanczos(
         operator, top=1, bottom=0, max_products=MOST_SHARPNESS, seed=seed, max_bytes=max_bytes
     )

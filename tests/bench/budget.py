@@ -16,8 +16,6 @@ import time
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-import torch
-
 from lsmon.probe import Probe
 from lsmon.protocol.frames import Curvature
 from lsmon.protocol.recording.reader import Recording
@@ -104,7 +102,9 @@ def main() -> None:
             flush=True,
         )
         for frame in spectra[:3] + spectra[-3:]:
-            print(f"    step {frame.step:6} hvps {frame.hvps:3} {frame.seconds*1e3:6.0f} ms λ {frame.top[0].value:.4g} {frame.notes}")
+            print(
+                f"    step {frame.step:6} hvps {frame.hvps:3} {frame.seconds * 1e3:6.0f} ms λ {frame.top[0].value:.4g} {frame.notes}"
+            )
 
 
 if __name__ == "__main__":

@@ -3,8 +3,7 @@
     python -m tests.bench.curvature [mlp:mid …]        (pip install -e '.[bench]' for the peers)
 
 A complete probe is λ_1, the five largest and λ_min, each within 1 % of a double-precision reference. Ours stops by its
-own rule, it knows no reference, and takes one product more for ĝᵀHĝ, which is in its CPU seconds; the others get the
-cheapest setting, found by trying, with which they reach 1 %, and a fresh timed run with it. CPU seconds of one thread,
+own rule and knows no reference; the others get the cheapest setting, found by trying, with which they reach 1 %, and a fresh timed run with it. CPU seconds of one thread,
 in one process.
 """
 
@@ -25,9 +24,11 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from lsmon.probe.algorithms.lanczos import Krylov, lanczos
+from lsmon.probe.measurement import at_once
 from lsmon.probe.operators.hessian import Hessian
 from lsmon.probe.reference import Reference
-from lsmon.probe.survey import Survey, survey
+from lsmon.probe.survey import MOST, MOST_SHARPNESS
 
 from .workloads import STAGES, Workload, criterion, digits, loss_fn, workload
 
@@ -63,26 +64,29 @@ def timed(act: Callable[[], Result]) -> Result:
     return result
 
 
-def ours(workload: Workload, seed: int, complete: bool = True) -> tuple[Result, Survey]:
+def ours(workload: Workload, seed: int, complete: bool = True) -> tuple[Result, Krylov]:
     """From nothing: the snapshot and the gradient's graph are part of it."""
     began = time.process_time()
     point = Hessian(workload.model, loss_fn, Reference(workload.batch))
-    work = survey(point, complete=complete, seed=seed)
-    while True:
-        try:
-            next(work)
-        except StopIteration as done:
-            found: Survey = done.value
-            break
-    extremes = found.krylov.extremes
+    found = at_once(
+        lanczos(
+            point,
+            top=5 if complete else 1,
+            bottom=1 if complete else 0,
+            max_products=MOST if complete else MOST_SHARPNESS,
+            known=point.gradient if complete else None,
+            seed=seed,
+        )
+    )
+    extremes = found.extremes
     top = [ritz.value for ritz in (extremes.top if complete else extremes.top[:1])]
     lowest = extremes.bottom[0].value if complete else None
     return Result(top, lowest, extremes.hvps, time.process_time() - began), found
 
 
-def bounded(workload: Workload, found: Survey, complete: bool) -> bool:
+def bounded(workload: Workload, found: Krylov, complete: bool) -> bool:
     """Every value's true error is below the residual that is reported with it."""
-    extremes, truth = found.krylov.extremes, workload.truth
+    extremes, truth = found.extremes, workload.truth
     pairs = list(zip(extremes.top[: 5 if complete else 1], truth.top, strict=False))
     if complete:
         pairs.append((extremes.bottom[0], truth.lowest))
@@ -253,7 +257,7 @@ def compare(workload: Workload, totals: list[int]) -> None:
     totals += [result.hvps for result, _ in runs]
     for (result, found), seed in zip(runs, SEEDS, strict=True):
         kept = "within its residuals" if bounded(workload, found, True) else "BEYOND ITS RESIDUALS"
-        kept += "" if found.krylov.stopped else ", says it is not converged"
+        kept += "" if found.stopped else ", says it is not converged"
         print(said(f"lsmon, seed {seed}", result, workload, kept))
     alone = [ours(workload, seed, complete=False) for seed in SEEDS]
     hvps = ", ".join(str(result.hvps) for result, _ in alone)
