@@ -53,8 +53,9 @@ class Instruments:
                 self._slots.append(_Slot(sensor, budget.account(sensor.weight)))
         if any(_watches_updates(slot.sensor) for slot in self._slots):
             self._attach()
-        for slot in self._slots:
+        for slot in list(self._slots):
             slot.armed = slot.account.affords(0.0)
+            self._expect(slot)
 
     def _attach(self) -> None:
         optimizer = self.context.optimizer
@@ -92,6 +93,8 @@ class Instruments:
             if slot.armed:
                 context.allowance = slot.account.rate
                 self._publish(self._timed(slot, slot.sensor.measure))
+                slot.turn += slot.sensor.aside
+                slot.sensor.aside = 0.0
                 slot.account.charge(slot.turn)
                 slot.cost, slot.turn = slot.turn, 0.0
                 slot.next_step = step + slot.sensor.every
@@ -99,8 +102,13 @@ class Instruments:
             elif now < slot.account.not_before:
                 continue
             slot.armed = slot.sensor.busy or (self._due(slot, step + 1) and slot.account.affords(slot.price))
+            self._expect(slot)
         context.batch = None
         self._pace.leave()
+
+    def _expect(self, slot: _Slot) -> None:
+        if slot.armed and slot in self._slots and type(slot.sensor).expect is not Sensor.expect:
+            self._timed(slot, slot.sensor.expect)
 
     def request(self, why: str) -> None:
         """Something happened (a kind of alert): sensors may want their turn sooner. From any thread."""

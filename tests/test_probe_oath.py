@@ -19,6 +19,9 @@ from torch import Tensor, nn
 
 from lsmon.probe import Probe
 from lsmon.probe.sensors.curvature import CurvatureSensor
+from lsmon.probe.sensors.diffusion import Diffusion
+from lsmon.probe.sensors.equilibrium import Equilibrium
+from lsmon.probe.sensors.fluctuation import Fluctuation
 from lsmon.probe.sensors.scale import Scale
 from lsmon.probe.sensors.sensor import Context, Finding, Sensor
 from lsmon.probe.sensors.temperature import Temperature
@@ -146,7 +149,8 @@ def absent(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
 
 def everything() -> list[Sensor]:
     """All sensors, measuring at every step."""
-    return [Scale(seconds=0.0), Temperature(), CurvatureSensor(steps=12, density=True)]
+    curvature = CurvatureSensor(steps=12, density=True)
+    return [Scale(seconds=0.0), Temperature(), Equilibrium(), Diffusion(), Fluctuation(), curvature]
 
 
 @pytest.mark.parametrize("make", [make_sgd, make_adam])
