@@ -23,10 +23,11 @@ def choose(sensors: str | Sequence[Sensor], model: object) -> list[Sensor]:
         raise UsageError(f"sensors={sensors!r} is none of {', '.join(PRESETS)}, nor a list of sensors.")
     if sensors == "off" or model is None:
         return []
-    from .scale import Scale  # only here, because they load torch
+    from .layers import LayerScale  # only here, because they load torch
+    from .scale import Scale
     from .temperature import Temperature
 
-    light: list[Sensor] = [Scale(), Temperature()]
+    light: list[Sensor] = [Scale(), LayerScale(), Temperature()]
     if sensors == "light":
         return light
     from .curvature import CurvatureSensor
