@@ -74,6 +74,8 @@ class Sensor:
     """Wall time from one measurement to the next, at least."""
     weight = 1.0
     """Part of the budget, relative to the other sensors."""
+    ceiling = 1.0
+    """Largest share of the wall time that it takes even where the budget would give it more."""
     needs: tuple[str, ...] = ()
     """Of ``model``, ``optimizer`` and ``loss_fn``, those without which it stays off."""
     price: float | None = None
