@@ -16,6 +16,7 @@ from lsmon.probe.schedule import Budget
 from lsmon.probe.sensors.layers import LayerScale
 from lsmon.probe.sensors.sensor import Context
 from lsmon.probe.subject import compiled
+from lsmon.protocol.codec import decode, encode
 from lsmon.protocol.frames import Layers, Scalars
 from tests.trainings import mlp
 
@@ -93,6 +94,18 @@ def test_the_slope_is_that_of_the_theory(gain: float) -> None:
     assert forward == pytest.approx(truth, abs=0.04)
     assert backward == pytest.approx(-truth, abs=0.04)
     assert words == "over 10 layers, 0 to 18"
+
+
+def test_what_overflows_can_be_sent_and_leaves_the_slope_alone() -> None:
+    """Ten times too large at depth 30: the first layers tell the slope, -1 stands for what is not finite."""
+    torch.manual_seed(0)
+    watched = Watched(mlp(30, 32, 10 * 2**0.5))
+    watched.train(1e10 * torch.randn(8, 64))
+    frame = watched.frames()[0]
+    assert decode(encode(frame)) == frame
+    assert -1.0 in frame.values["activation"] or -1.0 in frame.values["gradient"]
+    slope, _ = watched.last("layers/activation_slope")
+    assert slope == pytest.approx(2.0, abs=0.15)
 
 
 def test_dead_units_are_counted_over_512_examples() -> None:

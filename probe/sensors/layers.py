@@ -7,6 +7,7 @@ silences it.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ MOST = 256
 
 ENOUGH = 512
 """Examples before a unit that none of them woke is called dead; 14 % of a healthy narrow ReLU net are by chance."""
+
+ODD = -1.0
+"""Told in place of a second moment that is not finite, which JSON could not carry."""
 
 SECONDS = 2.0
 """Between two looks: scale changes over hundreds of steps, and a look costs some ten small kernels a layer."""
@@ -148,7 +152,10 @@ class LayerScale(Sensor):
         activation, gradient, silent = numbers[:count], numbers[count : 2 * count], numbers[2 * count :]
         if enough:
             self._shares = dict(zip(names, silent, strict=True))
-        values = {"activation": tuple(activation), "gradient": tuple(gradient)}
+        values = {
+            kind: tuple(moment if math.isfinite(moment) else ODD for moment in moments)
+            for kind, moments in (("activation", activation), ("gradient", gradient))
+        }
         dead = [self._shares[name] for name in names if name in self._shares]
         if len(dead) == count:
             values["dead"] = tuple(dead)

@@ -14,6 +14,7 @@ from lsmon.protocol.frames import Curvature, Ritz, Scalars
 from ..algorithms.density import slq
 from ..algorithms.lanczos import lanczos
 from ..algorithms.quadrature import Density, Unresolved
+from ..algorithms.volume import by_probe, damped, shorter
 from ..operators.difference import Difference
 from ..operators.hessian import Hessian
 from ..operators.ladder import Chosen
@@ -259,6 +260,8 @@ def density(context: Context, chosen: Chosen, part: Reference, known: Look, max_
             llc_quadratic_se=coefficient.se if coefficient else None,
             delta=known.delta,
             memory=found.memory,
+            log_volume_probes=tuple(by_probe(found, damped(known.delta))) if known.delta else (),
+            log_volume_shorter=shorter(found, damped(known.delta)) if known.delta else (),
         )
     ]
 

@@ -1,0 +1,124 @@
+"""Volumes against exact spectra and exact bodies, and differences whose error is smaller than that of their parts."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from lsmon.probe.algorithms.density import slq
+from lsmon.probe.algorithms.volume import by_probe, change, damped, ellipsoid, estimated_ellipsoid, shorter
+from lsmon.probe.operators.hessian import Hessian
+from lsmon.probe.reference import Reference
+from lsmon.protocol.codec import decode, encode
+from lsmon.protocol.errors import UsageError
+from lsmon.protocol.frames import Curvature
+from lsmon.protocol.volume import change as told_change
+from tests.landscape import cross_entropy, dense_hessian
+from tests.spectra import Known, finish, network, one_thread
+
+__all__ = ["one_thread"]
+
+
+def exact(values: torch.Tensor, delta: float) -> float:
+    return float(damped(delta)(values.double()).sum())
+
+
+@pytest.mark.parametrize("epsilon", [0.1, 2.0])
+def test_the_ellipsoid_is_that_of_geometry(epsilon: float) -> None:
+    """An ellipse π a b and an ellipsoid 4/3 π a b c with half axes √(2ε/λ); flat and negative directions are left out."""
+    axes = [math.sqrt(2 * epsilon / value) for value in (4.0, 1.0, 9.0)]
+    found = ellipsoid(torch.tensor([4.0, 1.0, 1e-4, -0.5]), epsilon)
+    assert found.directions == 2
+    assert found.log_volume == pytest.approx(math.log(math.pi * axes[0] * axes[1]))
+    found = ellipsoid(torch.tensor([4.0, 1.0, 9.0]), epsilon)
+    assert found.log_volume == pytest.approx(math.log(4 / 3 * math.pi * math.prod(axes)))
+    with pytest.raises(ValueError, match="no direction"):
+        ellipsoid(torch.tensor([-1.0, 0.0]), epsilon)
+
+
+def test_the_flat_valley_is_the_larger_one() -> None:
+    """V₁/V₂ = ∏ √(λ₂/λ₁), the sharp one's curvatures in the numerator of what is divided by."""
+    sharp, flat = torch.tensor([9.0, 4.0, 1.0]), torch.tensor([0.9, 0.4, 0.1])
+    ratio = ellipsoid(flat, 0.1).log_volume - ellipsoid(sharp, 0.1).log_volume
+    assert ratio == pytest.approx(0.5 * float(torch.log(sharp / flat).sum()))
+
+
+def test_the_ellipsoid_from_quadratures() -> None:
+    """The same from eight probes as from the spectrum, in the number of directions and in the volume."""
+    values = torch.tensor(network(1500), dtype=torch.float64)
+    truth = ellipsoid(values, 0.1)
+    found = estimated_ellipsoid(finish(slq(Known(values), probes=8, steps=64)), 0.1)
+    assert found.directions == pytest.approx(truth.directions, rel=0.2)
+    assert found.log_volume == pytest.approx(truth.log_volume, rel=0.25)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_difference_is_known_better_than_its_parts(seed: int) -> None:
+    """Two spectra that differ in twenty directions: within two errors, though these are smaller than those of the parts;
+    what remains is the quadrature's, which both have but not alike."""
+    before = torch.tensor(network(1500), dtype=torch.float64).sort().values
+    after = before.clone()
+    after[-20:] *= 0.5
+    one, two = (finish(slq(Known(values), probes=8, steps=64, seed=seed)) for values in (before, after))
+    found = change(one, two, damped(0.1))
+    truth = exact(after, 0.1) - exact(before, 0.1)
+    assert abs(found.value - truth) <= 2 * found.se
+    apart = math.hypot(one.log_volume(0.1).se, two.log_volume(0.1).se)
+    assert found.se < 0.7 * apart
+    with pytest.raises(ValueError, match="same probes"):
+        change(one, finish(slq(Known(after), probes=4, steps=64, seed=seed)), damped(0.1))
+
+
+def test_two_steps_of_a_training_against_dense_spectra() -> None:
+    """Log-volume, coefficient and difference of a network before and after training, in float32, by dense float64."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 12), nn.Tanh(), nn.Linear(12, 3))
+    batch = torch.randn(64, 8), torch.randint(0, 3, (64,))
+    optimizer = torch.optim.SGD(model.parameters(), 0.5)
+    spectra, densities = [], []
+    for _ in range(2):
+        spectra.append(torch.linalg.eigvalsh(dense_hessian(model, cross_entropy, batch)))
+        densities.append(finish(slq(Hessian(model, cross_entropy, Reference(batch)), probes=4, steps=48)))
+        for _ in range(60):
+            optimizer.zero_grad()
+            torch.autograd.backward(cross_entropy(model, batch))
+            optimizer.step()
+    delta = 1e-2 * float(spectra[0][-1])
+    for values, density in zip(spectra, densities, strict=True):
+        volume, coefficient = density.log_volume(delta), density.llc_quadratic(delta)
+        positive = values.clamp_min(0)
+        assert abs(volume.value - exact(values, delta)) <= max(2 * volume.se, 0.05 * abs(volume.value))
+        truth = float(0.5 * (positive / (positive + delta)).sum())
+        assert abs(coefficient.value - truth) <= max(2 * coefficient.se, 0.05 * coefficient.value)
+    found = change(densities[0], densities[1], damped(delta))
+    truth = exact(spectra[1], delta) - exact(spectra[0], delta)
+    assert abs(found.value - truth) <= 2 * found.se
+
+
+def frame(density: object, delta: float, step: int) -> Curvature:
+    assert hasattr(density, "log_volume")
+    return Curvature(
+        step=step, parameters=1500, delta=delta, log_volume=density.log_volume(delta).value,
+        log_volume_probes=tuple(by_probe(density, damped(delta))),  # type: ignore[arg-type]
+        log_volume_shorter=shorter(density, damped(delta)),  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def test_the_difference_of_two_frames_is_that_of_the_measurements() -> None:
+    """What travels is enough for it, also through the codec; other δ, other probes or no volume are told."""
+    before = torch.tensor(network(1500), dtype=torch.float64).sort().values
+    after = before.clone()
+    after[-20:] *= 0.5
+    one, two = (finish(slq(Known(values), probes=8, steps=64)) for values in (before, after))
+    here, there = (decode(encode(frame(each, 0.1, 10 * place))) for place, each in enumerate((one, two)))
+    assert isinstance(here, Curvature) and isinstance(there, Curvature)
+    truth, found = change(one, two, damped(0.1)), told_change(here, there)
+    assert found.value == pytest.approx(truth.value, rel=1e-3)
+    assert found.se == pytest.approx(truth.se, rel=0.02)
+    with pytest.raises(UsageError, match="no log-volume"):
+        told_change(here, Curvature())
+    with pytest.raises(UsageError, match="not measured alike"):
+        told_change(here, frame(two, 0.2, 9))
