@@ -43,8 +43,8 @@ class Edge:
         if self.at:
             self.at = all(value >= GONE for value in values[-RECENT:]) and min(values[-RECENT:]) <= HIGH
         elif len(values) >= RECENT and all(LOW <= value <= HIGH for value in values[-RECENT:]):
-            # Crossed before the last measurement, so that it has stayed for one; or level.
-            self.at = max(values[:-1]) >= 1.0 or _level(values)
+            # Three in the band: it comes slowly, and does not rush through.
+            self.at = max(values) >= 1.0 or _level(values)
             if self.at:
                 self.since = next(s for s, value in self._seen if LOW <= value <= HIGH)
         return self.at

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from lsmon.probe.guard import Guard
 from lsmon.probe.instruments import Instruments
@@ -206,6 +207,37 @@ def test_a_compiled_model_is_left_alone() -> None:
     wrapped._orig_mod = nn.Linear(2, 2)  # as torch.compile does it
     assert compiled(wrapped)
     assert not compiled(nn.Linear(2, 2))
+
+
+def test_checkpointed_layers_are_the_same() -> None:
+    """Activation checkpointing runs the forward pass again: the moments are those of one pass."""
+
+    class Checkpointed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.inner, self.last = (
+                nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 8)),
+                nn.Linear(8, 1),
+            )
+
+        def forward(self, x: Tensor, again: bool) -> Tensor:
+            hidden = checkpoint(self.inner, x, use_reentrant=False) if again else self.inner(x)
+            return self.last(hidden)  # type: ignore[no-any-return]
+
+    inputs, told = torch.randn(6, 4), []
+    for again in (False, True):
+        model = Checkpointed()
+        found: list[Any] = []
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        instruments = Instruments([LayerScale(seconds=0.0)], Context(model, optimizer), Budget(1.0), Guard(strict=True), found.append)  # fmt: skip
+        torch.autograd.backward(model(inputs, again).square().mean())
+        optimizer.step()
+        instruments.step(1, 1, inputs)
+        told.append(next(frame for frame in found if isinstance(frame, Layers)))
+    assert told[0].names == told[1].names
+    for name in ("activation", "gradient"):
+        assert told[0].values[name] == pytest.approx(told[1].values[name])
 
 
 def test_many_layers_are_thinned_and_shared_ones_averaged() -> None:

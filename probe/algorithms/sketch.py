@@ -44,7 +44,7 @@ class Sketch:
         if device not in self._signs:
             generator = torch.Generator().manual_seed(self._seed)
             signs = torch.randint(0, 2, (BLOCK,), generator=generator, dtype=torch.int8) * 2 - 1
-            self._signs[device] = torch.cat([signs, signs]).to(device)
+            self._signs[device] = torch.cat([signs, signs]).to(device, non_blocking=True)
         return self._signs[device]
 
 

@@ -70,6 +70,8 @@ class Ellipsoid(NamedTuple):
     """Nats, in the unit of the parameters to the power ``directions``."""
     directions: float
     """r; two volumes compare only where it is the same."""
+    se: float = 0.0
+    """Half of the 95 % interval of ``log_volume``; much of it is that of r."""
 
 
 def ellipsoid(curvatures: Tensor, epsilon: float, tau: float = 1e-2) -> Ellipsoid:
@@ -83,15 +85,35 @@ def ellipsoid(curvatures: Tensor, epsilon: float, tau: float = 1e-2) -> Ellipsoi
 
 
 def estimated_ellipsoid(density: Density, epsilon: float, tau: float = 1e-2) -> Ellipsoid:
-    """The same from quadratures, with an r that need not be whole. Raises ValueError as ``ellipsoid`` does."""
+    """The same from quadratures, with an r that need not be whole, and the error of the jackknife over the probes and of
+    fewer Lanczos steps. Raises ValueError as ``ellipsoid`` does."""
     low, high = density.ends()
     bar = tau * max(-low, high)
 
     def log_of_resolved(nodes: Tensor) -> Tensor:
         return torch.where(nodes > bar, torch.log(nodes.clamp_min(bar)), torch.zeros_like(nodes))
 
-    count = density.total(lambda nodes: (nodes > bar).double()).value
-    return _ellipsoid(density.total(log_of_resolved).value, count, epsilon)
+    def resolved(nodes: Tensor) -> Tensor:
+        return (nodes > bar).double()
+
+    def body(part: float, without: int | None = None) -> Ellipsoid:
+        counts, logarithms = by_probe(density, resolved, part), by_probe(density, log_of_resolved, part)
+        if without is not None:
+            del counts[without], logarithms[without]
+        return _ellipsoid(math.fsum(logarithms) / len(logarithms), math.fsum(counts) / len(counts), epsilon)
+
+    whole, probes = body(1.0), len(density.projections)
+    if probes < 2:
+        return whole._replace(se=math.inf)
+    jackknife = [
+        probes * whole.log_volume - (probes - 1) * body(1.0, place).log_volume for place in range(probes)
+    ]
+    drifts = [] if density.complete else [body(part).log_volume - whole.log_volume for part in SHORTER]
+    drift = math.sqrt(math.fsum(each**2 for each in drifts) / len(drifts)) if drifts else 0.0
+    # One direction may lie on either side of the tolerance.
+    logarithms = math.fsum(by_probe(density, log_of_resolved)) / probes + math.log(bar) / 2
+    edge = _ellipsoid(logarithms, whole.directions + 0.5, epsilon).log_volume - whole.log_volume
+    return whole._replace(se=math.hypot(estimate(jackknife).se, drift, edge))
 
 
 def _ellipsoid(logarithms: float, directions: float, epsilon: float) -> Ellipsoid:

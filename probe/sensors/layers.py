@@ -42,6 +42,8 @@ class _Layer:
     calls: int = 0
     activation: Tensor | None = None
     """Sum over its calls of the mean square of its output, shape ()."""
+    returns: int = 0
+    """Backward passes through it: fewer than calls where checkpointing calls it once more."""
     gradient: Tensor | None = None
     silent: Tensor | None = None
     """Which units have had no gradient yet."""
@@ -103,6 +105,7 @@ class LayerScale(Sensor):
         try:
             with torch.no_grad():
                 gradient = gradient.detach()
+                layer.returns += 1
                 layer.gradient = _sum(layer.gradient, _mean_square(gradient))
                 others = [place for place in range(gradient.dim()) if place != units]
                 silent = (gradient == 0).all(dim=others) if others else gradient == 0
@@ -139,7 +142,7 @@ class LayerScale(Sensor):
         home = _number(layers[0].activation).device
         rows = [
             torch.stack([_number(layer.activation).to(home) / layer.calls for layer in layers]),
-            torch.stack([_number(layer.gradient).to(home) / layer.calls for layer in layers]),
+            torch.stack([_number(layer.gradient).to(home) / layer.returns for layer in layers]),
             torch.stack([self._silent[layer.name].double().mean().to(home) for layer in layers]),
         ]
         enough = self._examples >= ENOUGH

@@ -41,9 +41,15 @@ class Langevin:
         self.parameters = list(model.parameters())
         self.optimizer = torch.optim.SGD(self.parameters, lr, weight_decay=decay)
         self.generator = torch.Generator().manual_seed(seed)
-        self.scale = math.sqrt(2 * heat / lr * parts)
+        self.heat = heat
+        self.accelerate(lr)
         self.found: list[Scalars] = []
         self.steps = 0
+
+    def accelerate(self, lr: float) -> None:
+        """Another learning rate at the same temperature."""
+        self.optimizer.param_groups[0]["lr"] = lr
+        self.scale = math.sqrt(2 * self.heat / lr * self.parts)
 
     def watch(self, *sensors: Sensor) -> None:
         context = Context(self.model, self.optimizer, self.loss_fn)
@@ -68,12 +74,12 @@ class Langevin:
         return frame.values[name], frame.errors[name], frame.words[name]
 
 
-def network(seed: int, lr: float = 0.5, decay: float = 2e-2) -> Langevin:
+def network(seed: int, lr: float = 0.5, decay: float = 2e-2, heat: float = TRUTH) -> Langevin:
     """64-16-10, d = 1210, on 128 digits, whole batch."""
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 10))
     images, labels = (part[:128] for part in digits()[0])
-    return Langevin(model, lambda: nn.functional.cross_entropy(model(images), labels), lr, decay, TRUTH, seed)
+    return Langevin(model, lambda: nn.functional.cross_entropy(model(images), labels), lr, decay, heat, seed)
 
 
 def quadratic(curvatures: Tensor, lr: float, heat: float, seed: int, parts: int = PARTS) -> Langevin:
@@ -107,18 +113,23 @@ def temperature() -> None:
 
 
 def gauge() -> None:
-    run = network(0)
+    """A hundred times cooler, so that the way down is long."""
+    run = network(0, lr=0.05, heat=TRUTH / 100)
     run.watch(Temperature(), Equilibrium())
-    told: list[str] = []
-    for _ in range(4000):
+    for _ in range(240):
         run.step()
-        names = [frame for frame in run.found if "temperature/equilibrium" in frame.values]
-        if names and (not told or not told[-1].endswith(names[-1].words["temperature/equilibrium"][:9])):
-            value, error, words = run.last("temperature/equilibrium")
-            told.append(f"step {run.steps}: R = {value:.2f} ± {2 * error:.2f}, {words[:9]}")
     value, error, words = run.last("temperature/equilibrium")
-    print("digits network on its way: " + " → ".join(told[:6]))
-    print(f"    at the end: R = {value:.2f} ± {2 * error:.2f} (2σ), {words}")
+    print(f"digits network on its way down: R = {value:.1f} ± {2 * error:.1f} (2σ), {words}")
+    run.accelerate(0.5)
+    told: dict[str, int] = {}
+    for _ in range(6000):
+        run.step()
+        names = [frame for frame in run.found[-3:] if "temperature/equilibrium" in frame.values]
+        for frame in names:
+            told.setdefault(frame.words["temperature/equilibrium"].split(";")[0], run.steps)
+    value, error, words = run.last("temperature/equilibrium")
+    print(f"    then, at a larger learning rate until it stands: first read as {told}")
+    print(f"    at the end R = {value:.2f} ± {2 * error:.2f} (2σ), {words}")
 
 
 def heating(directions: int = 9_000_000, lr: float = 0.01, curvature: float = 0.1) -> None:
