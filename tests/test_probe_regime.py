@@ -34,7 +34,7 @@ def sensors(looks: int) -> list[Any]:
 @pytest.mark.parametrize(
     ("make", "steps"),
     [
-        (lambda p: torch.optim.SGD(p, 0.1), 1200),
+        (lambda p: torch.optim.SGD(p, 0.13), 350),
         (lambda p: torch.optim.SGD(p, 0.08, momentum=0.9, nesterov=True), 300),
         (lambda p: torch.optim.Adam(p, 0.03), 260),
     ],
@@ -121,7 +121,7 @@ HEALTHY: dict[str, Callable[[], Watched]] = {
     "SGD, He initialisation": lambda: watch(scaled(3, 2**0.5), 0.05, 300),
     "SGD, torch's own initialisation": lambda: watch(scaled(3, None), 0.1, 300),
     "AdamW, clipping that seldom acts": lambda: watch(scaled(3, 2**0.5), 1e-3, 450, clip=3.0, adam=True),
-    "AdamW, 30 layers with LayerNorm": lambda: watch(scaled(30, 2**0.5, norm=True), 1e-3, 150, adam=True),
+    "AdamW, 30 layers with LayerNorm": lambda: watch(scaled(30, 2**0.5, norm=True), 1e-3, 100, adam=True),
     "a convolutional network with BatchNorm": lambda: watch(convolutional(), 0.05, 150),
 }
 

@@ -52,7 +52,7 @@ def test_the_flat_valley_is_the_larger_one() -> None:
 
 def test_the_ellipsoid_from_quadratures() -> None:
     """The same from eight probes as from the spectrum within two errors, nine times in ten."""
-    values = torch.tensor(network(1500), dtype=torch.float64)
+    values = torch.tensor(network(600), dtype=torch.float64)
     truth, inside = ellipsoid(values, 0.1), 0
     for seed in range(10):
         found = estimated_ellipsoid(finish(slq(Known(values), probes=8, steps=48, seed=seed)), 0.1)
