@@ -67,6 +67,8 @@ LEARNED, TINY = 0.01, 0.01
 RISING = 4.0
 """Heating: standard errors by which the mean loss of one stretch is above that of the stretch before."""
 STRETCH = 100
+SELDOM = 10
+"""Losses from one comparison of stretches to the next: it costs more than all the rest."""
 NOTABLE = 0.02
 
 
@@ -96,6 +98,7 @@ class Regime:
         self._lowest = math.inf
         self._odd = False
         self._recent: deque[float] = deque(maxlen=2 * STRETCH)
+        self._risen = ""
         self._smooth: deque[tuple[int, float]] = deque(maxlen=LONG)
         self._edge = Edge()
         self._ratio = self._limit = math.nan
@@ -261,6 +264,11 @@ class Regime:
             return f"noise heats faster than the gradient descends, R = {value:.2g} ± {2 * error:.1g}; the loss will rise at this learning rate"  # fmt: skip
         if len(self._recent) < 2 * STRETCH or self._edge.at:
             return ""
+        if self._losses % SELDOM == 0:
+            self._risen = self._rise()
+        return self._risen
+
+    def _rise(self) -> str:
         values = list(self._recent)
         (before, one), (after, two) = _mean(values[:STRETCH]), _mean(values[STRETCH:])
         rise = after - before

@@ -4,7 +4,8 @@
 
 Two copies of one training take turns of 20 steps, one of them watched, so that the machine's other work meets both alike;
 the cost is the median over the turns of the difference, of CPU time and of wall time. The probe's own account stands
-beside it, and each sensor's part of that.
+beside it, and each sensor's part of that. ``off`` is what the probe costs without them: the calls, and the thread that
+sends.
 """
 
 from __future__ import annotations
@@ -46,13 +47,11 @@ class Clock:
         return time.monotonic() - self.paused
 
 
-def main() -> None:
-    pairs = int(sys.argv[1]) if len(sys.argv) > 1 else PAIRS
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
+def compare(kind: str, pairs: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["LSMON_DIR"] = os.environ["LSMON_RUNTIME_DIR"] = folder
         bare, watched = training("gpt"), training("gpt")
-        probe = Probe(watched.model, watched.optimizer, loss_fn, name="light", sensors="light")
+        probe = Probe(watched.model, watched.optimizer, loss_fn, name="light", sensors=kind)
         budget, clock = probe._budget, Clock()
         budget._clock = clock
         slots = probe._instruments._slots if probe._instruments is not None else []
@@ -79,7 +78,7 @@ def main() -> None:
     sensors = sum(share for name, share in shares.items() if name not in ("calls", "sending"))
     spread = statistics.stdev(cpu) / len(cpu) ** 0.5 if len(cpu) > 1 else float("nan")
     print(
-        f"small GPT, {torch.get_num_threads()} threads, {pairs} turns of {STEPS} steps of {elapsed / pairs / STEPS * 1e3:.0f} ms"
+        f"small GPT, sensors={kind!r}, {torch.get_num_threads()} threads, {pairs} turns of {STEPS} steps of {elapsed / pairs / STEPS * 1e3:.0f} ms"
     )
     print(
         f"    the light sensors by the probe's own account: {sensors:.2%} of the wall time, at most {TARGET:.0%} is wanted"
@@ -88,6 +87,13 @@ def main() -> None:
     print(
         f"    beside a training without: CPU {statistics.median(cpu):+.2%} ± {spread:.2%}, wall {statistics.median(wall):+.2%}"
     )
+
+
+def main() -> None:
+    pairs = int(sys.argv[1]) if len(sys.argv) > 1 else PAIRS
+    torch.set_num_threads(min(2, os.cpu_count() or 1))
+    for kind in ("off", "light"):
+        compare(kind, pairs)
 
 
 if __name__ == "__main__":
