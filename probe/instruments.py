@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .guard import Guard
-from .schedule import Account, Budget, Pace
+from .schedule import UNLIMITED, Account, Budget, Pace
 from .sensors.sensor import Context, Finding, Sensor
 
 Post = Callable[[Any], None]
@@ -24,6 +24,7 @@ class _Slot:
         self.next_step: int | None = None
         self.turn = 0.0  # seconds of the measurement under way
         self.cost = 0.0  # seconds that the last one took
+        self.owed = 0.0  # seconds since it last rested
 
     @property
     def price(self) -> float:
@@ -53,8 +54,9 @@ class Instruments:
                 self._slots.append(_Slot(sensor, budget.account(sensor.weight)))
         if any(_watches_updates(slot.sensor) for slot in self._slots):
             self._attach()
-        for slot in self._slots:
+        for slot in list(self._slots):
             slot.armed = slot.account.affords(0.0)
+            self._expect(slot)
 
     def _attach(self) -> None:
         optimizer = self.context.optimizer
@@ -92,15 +94,30 @@ class Instruments:
             if slot.armed:
                 context.allowance = slot.account.rate
                 self._publish(self._timed(slot, slot.sensor.measure))
+                slot.turn += slot.sensor.aside
+                slot.sensor.aside = 0.0
                 slot.account.charge(slot.turn)
+                slot.owed += slot.turn
                 slot.cost, slot.turn = slot.turn, 0.0
                 slot.next_step = step + slot.sensor.every
-                slot.account.not_before = now + slot.sensor.seconds
+                slot.account.not_before = now + self._rest(slot)
             elif now < slot.account.not_before:
                 continue
             slot.armed = slot.sensor.busy or (self._due(slot, step + 1) and slot.account.affords(slot.price))
+            self._expect(slot)
         context.batch = None
         self._pace.leave()
+
+    def _rest(self, slot: _Slot) -> float:
+        """Seconds until its next turn, at least: as many as keep its whole measurement below its ceiling."""
+        rest = slot.sensor.seconds
+        if not slot.sensor.busy and self._budget.allowed < UNLIMITED:
+            rest, slot.owed = max(rest, slot.owed / slot.sensor.ceiling), 0.0
+        return rest
+
+    def _expect(self, slot: _Slot) -> None:
+        if slot.armed and slot in self._slots and type(slot.sensor).expect is not Sensor.expect:
+            self._timed(slot, slot.sensor.expect)
 
     def request(self, why: str) -> None:
         """Something happened (a kind of alert): sensors may want their turn sooner. From any thread."""
@@ -115,7 +132,8 @@ class Instruments:
         if slot.next_step is None:
             return True
         went_back = step < slot.next_step - slot.sensor.every
-        soon = slot.sensor.seconds > 0 and self._budget.now() < slot.account.not_before
+        limited = slot.sensor.seconds > 0 or slot.sensor.ceiling < 1
+        soon = limited and self._budget.now() < slot.account.not_before
         return (step >= slot.next_step or went_back) and not soon
 
     def _timed(self, slot: _Slot, work: Callable[[Context], Any]) -> Any:

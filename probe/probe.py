@@ -70,6 +70,8 @@ class Probe:
         record: write a recording (also ``LSMON_RECORD=0``).
         sensors: ``"off"``, ``"light"`` (no backward pass of its own), ``"default"``, ``"full"``, or Sensor objects.
         clip: threshold of the loop's gradient-norm clipping, so that what is measured after it can say so.
+        examples: how many examples an epoch draws without replacement; the noise of a batch of B of them is smaller by
+            1 - B/N, and a batch of all of them has none.
         config: settings of the run, kept in the record as its first mark.
 
     Raises UsageError for arguments that make no sense.
@@ -89,6 +91,7 @@ class Probe:
         listen: str | None = None,
         sensors: str | Sequence[Sensor] = "default",
         clip: float | None = None,
+        examples: int | None = None,
         seed: int = 0,
     ) -> None:
         self._on = False
@@ -108,7 +111,9 @@ class Probe:
         self._alerts: deque[Alert] = deque(maxlen=1000)
         self._instruments: Instruments | None = None
         try:
-            chosen, context = self._choose(model, optimizer, loss_fn, reference, sensors, clip, seed)
+            chosen, context = self._choose(
+                model, optimizer, loss_fn, reference, sensors, clip, examples, seed
+            )
         except UsageError:
             raise
         except Exception as error:  # noqa: BLE001  a torch that we cannot work with must not stop it from training
@@ -130,19 +135,23 @@ class Probe:
         reference: Any,
         sensors: str | Sequence[Sensor],
         clip: float | None,
+        examples: int | None,
         seed: int,
     ) -> tuple[list[Sensor], Context]:
         from .sensors.presets import choose
         from .sensors.sensor import Context
 
         chosen = choose(sensors, model if _is_torch(model) else None)
-        context = Context(model, optimizer, loss_fn, clip=clip, seed=seed, notes=self._guard.notes)
+        context = Context(
+            model, optimizer, loss_fn, clip=clip, examples=examples, seed=seed, notes=self._guard.notes
+        )
         context.share = lambda: self._budget.share
         if _is_torch(model):
             from .reference import Reference
-            from .subject import unwrap
+            from .subject import compiled, unwrap
 
             context.reference = Reference(reference)
+            context.compiled = compiled(model)
             context.model = unwrap(model)
         return chosen, context
 

@@ -21,6 +21,7 @@ from lsmon.protocol.codec import encode, shorten
 from lsmon.protocol.detectors.watch import Watch
 from lsmon.protocol.fold import Folds
 from lsmon.protocol.frames import Alert, AnyFrame, Heartbeat, RunEnded, RunStarted, Scalars
+from lsmon.protocol.regime import Regime
 
 from .guard import Guard
 
@@ -99,6 +100,7 @@ class Sender:
         self._seq = header.seq
         self._last: tuple[int, int] = (header.step, header.attempt)
         self._watch = Watch()
+        self._regime = Regime() if header.parameters else None  # without a model only what is logged is told
         self._folds = Folds()
         self._folds.add(header)
         self._rates: deque[tuple[float, int]] = deque()
@@ -220,6 +222,9 @@ class Sender:
             self._on_alert(frame)
         for alert in self._watch.see(frame):
             self._send(alert, alert.step, alert.attempt, wall)
+        verdict = self._regime.see(frame) if self._regime is not None else None
+        if verdict is not None:
+            self._send(verdict.scalars(frame), step, attempt, wall)
 
     def _hand_out(self, frame: AnyFrame) -> None:
         data = encode(frame)

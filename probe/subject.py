@@ -23,6 +23,16 @@ def unwrap(model: nn.Module) -> nn.Module:
         model = inner
 
 
+def compiled(model: nn.Module) -> bool:
+    """Whether torch.compile stands between the loop and the modules."""
+    wrapped = getattr(model, "module", model)
+    return (
+        hasattr(model, "_orig_mod")
+        or hasattr(wrapped, "_orig_mod")
+        or any(getattr(module, "_compiled_call_impl", None) is not None for module in model.modules())
+    )
+
+
 def trouble(model: nn.Module) -> str:
     """Why the parameters of this model must not be touched from one rank; empty when they may."""
     if type(model).__name__ == "FullyShardedDataParallel" or any(

@@ -135,6 +135,10 @@ class Curvature(Frame, frozen=True, kw_only=True, tag="curvature"):
     is too small for the level of the sharpness to be believed."""
     memory: int = 0
     """Bytes that the Krylov basis took."""
+    log_volume_probes: tuple[float, ...] = ()
+    """``log_volume`` as each probe sees it: the same probes all through a run, so that differences are better known."""
+    log_volume_shorter: tuple[float, ...] = ()
+    """``log_volume`` with fewer Lanczos steps, for the error that the probes have in common."""
 
 
 class Layers(Frame, frozen=True, kw_only=True, tag="layers"):

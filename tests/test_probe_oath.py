@@ -19,13 +19,12 @@ from torch import Tensor, nn
 
 from lsmon.probe import Probe
 from lsmon.probe.sensors.curvature import CurvatureSensor
-from lsmon.probe.sensors.scale import Scale
 from lsmon.probe.sensors.sensor import Context, Finding, Sensor
-from lsmon.probe.sensors.temperature import Temperature
 from lsmon.protocol.errors import UsageError
 from lsmon.protocol.frames import Alert, AnyFrame, Curvature, Heartbeat, Mark, RunEnded, RunStarted, Scalars
 from lsmon.protocol.recording.folder import list_recordings
 from lsmon.protocol.recording.reader import Recording
+from tests.trainings import everything
 
 Batch = tuple[Tensor, Tensor]
 Loss = Callable[[nn.Module, Batch], Tensor]
@@ -144,11 +143,6 @@ def absent(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     return None
 
 
-def everything() -> list[Sensor]:
-    """All sensors, measuring at every step."""
-    return [Scale(seconds=0.0), Temperature(), CurvatureSensor(steps=12, density=True)]
-
-
 @pytest.mark.parametrize("make", [make_sgd, make_adam])
 @pytest.mark.parametrize("loss", [loss_fn, drawing_loss_fn])
 def test_training_is_bit_identical_with_the_probe(
@@ -178,7 +172,13 @@ def test_training_is_bit_identical_with_the_probe(
     names = {name for frame in of(frames, Scalars) for name in frame.values}
     expected = {"loss", "val/loss", "lr", "grad/norm", "weight/norm", "update/ratio", "temperature/noise", "temperature/thermal_loss"}  # fmt: skip
     assert expected <= names
-    assert {"hessian/edge", "stability/ratio"} <= names
+    assert {
+        "hessian/edge",
+        "stability/ratio",
+        "temperature/equilibrium",
+        "diffusion/exponent",
+        "regime",
+    } <= names
     numbers = [frame.seq for frame in frames if not isinstance(frame, Heartbeat)]
     assert numbers == list(range(1, len(numbers) + 1))
     assert [frame.step for frame in of(frames, Scalars) if "loss" in frame.values] == list(range(1, 301))

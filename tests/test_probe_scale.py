@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -63,6 +64,41 @@ def test_what_is_measured_is_what_happened(make: Any) -> None:
     instruments.close()
     assert not optimizer._optimizer_step_pre_hooks
     assert not optimizer._optimizer_step_post_hooks
+
+
+def test_the_clip_rate_is_the_share_of_clipped_steps() -> None:
+    """Gradients of norm 0.5 and 2 in turns, clipped at 1: one half; without a threshold there is no rate."""
+    weight = nn.Parameter(torch.ones(4))
+    model = nn.Module()
+    model.register_parameter("weight", weight)
+    optimizer = torch.optim.SGD([weight], 0.0)
+    for clip in (1.0, None):
+        found: list[dict[str, Any]] = []
+        context = Context(model, optimizer, clip=clip)
+        instruments = Instruments([Scale(seconds=0.0)], context, Budget(1.0), Guard(strict=True), found.append)  # fmt: skip
+        for step in range(40):
+            weight.grad = torch.full((4,), 0.25 if step % 2 else 1.0)
+            nn.utils.clip_grad_norm_([weight], 1.0)
+            optimizer.step()
+            instruments.step(step, 1, None)
+        instruments.close()
+        assert ("clip/rate" in found[-1]) == (clip is not None)
+        assert clip is None or number(found[-1]["clip/rate"]) == pytest.approx(0.5)
+
+
+def test_the_drift_of_the_weight_norm() -> None:
+    """Weights that shrink by 1 % a step: ln 0.99 a step, times a thousand."""
+    weight = nn.Parameter(torch.ones(4))
+    model = nn.Module()
+    model.register_parameter("weight", weight)
+    optimizer = torch.optim.SGD([weight], 0.01, weight_decay=1.0)
+    instruments, found = watch(model, optimizer)
+    for step in range(70):
+        weight.grad = torch.zeros(4)
+        optimizer.step()
+        instruments.step(step, 1, None)
+    drifts = [values["weight/drift"] for values in found if "weight/drift" in values]
+    assert drifts == pytest.approx([1000 * math.log(0.99)] * 2, rel=1e-3)
 
 
 def test_a_step_without_an_update_gives_no_norms() -> None:

@@ -15,7 +15,8 @@ from lsmon.probe.guard import Guard
 from lsmon.probe.instruments import Instruments
 from lsmon.probe.schedule import Budget
 from lsmon.probe.sensors.sensor import Context
-from lsmon.probe.sensors.temperature import WINDOW, Temperature, bias_bound, mean_and_error
+from lsmon.probe.sensors.temperature import WINDOW, Temperature, bias_bound
+from lsmon.probe.sensors.window import Window
 from lsmon.protocol.frames import Scalars
 
 
@@ -190,10 +191,15 @@ def test_an_unknown_optimizer_is_refused_in_words() -> None:
 
 
 def test_block_error_of_known_numbers() -> None:
-    """Eight blocks of two: mean and standard error by hand."""
-    mean, error = mean_and_error([float(i // 2) for i in range(16)])
-    assert mean == 3.5
-    assert error == pytest.approx(math.sqrt(sum((i - 3.5) ** 2 for i in range(8)) / 7 / 8))
+    """Eight blocks of two: mean, and half of its 95 % interval by Student's t, by hand."""
+    window = Window(16)
+    for i in range(16):
+        window.add(float(i // 2))
+    mean = window.mean(0)
+    assert mean.value == 3.5
+    assert mean.se == pytest.approx(
+        2.365 / 2 * math.sqrt(sum((i - 3.5) ** 2 for i in range(8)) / 7 / 8), rel=1e-3
+    )
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from lsmon.protocol.frames import Curvature, Ritz, Scalars
 from ..algorithms.density import slq
 from ..algorithms.lanczos import lanczos
 from ..algorithms.quadrature import Density, Unresolved
+from ..algorithms.volume import by_probe, damped, estimated_ellipsoid, shorter
 from ..operators.difference import Difference
 from ..operators.hessian import Hessian
 from ..operators.ladder import Chosen
@@ -31,6 +32,9 @@ UNDERSAMPLED = 0.15
 
 TAU = 1e-2
 """Fractions are of eigenvalues below -τ|H| and within ±τ|H|: at 1e-3 no affordable number of products resolves them."""
+
+HEIGHT = 1e-2
+"""ε of the ellipsoid's volume, in the unit of the loss: an absolute one, so that two steps with the same r compare."""
 
 DAMPING = 1e-2
 """δ of the volume, times the first λ_max."""
@@ -228,6 +232,7 @@ def density(context: Context, chosen: Chosen, part: Reference, known: Look, max_
     volume = found.log_volume(known.delta) if known.delta else None
     coefficient = found.llc_quadratic(known.delta) if known.delta else None
     trace, (grid, mass) = found.trace(), found.grid()
+    essay = _essay(step, found) if fractions else []
     return [
         Curvature(
             step=step,
@@ -254,8 +259,22 @@ def density(context: Context, chosen: Chosen, part: Reference, known: Look, max_
             llc_quadratic_se=coefficient.se if coefficient else None,
             delta=known.delta,
             memory=found.memory,
-        )
+            log_volume_probes=tuple(by_probe(found, damped(known.delta))) if known.delta else (),
+            log_volume_shorter=shorter(found, damped(known.delta)) if known.delta else (),
+        ),
+        *essay,
     ]
+
+
+def _essay(step: int, found: Density) -> list[Finding]:
+    """The volume of the valley in the directions that are resolved, with its constants."""
+    try:
+        body = estimated_ellipsoid(found, HEIGHT, TAU)
+    except ValueError:
+        return []
+    name = "volume/ellipsoid"
+    words = f"(2πε)^(r/2) / (Γ(r/2+1) ∏√λ), ε = {HEIGHT:g}, r = {body.directions:.3g} directions above {TAU:g} |H|"
+    return [Scalars(step=step, values={name: body.log_volume}, errors={name: body.se}, words={name: words})]
 
 
 def compare_halves(known: Look, seed: int, max_bytes: int) -> _Work:

@@ -42,12 +42,18 @@ class Context:
     batch: Any = None
     clip: float | None = None
     """The threshold at which the loop clips the gradient norm, when it has said so."""
+    examples: int | None = None
+    """N, how many examples an epoch draws without replacement, when the loop has said so."""
     seed: int = 0
     updates: int = 0
     """Calls of ``optimizer.step`` seen."""
     reference: Reference | None = None
     sharpness: float | None = None
     """The last λ_max measured, once there is one."""
+    compiled: bool = False
+    """The loop calls the model through torch.compile."""
+    by_halves: bool = False
+    """The temperature is measured on the halves of a batch, which is better than by consecutive differences."""
     notes: dict[str, str] = field(default_factory=dict)
     """Sensor → what it waits for, in words for its panel."""
     share: Callable[[], float] = lambda: 0.0
@@ -68,12 +74,20 @@ class Sensor:
     """Wall time from one measurement to the next, at least."""
     weight = 1.0
     """Part of the budget, relative to the other sensors."""
+    ceiling = 1.0
+    """Largest share of the wall time that it takes even where the budget would give it more."""
     needs: tuple[str, ...] = ()
     """Of ``model``, ``optimizer`` and ``loss_fn``, those without which it stays off."""
     price: float | None = None
     """Seconds that its next turn is worth saving up for, where it knows better than what the last turn took."""
     busy = False
     """Half a measurement is worth nothing: while true, the next step is measured whatever the budget says."""
+
+    aside = 0.0
+    """Seconds that hooks of its own have taken since its last turn; they are charged to it with the next one."""
+
+    def expect(self, context: Context) -> None:
+        """The training step that begins now will be measured: for what must be watched from its forward pass on."""
 
     def before_update(self, context: Context) -> None:
         """As ``optimizer.step`` begins: the gradients are those that it will consume."""

@@ -1,34 +1,35 @@
-"""Langevin temperature of the step noise, from the differences of consecutive gradients.
+"""Langevin temperature of the step noise, from the gradients that the loop computes anyway.
 
 T = η_eff tr(PC) / 2d with C the covariance of the gradient that the optimizer consumes and P its metric (Mandt,
-Hoffman & Blei 2017, arXiv:1704.04289); tr(PC) is estimated by |g_t - g_{t-1}|²_P / 2. This takes no backward pass of
-its own and is biased upwards, because the weights move between the two: per mode of curvature h by (2 + a)/(2 - a)
-with a = ηh for SGD, and by 1 + a + a²/((1 - μ)(2(1 + μ) - a)) for heavy ball.
+Hoffman & Blei 2017, arXiv:1704.04289). Where the loop accumulates M micro-gradients δ_j, tr(PC) is estimated without
+bias by M/(M-1) Σ |δ_j - δ̄|²_P. Otherwise by |g_t - g_{t-1}|²_P / 2, which is biased upwards, because the weights move
+between the two: per mode of curvature h by (2 + a)/(2 - a) with a = ηh for SGD, and by 1 + a + a²/((1 - μ)(2(1 + μ) - a))
+for heavy ball.
 """
 
 from __future__ import annotations
 
-import math
 from collections import deque
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from lsmon.protocol.frames import Scalars
 
-from ..optimizers import gain, kind, learning_rate, metric_root
+from ..algorithms.estimate import Estimate
+from ..optimizers import gain, kind, learning_rate, metric_root, single
 from ..readings import Reading, read
+from ..reference import size_of
+from .accumulation import Accumulated, Accumulation
+from .clipping import Clipping
+from .full_batch import FullBatch
 from .sensor import Context, Finding, Sensor
-
-FEWEST = 24
-"""A single estimate has a relative deviation of 0.7: fewer than 20 averaged are not worth a number; 8 blocks of 3."""
+from .window import FEWEST, Window
 
 WINDOW = 96
 """Estimates in a full window: about 7 % on a real network."""
-
-BLOCKS = 8
-"""Contiguous blocks whose means give the standard error, since neighbouring estimates share a gradient."""
 
 RATE_CHANGE = 0.1
 """A window does not span a larger relative change of the learning rate."""
@@ -36,77 +37,150 @@ RATE_CHANGE = 0.1
 LIVE_EVERY = 8
 """Comparisons from one count of live entries to the next: it changes slowly and costs as much as the rest."""
 
+NEWS = 8
+"""The number is said again when this part of the window is new."""
+
 UNRELIABLE = 1.5
 """η λ_max above which the weights move too far between two gradients for their difference to be noise."""
 
 
+class _Coming(NamedTuple):
+    reading: Reading
+    parts: int
+    """Backward passes an update; 1 for a difference of consecutive gradients."""
+    raw: bool
+    """Read before clipping."""
+
+
 class Temperature(Sensor):
-    """``temperature/noise`` and ``temperature/thermal_loss``, with standard errors."""
+    """``temperature/noise`` and ``temperature/thermal_loss``, with standard errors; by micro-batches ``noise/scale`` too."""
 
     name = "temperature"
     needs = ("model", "optimizer")
+    ceiling = 0.006  # the light sensors together stay below 2 %
 
     def __init__(self) -> None:
+        self._hooks: Accumulation | None = None
+        self._parts = 1
         self._gradients: list[Tensor] = []
+        self._raw = False  # whether they are from before clipping
         self._taken = -1  # number of the update at which they were consumed
+        self._seen = False  # an estimate has been queued since the sensor was last armed
         self._attempt = 1
         self._gains: list[float] = []
         self._live: dict[int, Tensor] = {}  # parameter → which of its entries ever had a gradient
         self._alive = torch.zeros(())
         self._compared = 0
-        self._coming: deque[Reading] = deque()
-        self._window: deque[float] = deque(maxlen=WINDOW)  # η_eff tr(PC) of each estimate
+        self._coming: deque[_Coming] = deque()
+        self._window = Window(WINDOW)  # η_eff tr(PC), tr(PC), |∇L|²_P and the clip factor of each estimate
+        self._clipping = Clipping()
+        self._full_batch = FullBatch()
         self._dim = 0.0
         self._fresh = 0
 
+    def expect(self, context: Context) -> None:
+        if not kind(context.optimizer):
+            raise ValueError(f"known for SGD, Adam and AdamW, not for {type(context.optimizer).__name__}")
+        if self._hooks is None:
+            self._hooks = Accumulation(context)
+        # Copies of a single backward pass's gradient are of use only where the loop clips it afterwards.
+        self._hooks.recording = not distributed() and (self._parts > 1 or context.clip is not None)
+        self._hooks.wanted = True
+
     def before_update(self, context: Context) -> None:
-        optimizer = context.optimizer
-        if not kind(optimizer):
-            raise ValueError(f"known for SGD, Adam and AdamW, not for {type(optimizer).__name__}")
-        gains = [gain(group) for group in optimizer.param_groups]
-        if context.attempt != self._attempt or _changed(gains, self._gains):
-            self._attempt, self._gains, self._taken = context.attempt, gains, -1
-            self._window.clear()
-            self._coming.clear()
-            self._fresh = 0
+        optimizer, hooks = context.optimizer, self._hooks
+        assert hooks is not None
+        if hooks.error is not None:
+            raise hooks.error
+        self._begin_anew_if(context)
+        found = hooks.finish()
+        self.busy = False
+        if found is not None and not distributed():
+            if (found.count > 1) != (self._parts > 1):
+                self._restart()
+            self._parts = found.count
+        if self._parts > 1:
+            if found is not None and found.totals:
+                self._compare_parts(optimizer, found)
+            self._gradients = []
+            return
         pairs = [
-            (rate, group, parameter)
-            for rate, group in zip(gains, optimizer.param_groups, strict=True)
+            (group, parameter)
+            for group in optimizer.param_groups
             for parameter in group["params"]
             if parameter.grad is not None and not parameter.grad.is_sparse
         ]
-        gradients = [_copy(parameter.grad) for _, _, parameter in pairs]
-        if self._taken == context.updates - 1 and [g.shape for g in gradients] == [
-            g.shape for g in self._gradients
-        ]:
-            self._compare(optimizer, pairs, gradients)
-            self.busy = False
+        raw = found is not None and len(found.totals) == len(pairs)
+        gradients = found.totals if found is not None and raw else [_copy(p.grad) for _, p in pairs]
+        comparable = self._taken == context.updates - 1 and raw == self._raw
+        if comparable and [g.shape for g in gradients] == [g.shape for g in self._gradients]:
+            self._compare_consecutive(optimizer, pairs, gradients)
         else:
             self.busy = True  # the copy is worth nothing unless the next gradient is compared with it
-        self._gradients, self._taken = gradients, context.updates
+        self._gradients, self._taken, self._raw = gradients, context.updates, raw
 
-    def _compare(
-        self, optimizer: Any, pairs: list[tuple[float, Any, Tensor]], gradients: list[Tensor]
+    def _begin_anew_if(self, context: Context) -> None:
+        gains = [gain(group) for group in context.optimizer.param_groups]
+        if context.attempt != self._attempt or changed(gains, self._gains):
+            self._attempt, self._gains = context.attempt, gains
+            self._restart()
+
+    def _restart(self) -> None:
+        self._taken = -1
+        self._window.clear()
+        self._coming.clear()
+        self._fresh = 0
+
+    def _compare_parts(self, optimizer: Any, found: Accumulated) -> None:
+        """Queue what the micro-gradients of one update say, still on the device."""
+        home, parts = found.totals[0].device, found.count
+        totals, traces = _gathered(found.lengths(), home), _gathered(found.traces(), home)
+        self._queue(optimizer, found.parameters, found.totals, traces, totals, parts)
+
+    def _compare_consecutive(
+        self, optimizer: Any, pairs: list[tuple[Any, Tensor]], gradients: list[Tensor]
     ) -> None:
-        """Queue η_eff tr(PC) and the number of entries that are alive, both still on the device."""
         if not pairs:
             return
         differences = torch._foreach_sub(gradients, self._gradients)
         if kind(optimizer) == "Adam":
-            roots = [metric_root(optimizer, group, parameter) for _, group, parameter in pairs]
+            roots = [metric_root(optimizer, group, parameter) for group, parameter in pairs]
             known = [root for root in roots if root is not None]
             if len(known) < len(roots):
                 return
             torch._foreach_mul_(differences, known)
         home = gradients[0].device
-        norms = torch.stack([piece.to(home) for piece in torch._foreach_norm(differences)]).double()
-        halves = torch.tensor([rate / 2 for rate, _, _ in pairs], dtype=torch.float64).to(
+        traces = _gathered(torch._foreach_norm(differences), home).square() / 2
+        self._queue(optimizer, [p for _, p in pairs], gradients, traces, torch.zeros_like(traces), 1)
+
+    def _queue(
+        self,
+        optimizer: Any,
+        parameters: list[Tensor],
+        gradients: list[Tensor],
+        traces: Tensor,
+        totals: Tensor,
+        parts: int,
+    ) -> None:
+        """η_eff tr(PC), tr(PC), |g|²_P, |g| before and after clipping, and the number of entries that are alive."""
+        home = traces.device
+        if self._compared % LIVE_EVERY == 0:
+            self._count_live(parameters, gradients, home)
+        self._compared += 1
+        rates = {
+            id(p): rate
+            for rate, group in zip(self._gains, optimizer.param_groups, strict=True)
+            for p in group["params"]
+        }
+        each = torch.tensor([rates[id(p)] for p in parameters], dtype=torch.float64).to(
             home, non_blocking=True
         )
-        if self._compared % LIVE_EVERY == 0:
-            self._count_live([parameter for _, _, parameter in pairs], gradients, home)
-        self._compared += 1
-        self._coming.append(read(torch.stack([norms.square() @ halves, self._alive])))
+        before = _gathered(torch._foreach_norm(gradients), home).square().sum().sqrt()
+        consumed = [single(p.grad) for p in parameters if p.grad is not None]
+        after = _gathered(torch._foreach_norm(consumed), home).square().sum().sqrt()
+        numbers = [traces @ each, traces.sum(), totals.sum(), before, after, self._alive]
+        self._coming.append(_Coming(read(torch.stack(numbers)), parts, self._raw or parts > 1))
+        self._seen = True
 
     def _count_live(self, parameters: list[Tensor], gradients: list[Tensor], home: torch.device) -> None:
         """d: entries that ever had a gradient; frozen and dead ones are no degrees of freedom."""
@@ -116,38 +190,63 @@ class Temperature(Sensor):
             self._live[id(parameter)] = seen if known is None else known.logical_or_(seen)
         self._alive = torch.stack([mask.sum().to(home) for mask in self._live.values()]).sum().double()
 
-    def measure(self, context: Context) -> Finding:
-        while self._coming and self._coming[0].ready():
-            trace, alive = self._coming.popleft().values()
-            if math.isfinite(trace):  # a step that overflowed is another sensor's news
-                self._window.append(trace)
-                self._dim = alive
-                self._fresh += 1
+    def measure(self, context: Context) -> Finding | Sequence[Finding]:
+        hooks = self._hooks
+        if hooks is not None:
+            self.aside, hooks.seconds = hooks.seconds, 0.0
+            # In the middle of an accumulation the next micro-batches must be seen too.
+            self.busy = self.busy or (self._parts > 1 and not self._seen and hooks.under_way())
+            hooks.wanted = self._seen = False
+        while self._coming and self._coming[0].reading.ready():
+            self._take(*self._coming.popleft(), context)
+        quiet = self._full_batch.words(context, self._parts)
         count = len(self._window)
         if count < FEWEST:
             context.notes[self.name] = f"{count} of the first {FEWEST} estimates"
             return None
-        if self._fresh < count // BLOCKS or not self._dim:
+        if self._fresh < count // NEWS or not self._dim or (context.by_halves and self._parts == 1):
             return None
         self._fresh = 0
         context.notes.pop(self.name, None)
-        mean, error = mean_and_error(list(self._window))
-        words = self._words(context, count)
-        return Scalars(
-            step=context.step,
-            values={"temperature/noise": mean / (2 * self._dim), "temperature/thermal_loss": mean / 4},
-            errors={"temperature/noise": error / (2 * self._dim), "temperature/thermal_loss": error / 4},
-            words={"temperature/noise": words, "temperature/thermal_loss": words},
-        )
+        if quiet:
+            return _scalars(context.step, Estimate(0.0, 0.0), 1.0, quiet)
+        mean, factor = self._window.mean(0), self._window.mean(3).value
+        heat = Estimate(factor * mean.value, factor * mean.se)
+        found = _scalars(context.step, heat, self._dim, self._words(context, count, factor))
+        return [found, *self._noise_scale(context)] if self._parts > 1 else found
 
-    def _words(self, context: Context, count: int) -> str:
+    def _take(self, reading: Reading, parts: int, raw: bool, context: Context) -> None:
+        rate_trace, trace, total, before, after, alive = reading.values()
+        unit, factor = self._clipping.see(before, after, context.clip, raw=raw)
+        rest = finite(context, parts) * unit**2
+        self._window.add(rate_trace * rest, trace * rest, total * unit**2 - trace * rest, factor)
+        self._dim = alive
+        self._fresh += 1
+
+    def _noise_scale(self, context: Context) -> list[Scalars]:
+        """McCandlish et al. 2018, B tr(PC)/|∇L|²_P: the batch at which noise and gradient are alike."""
+        ratio = self._window.ratio(1, 2)
+        if ratio is None or context.batch is None:
+            return []
+        size = self._parts * size_of(context.batch)
+        name, words = "noise/scale", f"micro-batches, M={self._parts}, n={len(self._window)}, B={size}"
+        return [
+            Scalars(
+                step=context.step,
+                values={name: size * ratio.value},
+                errors={name: size * ratio.se},
+                words={name: words},
+            )
+        ]
+
+    def _words(self, context: Context, count: int, factor: float) -> str:
         optimizer = context.optimizer
         adam = kind(optimizer) == "Adam"
-        words = [
-            f"consecutive differences, n={count}, {'Adam' if adam else 'identity'} metric, d={self._dim:.0f}"
-        ]
-        if context.clip is not None:
-            words.append(f"gradients after clipping at {context.clip:g}")
+        way = f"micro-batches, M={self._parts}" if self._parts > 1 else "consecutive differences"
+        words = [f"{way}, n={count}, {'Adam' if adam else 'identity'} metric, d={self._dim:.0f}"]
+        words += self._clipping.words(context.clip, factor)
+        if self._parts > 1:
+            return "; ".join(words)
         if adam or context.sharpness is None:
             words.append("upward bias not known")  # for Adam it takes the sharpness in its own metric
             return "; ".join(words)
@@ -163,18 +262,11 @@ class Temperature(Sensor):
         return "; ".join(words)
 
     def close(self) -> None:
+        if self._hooks is not None:
+            self._hooks.close()
         self._gradients = []
         self._live = {}
         self._coming.clear()
-
-
-def mean_and_error(estimates: list[float]) -> tuple[float, float]:
-    """Mean, and its standard error from the means of 8 contiguous blocks (the oldest remainder is left out)."""
-    size = len(estimates) // BLOCKS
-    used = estimates[len(estimates) - size * BLOCKS :]
-    means = [sum(used[i * size : (i + 1) * size]) / size for i in range(BLOCKS)]
-    mean = sum(means) / BLOCKS
-    return mean, math.sqrt(sum((m - mean) ** 2 for m in means) / (BLOCKS - 1) / BLOCKS)
 
 
 def bias_bound(a: float, momentum: float = 0.0, nesterov: bool = False) -> float | None:
@@ -186,13 +278,43 @@ def bias_bound(a: float, momentum: float = 0.0, nesterov: bool = False) -> float
     return 1 + a + a * a / ((1 - momentum) * (2 * (1 + momentum) - a))
 
 
-def _changed(gains: list[float], before: list[float]) -> bool:
+def changed(gains: list[float], before: list[float]) -> bool:
     return len(gains) != len(before) or any(
         abs(new - old) > RATE_CHANGE * abs(old) for new, old in zip(gains, before, strict=True)
     )
 
 
+def finite(context: Context, parts: int) -> float:
+    """What drawing B of N without replacement does to an estimate: the noise is S²/B (1 - B/N) (Cochran 1977, section
+    2.6), micro-batches estimate S²/B, and consecutive batches that, but for one pair in N/B, which two epochs share and
+    which estimates the noise itself: S²/B (1 - B²/N²) on average."""
+    if context.examples is None or context.batch is None:
+        return 1.0
+    share = min(1.0, parts * size_of(context.batch) / context.examples)
+    return 1.0 - share if parts > 1 else 1.0 / (1.0 + share)
+
+
+def distributed() -> bool:
+    """Several ranks average their gradients after each has added its own: then only the sum is that of the optimizer."""
+    ranks = torch.distributed
+    return ranks.is_available() and ranks.is_initialized() and ranks.get_world_size() > 1
+
+
+def _gathered(pieces: Any, home: torch.device) -> Tensor:
+    """0-d tensors of any devices as one vector in double precision."""
+    return torch.stack([piece.to(home) for piece in pieces]).double()
+
+
 def _copy(gradient: Tensor | None) -> Tensor:
     assert gradient is not None
-    half = gradient.dtype in (torch.float16, torch.bfloat16)
-    return gradient.detach().float() if half else gradient.detach().clone()
+    return gradient.detach().to(single(gradient).dtype, copy=True)
+
+
+def _scalars(step: int, heat: Estimate, dim: float, words: str) -> Scalars:
+    """T = η tr(PC) / 2d and dT/2, from ``heat`` = η tr(PC)."""
+    return Scalars(
+        step=step,
+        values={"temperature/noise": heat.value / (2 * dim), "temperature/thermal_loss": heat.value / 4},
+        errors={"temperature/noise": heat.se / (2 * dim), "temperature/thermal_loss": heat.se / 4},
+        words={"temperature/noise": words, "temperature/thermal_loss": words},
+    )

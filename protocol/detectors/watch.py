@@ -7,13 +7,22 @@ from collections.abc import Callable
 from msgspec import structs
 
 from ..frames import UNNUMBERED, Alert, AnyFrame
+from .balance import Balance
 from .detector import Detector
+from .edge_of_stability import EdgeOfStability
 from .grokking import Grokking
 from .loss_spike import LossSpike
 from .nonfinite import Nonfinite
 from .saddle import Saddle
 
-DETECTORS: tuple[Callable[[], Detector], ...] = (Nonfinite, LossSpike, Saddle, Grokking)
+DETECTORS: tuple[Callable[[], Detector], ...] = (
+    Nonfinite,
+    LossSpike,
+    Saddle,
+    Grokking,
+    EdgeOfStability,
+    Balance,
+)
 
 CONTINUES = {
     "saddle_escape": "saddle_entered",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lsmon.protocol.names import quantity
+from lsmon.protocol.regime import NORMAL
 
 from ..axes import UNIT, StepAxis
 from ..format import number, percent
@@ -14,8 +15,13 @@ from ..view import Track
 from .canvas import Canvas
 from .panel import Panel, Scene, steps_axis
 
-_FIRST = ("grad/norm", "weight/norm", "update/ratio", "lr", "stability/ratio", "clip/rate")
-_SHARES = ("clip/rate",)
+_FIRST = (
+    "grad/norm", "weight/norm", "update/ratio", "lr", "stability/ratio", "clip/rate",
+    "layers/activation_slope", "layers/gradient_slope", "layers/dead", "weight/drift",
+)  # fmt: skip
+_SHARES = ("clip/rate", "layers/dead")
+_REGIME = "regime"
+"""Told in words, not as a course."""
 _VALUE = 7
 """The widest that ``number`` gets: −1.23e-3 is rare enough to touch its sparkline."""
 
@@ -44,14 +50,17 @@ class GaugesPanel(Panel):
             key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST),
         )
         words = view.heartbeat.notes.get("scale", "")
-        if not names:
+        tracks = tuple(view.series[name] for name in names if name != _REGIME)
+        if not tracks:
             return Gauges(empty=words or self.empty)
-        tracks = tuple(view.series[name] for name in names)
         note = ("dim", words)
+        regime = view.series[_REGIME].words if _REGIME in names else ""
+        if regime:
+            note = ("dim" if regime.partition(":")[0] in NORMAL else "warning", regime)
         for track in tracks:
             if not math.isfinite(track.value):
                 note = ("critical", f"{quantity(track.name).label} is {number(track.value)}")
-            elif track.words and not note[1]:
+            elif track.words and not note[1] and not track.name.startswith("layers/"):
                 note = ("warning", f"{quantity(track.name).label}: {track.words}")
         return Gauges(tracks, steps_axis(view, _course(tracks, self.size.width - 4)), note)
 

@@ -1,0 +1,181 @@
+"""The gradients of the micro-batches, as a loop that accumulates adds them up: read while they are added.
+
+A hook behind each parameter's accumulation sees what one backward pass added to ``.grad``; no further backward pass,
+and nothing of the loop's own is touched. The sum is that of the gradient before clipping, which no hook of the
+optimizer sees.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..optimizers import kind, metric_root, single
+from .sensor import Context
+
+
+@dataclass(slots=True)
+class _Part:
+    """One parameter between two updates."""
+
+    group: int = 0
+    """Its place among the optimizer's groups, which are other objects after ``load_state_dict``."""
+    root: Tensor | None = None
+    """√P; None where P is the identity."""
+    update: int = -1
+    count: int = 0
+    version: int = 0
+    grad: int = 0
+    total: Tensor | None = None
+    """Σ δ_j so far, where δ_j is what the j-th backward pass added."""
+    square: Tensor | None = None
+    """Σ |δ_j|²_P, shape ()."""
+    contrast: Tensor | None = None
+    """δ_1 - δ_2 + δ_3 - ..."""
+
+
+@dataclass(slots=True)
+class Accumulated:
+    """The gradients of one update. The lists run over the parameters that received one."""
+
+    count: int
+    """M, the backward passes."""
+    parameters: list[Tensor] = field(default_factory=list)
+    totals: list[Tensor] = field(default_factory=list)
+    """What would be consumed without clipping, in single precision at least; in the unit of the loss scale, if any."""
+    roots: list[Tensor | None] = field(default_factory=list)
+    squares: list[Tensor] = field(default_factory=list)
+    contrasts: list[Tensor] = field(default_factory=list)
+    """A vector of mean zero whose covariance is that of the total, for an even M."""
+
+    def lengths(self) -> list[Tensor]:
+        """|G|²_P of the total of each parameter, shape ()."""
+        return [
+            torch.linalg.vector_norm(total if root is None else total * root).double().square()
+            for total, root in zip(self.totals, self.roots, strict=True)
+        ]
+
+    def traces(self) -> list[Tensor]:
+        """Unbiased estimate of tr(PC) of each parameter for M ≥ 2, C the covariance of the total, shape ()."""
+        spread = self.count / (self.count - 1)
+        return [
+            spread * (square - length / self.count)
+            for square, length in zip(self.squares, self.lengths(), strict=True)
+        ]
+
+
+class Accumulation:
+    """Watches the parameters of one optimizer while ``wanted``. Faults stay in ``error``: a hook runs in training."""
+
+    def __init__(self, context: Context, *, contrast: bool = False) -> None:
+        self.wanted = False
+        self.recording = False
+        """Whether copies are kept; else backward passes are only counted."""
+        self.error: Exception | None = None
+        self.seconds = 0.0
+        """Spent in the hooks since it was last set to zero."""
+        self._context = context
+        self._contrast = contrast
+        self._missed = -1  # an update of which not everything was seen
+        self._parts: dict[int, _Part] = {}
+        self._handles: list[Any] = []
+        for place, group in enumerate(context.optimizer.param_groups):
+            for parameter in group["params"]:
+                if parameter.requires_grad and parameter.is_leaf:
+                    self._parts[id(parameter)] = _Part(place)
+                    self._handles.append(parameter.register_post_accumulate_grad_hook(self._added))
+
+    def _added(self, parameter: Tensor) -> None:
+        update = self._context.updates
+        if not self.wanted or self._missed == update:
+            self._missed = update
+            return
+        began = time.perf_counter()
+        try:
+            self._take(parameter, update)
+        except Exception as error:  # noqa: BLE001  the loop's own backward pass must not feel it
+            self.error, self.wanted = error, False
+        finally:
+            self.seconds += time.perf_counter() - began
+
+    def _take(self, parameter: Tensor, update: int) -> None:
+        gradient, part = parameter.grad, self._parts[id(parameter)]
+        if gradient is None or gradient.is_sparse:
+            self._missed = update
+            return
+        first = part.update != update
+        if first:
+            part.update, part.count = update, 0
+        elif (part.grad, part.version) != (id(gradient), gradient._version - 1):
+            self._missed = update  # cleared, scaled or replaced meanwhile: not a sum any more
+            return
+        part.count += 1
+        part.grad, part.version = id(gradient), gradient._version
+        if not self.recording:
+            return
+        with torch.no_grad():
+            now = gradient.detach().to(single(gradient).dtype, copy=True)
+            if first:
+                part.root = self._root(parameter, part.group)
+                part.square, part.contrast, part.total = None, None, None
+            added = now if part.total is None else now - part.total
+            part.total = now
+            if self._contrast:
+                sign = 1.0 if part.count % 2 else -1.0
+                part.contrast = added.clone() if part.contrast is None else part.contrast.add_(added, alpha=sign)  # fmt: skip
+            length = torch.linalg.vector_norm(added if part.root is None else added * part.root).double().square()  # fmt: skip
+            part.square = length if part.square is None else part.square + length
+
+    def _root(self, parameter: Tensor, group: int) -> Tensor | None:
+        optimizer = self._context.optimizer
+        if kind(optimizer) != "Adam":
+            return None
+        root = metric_root(optimizer, optimizer.param_groups[group], parameter)
+        if root is None:
+            self._missed = self._context.updates  # the first update of all: there is no metric yet
+        return root
+
+    def finish(self) -> Accumulated | None:
+        """As the update begins: what was added since the last one; None when not all of it was seen."""
+        update = self._context.updates - 1  # it has been counted already
+        parts, self._missed, missed = self._parts, -1, self._missed
+        seen = [
+            (parameter, part)
+            for group in self._context.optimizer.param_groups
+            for parameter in group["params"]
+            if (part := parts.get(id(parameter))) is not None and part.update == update
+        ]
+        found = None
+        counts = {part.count for _, part in seen}
+        unseen = any(
+            p.grad is not None and parts.get(id(p), _Part()).update != update
+            for group in self._context.optimizer.param_groups
+            for p in group["params"]
+        )
+        if missed != update and len(counts) == 1 and not unseen:
+            found = Accumulated(counts.pop())
+            if self.recording:
+                found.parameters = [parameter for parameter, _ in seen]
+                found.totals = [part.total for _, part in seen if part.total is not None]
+                found.roots = [part.root for _, part in seen]
+                found.squares = [part.square for _, part in seen if part.square is not None]
+                found.contrasts = [part.contrast for _, part in seen if part.contrast is not None]
+        for part in parts.values():  # the copies are not held from one measurement to the next
+            part.total = part.contrast = part.square = part.root = None
+            part.update = -1
+        return found
+
+    def under_way(self) -> bool:
+        """Whether some of the next update's backward passes are done already."""
+        update = self._context.updates
+        return self._missed == update or any(part.update == update for part in self._parts.values())
+
+    def close(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        self._parts = {}

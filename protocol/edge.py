@@ -1,0 +1,63 @@
+"""Is the sharpness at the optimizer's own edge of stability?
+
+Full-batch training raises the sharpness until it hovers there (Cohen et al. 2021, arXiv:2103.00065); gradient descent
+settles at 1.02 of the edge, Nesterov at 0.92, Adam saw-tooths between 0.86 and 1.04. Seen from measurements of
+``stability/ratio`` alone, in their order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+LOW, HIGH = 0.85, 1.2
+"""The band in which the ratio hovers."""
+
+RECENT = 3
+"""Measurements in a row within the band."""
+
+KEPT = 8
+"""Measurements in which the edge must have been crossed, or all of which must lie level within the band, ..."""
+LEVEL = 0.003
+"""... rising by no more than this from the first half to the second: then it has settled just below."""
+
+GONE = 0.7
+"""Below this it has left the edge; between this and the band it may come back."""
+
+
+class Edge:
+    """``at`` is true while the ratio hovers there."""
+
+    def __init__(self) -> None:
+        self.at = False
+        self.since = 0
+        """Step of the first measurement within the band of those that led to it."""
+        self._seen: deque[tuple[int, float]] = deque(maxlen=KEPT)
+
+    def see(self, step: int, ratio: float) -> bool:
+        """One measurement; gives ``at``."""
+        if not math.isfinite(ratio):
+            return self.at
+        self._seen.append((step, ratio))
+        values = [value for _, value in self._seen]
+        if self.at:
+            self.at = all(value >= GONE for value in values[-RECENT:]) and min(values[-RECENT:]) <= HIGH
+        elif len(values) >= RECENT and all(LOW <= value <= HIGH for value in values[-RECENT:]):
+            # Three in the band: it comes slowly, and does not rush through.
+            self.at = max(values) >= 1.0 or _level(values)
+            if self.at:
+                self.since = next(s for s, value in self._seen if LOW <= value <= HIGH)
+        return self.at
+
+    @property
+    def mean(self) -> float:
+        """Of the last three measurements."""
+        recent = [value for _, value in self._seen][-RECENT:]
+        return math.fsum(recent) / len(recent) if recent else math.nan
+
+
+def _level(values: list[float]) -> bool:
+    if len(values) < KEPT or min(values) < LOW or max(values) > HIGH:
+        return False
+    half = KEPT // 2
+    return math.fsum(values[half:]) - math.fsum(values[:half]) <= LEVEL * half

@@ -1,0 +1,211 @@
+"""The equilibrium gauge on quadratics, where stationarity, descent and heating are exact."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lsmon.probe.guard import Guard
+from lsmon.probe.instruments import Instruments
+from lsmon.probe.schedule import Budget
+from lsmon.probe.sensors.balance import Noise, balance, direction, shape
+from lsmon.probe.sensors.equilibrium import Equilibrium
+from lsmon.probe.sensors.sensor import Context
+from lsmon.probe.sensors.temperature import Temperature
+from lsmon.protocol.frames import Scalars
+from lsmon.protocol.gauge import label
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small tensors and a shared machine: threads would only wait for one another."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+class Bath:
+    """½ Σ h x² plus noise·x, where the noise is the mean of what a batch's examples carry."""
+
+    def __init__(self, curvatures: Tensor, noise: float, start: float = 0.0) -> None:
+        self.model = nn.Module()
+        self.position = nn.Parameter(torch.full((len(curvatures),), start))
+        self.model.register_parameter("position", self.position)
+        self.curvatures, self.noise = curvatures, noise
+        self.generator = torch.Generator().manual_seed(0)
+
+    def batch(self, size: int = 2) -> Tensor:
+        return math.sqrt(self.noise * size) * torch.randn(
+            size, len(self.curvatures), generator=self.generator
+        )
+
+    def loss(self, model: Any, batch: Tensor) -> Tensor:
+        potential: Tensor = (0.5 * self.curvatures * model.position.square()).sum()
+        tilt: Tensor = (batch @ model.position).mean()
+        return potential + tilt
+
+    def settle(self, optimizer: Any, steps: int) -> None:
+        for _ in range(steps):
+            with torch.no_grad():
+                self.position.grad = self.curvatures * self.position + self.batch().mean(0)
+            optimizer.step()
+
+
+def watch(bath: Bath, optimizer: Any, steps: int, parts: int = 1, **facts: Any) -> list[Scalars]:
+    found: list[Scalars] = []
+    context = Context(bath.model, optimizer, bath.loss, **facts)
+    instruments = Instruments([Temperature(), Equilibrium()], context, Budget(1.0), Guard(strict=True), found.append)  # fmt: skip
+    optimizer.zero_grad()
+    for step in range(steps):
+        batch = bath.batch()
+        for piece in batch.chunk(parts):
+            torch.autograd.backward(bath.loss(bath.model, piece) / parts)
+        optimizer.step()
+        optimizer.zero_grad()
+        instruments.step(step, 1, batch)
+    instruments.close()
+    return found
+
+
+def last(found: list[Scalars], name: str) -> tuple[float, float, str]:
+    frame = [frame for frame in found if name in frame.values][-1]
+    return frame.values[name], frame.errors[name], frame.words[name]
+
+
+@pytest.mark.parametrize(("parts", "settings"), [(1, {}), (2, {"momentum": 0.9}), (2, {"weight_decay": 3.0})])
+def test_it_reads_one_at_stationarity(parts: int, settings: dict[str, Any]) -> None:
+    """R = 1 within 0.3 and two errors for plain SGD at ηλ = 1, heavy ball, and coupled weight decay; from the halves of
+    a batch or from micro-batches, with curvatures over a decade."""
+    lr = 0.1
+    bath = Bath(torch.logspace(-1, 0, 1000) / lr * (0.1 if "momentum" in settings else 1.0), 0.05)
+    optimizer = torch.optim.SGD(bath.model.parameters(), lr, **settings)
+    bath.settle(optimizer, 300)
+    found = watch(bath, optimizer, 230, parts)
+    value, error, words = last(found, "temperature/equilibrium")
+    assert value == pytest.approx(1.0, abs=0.3)
+    assert abs(value - 1.0) <= 2 * error
+    assert words.startswith("equilibrium; ")
+    truth = lr / (1 - settings.get("momentum", 0.0)) * 0.05 / 2
+    heat, heat_error, heat_words = last(found, "temperature/noise")
+    assert abs(heat - truth) <= 3 * heat_error
+    assert heat == pytest.approx(truth, rel=0.03)
+    assert ("two halves" if parts == 1 else "micro-batches, M=2") in heat_words
+
+
+def test_adam_with_its_own_metric() -> None:
+    """R = 1 for Adam at stationarity, though its steps are nothing like those of SGD."""
+    bath = Bath(torch.logspace(0, 1, 1000), 0.05)
+    optimizer = torch.optim.Adam(bath.model.parameters(), 0.02, betas=(0.9, 0.999))
+    bath.settle(optimizer, 1500)
+    value, error, words = last(watch(bath, optimizer, 230), "temperature/equilibrium")
+    assert abs(value - 1.0) <= 2 * error + 0.1  # P is not quite frozen: O(1-β2) and O(ηh)
+    assert error < 0.3
+    assert "Adam metric" in words
+
+
+def test_it_reads_descending_on_the_way_down() -> None:
+    """Far from the minimum the drift wins by orders of magnitude."""
+    bath = Bath(torch.full((1000,), 1e-2), 0.05, start=30.0)
+    optimizer = torch.optim.SGD(bath.model.parameters(), 0.1)
+    value, _, words = last(watch(bath, optimizer, 225), "temperature/equilibrium")
+    assert value > 3
+    assert words.startswith("descending; ")
+
+
+def test_nothing_is_labelled_before_two_hundred_estimates() -> None:
+    """R is not shown, and the note counts; the temperature by halves comes at 24 and replaces the other."""
+    bath = Bath(torch.ones(50), 0.05)
+    optimizer = torch.optim.SGD(bath.model.parameters(), 0.1)
+    notes: dict[str, str] = {}
+    found = watch(bath, optimizer, 120, notes=notes)
+    assert not [frame for frame in found if "temperature/equilibrium" in frame.values]
+    assert notes["equilibrium"].endswith("of the first 200 estimates")
+    assert "two halves of the batch, n=96" in last(found, "temperature/noise")[2]
+
+
+def test_after_a_tenfold_learning_rate_it_is_below_one() -> None:
+    """In the first four steps after η → 10 η from equilibrium R is 0.1 and rises, as exact second moments say; 2 million
+    directions stand for the 200 estimates that a network of that size would need at the least."""
+    directions, lr, curvature, noise = 2_000_000, 0.025, 1.0, 0.05
+    generator = torch.Generator().manual_seed(0)
+    old = lr / 10
+    spread = old * noise / (2 - old * curvature) / curvature  # ⟨x²⟩ of SGD at the old learning rate
+    x = nn.Parameter(spread**0.5 * torch.randn(directions, generator=generator))
+    optimizer = torch.optim.SGD([x], lr)
+    sums, exact = torch.zeros(6, dtype=torch.float64), [0.0, 0.0]
+    for _ in range(4):
+        halves = (2 * noise) ** 0.5 * torch.randn(2, directions, generator=generator)
+        with torch.no_grad():
+            gradients = curvature * x + halves
+        form = shape(optimizer, [x])
+        assert form is not None and form.plain
+        contrast = (gradients[0] - gradients[1]) / 2
+        squares = contrast.square()
+        seen = Noise(gradients.mean(0), contrast, form.rate @ squares, form.metric @ squares)
+        along = direction(seen, form, torch.ones(()))
+        sums += balance(seen, form, torch.ones(()), 1.0, along, curvature * along)
+        exact[0] += 2 * curvature**2 * spread
+        exact[1] += lr * curvature * (curvature**2 * spread + noise)
+        spread = (1 - lr * curvature) ** 2 * spread + lr**2 * noise
+        x.grad = gradients.mean(0)
+        optimizer.step()
+    ratio = float(sums[0] / sums[1])
+    assert ratio == pytest.approx(exact[0] / exact[1], abs=0.15)
+    assert ratio < 0.5
+
+
+def test_a_full_batch_has_no_gauge_and_a_batch_is_needed() -> None:
+    """In words, not in numbers."""
+    bath = Bath(torch.ones(10), 0.05)
+    optimizer = torch.optim.SGD(bath.model.parameters(), 0.1)
+    notes: dict[str, str] = {}
+    watch(bath, optimizer, 5, notes=notes, examples=2)
+    assert notes["equilibrium"] == "full batch: all 2 examples at every step: there is no noise to balance the descent"  # fmt: skip
+    notes = {}
+    found: list[Scalars] = []
+    context = Context(bath.model, optimizer, bath.loss, notes=notes)
+    instruments = Instruments([Equilibrium()], context, Budget(1.0), Guard(strict=True), found.append)
+    torch.autograd.backward(bath.loss(bath.model, bath.batch()))
+    optimizer.step()
+    instruments.step(1, 1, None)
+    assert notes["equilibrium"] == "pass the batch to step()"
+
+
+def test_a_loss_function_that_is_not_the_loops_is_called_unreliable() -> None:
+    """The halves' gradient is compared with the one that the optimizer consumed."""
+    bath = Bath(torch.ones(50), 0.05, start=5.0)
+    optimizer = torch.optim.SGD(bath.model.parameters(), 1e-4)
+    found: list[Scalars] = []
+    context = Context(bath.model, optimizer, lambda model, batch: bath.loss(model, batch) - model.position.sum() * 9)  # fmt: skip
+    instruments = Instruments([Equilibrium()], context, Budget(1.0), Guard(strict=True), found.append)
+    for step in range(40):
+        batch = bath.batch()
+        torch.autograd.backward(bath.loss(bath.model, batch))
+        optimizer.step()
+        optimizer.zero_grad()
+        instruments.step(step, 1, batch)
+    assert "unreliable: loss_fn gives another gradient" in last(found, "temperature/noise")[2]
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "said"),
+    [
+        (50.0, 5.0, "descending"),
+        (3.5, 0.3, "insufficient"),
+        (1.0, 0.1, "equilibrium"),
+        (1.0, 0.25, "equilibrium"),
+        (1.0, 0.31, "insufficient"),
+        (2.5, 0.05, "insufficient"),
+        (0.3, 0.09, "heating"),
+        (0.3, 0.11, "insufficient"),
+        (1.0, math.nan, "insufficient"),
+    ],
+)
+def test_a_label_only_when_the_interval_allows_one(value: float, error: float, said: str) -> None:
+    assert label(value, error) == said

@@ -1,0 +1,160 @@
+"""Volumes against exact spectra and exact bodies, and differences whose error is smaller than that of their parts."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from lsmon.probe.algorithms.density import slq
+from lsmon.probe.algorithms.quadrature import Density
+from lsmon.probe.algorithms.volume import by_probe, change, damped, ellipsoid, estimated_ellipsoid, shorter
+from lsmon.probe.operators import ladder
+from lsmon.probe.operators.hessian import Hessian
+from lsmon.probe.reference import Reference
+from lsmon.probe.sensors.look import Look, density
+from lsmon.probe.sensors.sensor import Context
+from lsmon.protocol.codec import decode, encode
+from lsmon.protocol.errors import UsageError
+from lsmon.protocol.frames import Curvature, Scalars
+from lsmon.protocol.volume import change as told_change
+from tests.landscape import cross_entropy, dense_hessian
+from tests.spectra import Known, finish, network, one_thread
+
+__all__ = ["one_thread"]
+
+
+def exact(values: torch.Tensor, delta: float) -> float:
+    return float(damped(delta)(values.double()).sum())
+
+
+@pytest.mark.parametrize("epsilon", [0.1, 2.0])
+def test_the_ellipsoid_is_that_of_geometry(epsilon: float) -> None:
+    """An ellipse π a b and an ellipsoid 4/3 π a b c with half axes √(2ε/λ); flat and negative directions are left out."""
+    axes = [math.sqrt(2 * epsilon / value) for value in (4.0, 1.0, 9.0)]
+    found = ellipsoid(torch.tensor([4.0, 1.0, 1e-4, -0.5]), epsilon)
+    assert found.directions == 2
+    assert found.log_volume == pytest.approx(math.log(math.pi * axes[0] * axes[1]))
+    found = ellipsoid(torch.tensor([4.0, 1.0, 9.0]), epsilon)
+    assert found.log_volume == pytest.approx(math.log(4 / 3 * math.pi * math.prod(axes)))
+    with pytest.raises(ValueError, match="no direction"):
+        ellipsoid(torch.tensor([-1.0, 0.0]), epsilon)
+
+
+def test_the_flat_valley_is_the_larger_one() -> None:
+    """V₁/V₂ = ∏ √(λ₂/λ₁), the sharp one's curvatures in the numerator of what is divided by."""
+    sharp, flat = torch.tensor([9.0, 4.0, 1.0]), torch.tensor([0.9, 0.4, 0.1])
+    ratio = ellipsoid(flat, 0.1).log_volume - ellipsoid(sharp, 0.1).log_volume
+    assert ratio == pytest.approx(0.5 * float(torch.log(sharp / flat).sum()))
+
+
+def test_the_ellipsoid_from_quadratures() -> None:
+    """The same from eight probes as from the spectrum within two errors, nine times in ten."""
+    values = torch.tensor(network(600), dtype=torch.float64)
+    truth, inside = ellipsoid(values, 0.1), 0
+    for seed in range(10):
+        found = estimated_ellipsoid(finish(slq(Known(values), probes=8, steps=48, seed=seed)), 0.1)
+        inside += abs(found.log_volume - truth.log_volume) <= 2 * found.se
+    assert inside >= 9
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_difference_is_known_better_than_its_parts(seed: int) -> None:
+    """Two spectra that differ in twenty directions: within two errors, though these are smaller than those of the parts;
+    what remains is the quadrature's, which both have but not alike."""
+    before = torch.tensor(network(1500), dtype=torch.float64).sort().values
+    after = before.clone()
+    after[-20:] *= 0.5
+    one, two = (finish(slq(Known(values), probes=8, steps=64, seed=seed)) for values in (before, after))
+    found = change(one, two, damped(0.1))
+    truth = exact(after, 0.1) - exact(before, 0.1)
+    assert abs(found.value - truth) <= 2 * found.se
+    apart = math.hypot(one.log_volume(0.1).se, two.log_volume(0.1).se)
+    assert found.se < 0.7 * apart
+    with pytest.raises(ValueError, match="same probes"):
+        change(one, finish(slq(Known(after), probes=4, steps=64, seed=seed)), damped(0.1))
+
+
+def test_two_steps_of_a_training_against_dense_spectra() -> None:
+    """Log-volume, coefficient and difference of a network before and after training, in float32, by dense float64."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 12), nn.Tanh(), nn.Linear(12, 3))
+    batch = torch.randn(64, 8), torch.randint(0, 3, (64,))
+    optimizer = torch.optim.SGD(model.parameters(), 0.5)
+    spectra, found_densities = [], []
+    for _ in range(2):
+        spectra.append(torch.linalg.eigvalsh(dense_hessian(model, cross_entropy, batch)))
+        found_densities.append(
+            finish(slq(Hessian(model, cross_entropy, Reference(batch)), probes=4, steps=48))
+        )
+        for _ in range(60):
+            optimizer.zero_grad()
+            torch.autograd.backward(cross_entropy(model, batch))
+            optimizer.step()
+    delta = 1e-2 * float(spectra[0][-1])
+    for values, quadrature in zip(spectra, found_densities, strict=True):
+        volume, coefficient = quadrature.log_volume(delta), quadrature.llc_quadratic(delta)
+        positive = values.clamp_min(0)
+        assert abs(volume.value - exact(values, delta)) <= max(2 * volume.se, 0.05 * abs(volume.value))
+        truth = float(0.5 * (positive / (positive + delta)).sum())
+        assert abs(coefficient.value - truth) <= max(2 * coefficient.se, 0.05 * coefficient.value)
+    found = change(found_densities[0], found_densities[1], damped(delta))
+    truth = exact(spectra[1], delta) - exact(spectra[0], delta)
+    assert abs(found.value - truth) <= 2 * found.se
+
+
+def frame(found: Density, delta: float, step: int) -> Curvature:
+    return Curvature(
+        step=step, parameters=1500, delta=delta, log_volume=found.log_volume(delta).value,
+        log_volume_probes=tuple(by_probe(found, damped(delta))),
+        log_volume_shorter=shorter(found, damped(delta)),
+    )  # fmt: skip
+
+
+def test_the_difference_of_two_frames_is_that_of_the_measurements() -> None:
+    """What travels is enough for it, also through the codec; other δ, other probes or no volume are told."""
+    before = torch.tensor(network(1500), dtype=torch.float64).sort().values
+    after = before.clone()
+    after[-20:] *= 0.5
+    one, two = (finish(slq(Known(values), probes=8, steps=64)) for values in (before, after))
+    here, there = (decode(encode(frame(each, 0.1, 10 * place))) for place, each in enumerate((one, two)))
+    assert isinstance(here, Curvature) and isinstance(there, Curvature)
+    truth, found = change(one, two, damped(0.1)), told_change(here, there)
+    assert found.value == pytest.approx(truth.value, rel=1e-3)
+    assert found.se == pytest.approx(truth.se, rel=0.02)
+    with pytest.raises(UsageError, match="no log-volume"):
+        told_change(here, Curvature())
+    with pytest.raises(UsageError, match="not measured alike"):
+        told_change(here, frame(two, 0.2, 9))
+
+
+def test_a_recorded_density_has_the_volume_of_its_valley_and_what_a_difference_needs() -> None:
+    """The frames of a density: the ellipsoid with its constants in words, and two of them make a change."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3))
+    batch = torch.randn(32, 4), torch.randint(0, 3, (32,))
+    reference = Reference(batch)
+    context = Context(model, None, cross_entropy, reference=reference, seed=1)
+    chosen, known = ladder.choose(context), Look()
+    frames: list[Curvature] = []
+    for step in (1, 2):
+        context.step = step
+        curvature, *rest = finish(density(context, chosen, reference, known, 1 << 30))
+        assert isinstance(curvature, Curvature)
+        frames.append(curvature)
+        essay = rest[0]
+        assert isinstance(essay, Scalars)
+        assert essay.step == step
+        values = torch.linalg.eigvalsh(dense_hessian(model, cross_entropy, batch))
+        truth = ellipsoid(values, 1e-2)
+        value, error = essay.values["volume/ellipsoid"], essay.errors["volume/ellipsoid"]
+        assert abs(value - truth.log_volume) <= 2 * error
+        assert "∏√λ), ε = 0.01, r = " in essay.words["volume/ellipsoid"]
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(0.8)
+    found = told_change(*frames)
+    assert found.value == pytest.approx(frames[1].log_volume - frames[0].log_volume, rel=1e-3)  # type: ignore[operator]
+    assert found.se > 0
