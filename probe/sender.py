@@ -20,7 +20,7 @@ from lsmon.protocol.clean import clean_line, clean_name
 from lsmon.protocol.codec import encode, shorten
 from lsmon.protocol.detectors.watch import Watch
 from lsmon.protocol.fold import Folds
-from lsmon.protocol.frames import Alert, AnyFrame, Heartbeat, RunEnded, RunStarted, Scalars
+from lsmon.protocol.frames import Alert, AnyFrame, Curvature, Heartbeat, RunEnded, RunStarted, Scalars
 
 from .guard import Guard
 
@@ -73,7 +73,9 @@ class Sender:
         *,
         guard: Guard,
         pulse: Callable[[], Pulse] = Pulse,
+        watch: Watch | None = None,
         on_alert: Callable[[Alert], None] = lambda alert: None,
+        on_wish: Callable[[str], None] = lambda why: None,
         on_end: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         queue: int = QUEUE,
@@ -87,7 +89,9 @@ class Sender:
         self._sinks = list(sinks)
         self._guard = guard
         self._pulse = pulse
+        self._watch = watch or Watch()
         self._on_alert = on_alert
+        self._on_wish = on_wish
         self._on_end = on_end
         self._clock = clock
         self._queue: deque[_Item] = deque(maxlen=queue)
@@ -98,7 +102,6 @@ class Sender:
         self._pending_since = 0.0
         self._seq = header.seq
         self._last: tuple[int, int] = (header.step, header.attempt)
-        self._watch = Watch()
         self._folds = Folds()
         self._folds.add(header)
         self._rates: deque[tuple[float, int]] = deque()
@@ -220,6 +223,8 @@ class Sender:
             self._on_alert(frame)
         for alert in self._watch.see(frame):
             self._send(alert, alert.step, alert.attempt, wall)
+        if isinstance(frame, Curvature) and self._watch.wants:
+            self._on_wish(self._watch.wants)
 
     def _hand_out(self, frame: AnyFrame) -> None:
         data = encode(frame)
