@@ -17,8 +17,8 @@ from tests.corpus.run import Run
 from tests.corpus.score import watched
 
 RUNS = (
-    "linear2-0", "linear2-sgd-2", "quartic-0", "sensing-1", "tanh-2", "relu-4", "monkey-1",
-    "addition-02", "parity-5", "never-3", "lost-1", "ordinary-1", "restart-0", "overfit-2", "convex-3", "sharpness-0", "stall-0",
+    "linear2-sgd-2", "quartic-2", "tanh-2", "relu-4", "addition-00", "parity-2", "lost-1", "restart-0", "overfit-2",
+    "sharpness-0", "stall-0",
 )  # fmt: skip
 """Of every sort one, from both parts of the corpus."""
 
@@ -112,7 +112,7 @@ def series(draw: st.DrawFn) -> list[float]:
     return walk
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(st.lists(series(), min_size=5, max_size=5), st.integers(1, 400))
 def test_nothing_raises_and_nothing_floods(columns: list[list[float]], resume_every: int) -> None:
     """At most one alert of a kind in 200 steps, whatever comes, and however often it is resumed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import numpy as np
 from hypothesis import given, settings
@@ -206,3 +207,30 @@ def test_no_sequence_raises(rows: list[tuple[float, float, float, float]]) -> No
             yield Curvature(step=step, top=(Ritz(a, 0.0),), bottom=(Ritz(b, 0.0),), grad_curvature=c)
 
     watched(frames())
+
+
+def test_other_examples_are_no_jump_of_the_sharpness() -> None:
+    """The engine may find that it can afford more of them."""
+
+    def frames(batch: int) -> Iterator[AnyFrame]:
+        for step in range(0, 400, 20):
+            later = step >= 200
+            yield Curvature(
+                step=step, batch=batch if later else 64, top=(Ritz(5.0 if later else 1.0, 0.0, True),)
+            )
+
+    assert [alert.kind for alert in watched(frames(64))] == ["curvature_spike"]
+    assert watched(frames(512)) == []
+
+
+def test_measurements_that_come_late_do_not_shorten_the_rest_between_alerts() -> None:
+    """Their step is that of the parameters they were taken at."""
+    watch, told = Watch(), []
+    for step in range(2000):
+        loss = 5.0 if step % 100 > 90 and step > 100 else 0.1
+        for frame in (
+            Scalars(step=step, values={"loss": loss}),
+            Curvature(step=max(0, step - 50), top=(Ritz(1.0, 0.0),)),
+        ):
+            told += [step for alert in watch.see(frame) if alert.kind == "loss_spike"]
+    assert told and all(later - earlier >= 200 for earlier, later in pairwise(told))

@@ -17,7 +17,7 @@ class CurvatureSpike:
 
     def __init__(self, thresholds: OfCurvatureSpike | None = None) -> None:
         self._t = thresholds or OfCurvatureSpike()
-        self._attempt = 0
+        self._attempt = self._batch = 0
         self._forget()
 
     def _forget(self) -> None:
@@ -27,8 +27,8 @@ class CurvatureSpike:
     def see(self, frame: AnyFrame) -> Alert | None:
         if not isinstance(frame, Curvature) or not frame.top:
             return None
-        if frame.attempt > self._attempt:
-            self._attempt = frame.attempt
+        if frame.attempt > self._attempt or frame.batch != self._batch:  # other examples, another sharpness
+            self._attempt, self._batch = max(frame.attempt, self._attempt), frame.batch
             self._forget()
         sharpness = frame.top[0].value
         if not 0 < sharpness < math.inf:

@@ -38,6 +38,7 @@ class Saddle:
         self._smooth = Smooth(self._t.memory)
         self._before: tuple[float, float] | None = None  # loss and |∇L| of the measurement before
         self._largest = 0.0  # loss of the run so far
+        self._batch = 0  # examples of the measurements
         self._told = (0, 0)  # attempt and step of the last escape
         self._forget()
 
@@ -67,6 +68,9 @@ class Saddle:
         return None
 
     def _measured(self, frame: Curvature, along: float, top: float, lowest: float) -> Alert | None:
+        if frame.batch != self._batch:  # other examples, another loss
+            self._batch, self._before = frame.batch, None
+            self._forget()
         size = max(top, -lowest)
         loss = self._smooth.value if frame.loss is None else frame.loss
         norm = math.nan if frame.grad_norm is None else frame.grad_norm

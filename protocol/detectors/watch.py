@@ -63,7 +63,7 @@ class Watch:
         self._told: dict[str, int] = {}  # kind → steps trained when it alerted last
         self._held: dict[str, Alert] = {}
         self._trained = 0
-        self._step = 0
+        self._attempt = self._step = 0
 
     @property
     def wants(self) -> str:
@@ -77,9 +77,11 @@ class Watch:
             if frame.kind in CONTINUES.values():
                 self._numbers[frame.kind] = frame.seq
             return []
+        if frame.attempt != self._attempt:
+            self._attempt, self._step = frame.attempt, frame.step
         # Of all attempts: a run that goes back again and again does not tell the same each time.
         self._trained += max(0, frame.step - self._step)
-        self._step = frame.step
+        self._step = max(self._step, frame.step)  # curvature comes with the step that it was taken at
         alerts = [alert for detector in self._detectors if (alert := detector.see(frame)) is not None]
         if not alerts and not self._held:
             return alerts

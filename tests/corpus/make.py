@@ -14,7 +14,7 @@ import torch
 from .recorder import Recorded
 from .truth import from_plateaus, from_spikes
 
-PARTS = ("saddles", "tensors", "networks", "arithmetic", "ordinary", "faults")
+PARTS = ("saddles", "tensors", "networks", "arithmetic", "ordinary", "language", "faults")
 
 
 def main(wanted: list[str]) -> int:
