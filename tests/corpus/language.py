@@ -96,7 +96,7 @@ def runs() -> Iterator[Made]:
     """One maker for each training."""
     plans: list[tuple[str, Schedule, int, bool]] = [
         ("AdamW 3e-3", constant(3e-3), 16, False),
-        ("AdamW 5e-3, warm-up over 300 steps, then cosine", cosine(5e-3, 2500, 300), 16, False),
+        ("AdamW 5e-3, warm-up over 300 steps, then cosine", cosine(5e-3, 3000, 300), 16, False),
         ("SGD 0.1, momentum 0.9", constant(0.1), 16, True),
         ("AdamW 2e-3, cosine with restarts every 800 steps", cosine(2e-3, 800), 32, False),
     ]
