@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export LSMON_STRICT := 1
 
-.PHONY: help demo test check format lint types contracts wheel ns bench clean
+.PHONY: help demo test check format lint types contracts wheel ns bench detectors clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -47,6 +47,9 @@ wheel: $(VENV)/installed
 
 bench: $(VENV)/installed  ## what things cost, measured and printed, never asserted
 	$(BIN)/python -m tests.bench
+
+detectors: $(VENV)/installed  ## how good the alerts are, on labelled runs they were and were not tuned on
+	$(BIN)/python -m tests.corpus
 
 clean:
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache *.egg-info

@@ -24,6 +24,8 @@ from .readings import Reading, number
 from .schedule import Budget
 
 if TYPE_CHECKING:
+    from lsmon.protocol.detectors.thresholds import Thresholds
+
     from .instruments import Instruments
     from .sender import Pulse, Sender
     from .sensors.sensor import Context, Sensor
@@ -72,7 +74,8 @@ class Probe:
         clip: threshold of the loop's gradient-norm clipping, so that what is measured after it can say so.
         examples: how many examples an epoch draws without replacement; the noise of a batch of B of them is smaller by
             1 - B/N, and a batch of all of them has none.
-        config: settings of the run, kept in the record as its first mark.
+        config: settings of the run, kept in the record as its first mark. What is under ``"alerts"`` sets thresholds of
+            the detectors: ``config={"alerts": {"saddle.plateau_steps": 200}}``.
 
     Raises UsageError for arguments that make no sense.
     """
@@ -102,6 +105,7 @@ class Probe:
             raise UsageError(
                 "listen= opens a TCP port only with keys, and these are not available yet; leave it out."
             )
+        thresholds = _thresholds(config)
         self._guard = Guard(strict=os.environ.get("LSMON_STRICT") == "1")
         self._budget = Budget(_budget(budget))
         self._step = 0
@@ -120,7 +124,7 @@ class Probe:
             self._guard.fault("probe", error)
             return
         record = record and os.environ.get("LSMON_RECORD") != "0"
-        if not self._guard.run("probe", self._open, name, rank, record, context, chosen):
+        if not self._guard.run("probe", self._open, name, rank, record, context, chosen, thresholds):
             return
         self._on = True
         _probes.add(self)
@@ -162,7 +166,10 @@ class Probe:
         record: bool,
         context: Context,
         sensors: list[Sensor],
+        thresholds: Thresholds,
     ) -> None:
+        from lsmon.protocol.detectors.watch import Watch
+
         from .outlets import Outlets, run_header
         from .sender import Sender
 
@@ -184,7 +191,9 @@ class Probe:
             outlets.sinks,
             guard=self._guard,
             pulse=self._pulse,
+            watch=Watch(thresholds),
             on_alert=self._heard,
+            on_wish=self._wish,
             on_end=outlets.forget,
         )
         self._guard.tell_to(self._tell)
@@ -290,6 +299,11 @@ class Probe:
         if alert.kind in self._callbacks:
             self._alerts.append(alert)
 
+    def _wish(self, why: str) -> None:
+        """A detector is undecided: denser curvature would tell."""
+        if self._instruments is not None:
+            self._instruments.request(why)
+
     def _call_back(self) -> None:
         while self._alerts:
             alert = self._alerts.popleft()
@@ -348,6 +362,18 @@ def _budget(given: float) -> float:
     if not 0 <= budget <= 1:
         raise UsageError(f"budget={budget:g} is not a share of the wall time between 0 and 1, such as 0.05.")
     return budget
+
+
+def _thresholds(config: Mapping[str, Any] | None) -> Thresholds:
+    """Raises UsageError for what no detector knows."""
+    from lsmon.protocol.detectors.thresholds import Thresholds
+
+    changed = (config or {}).get("alerts", {})
+    if not isinstance(changed, Mapping):
+        raise UsageError(
+            'config["alerts"] sets thresholds by name, such as {"saddle.plateau_steps": 200}; give it a dictionary.'
+        )
+    return Thresholds().changed(changed)
 
 
 _probes: weakref.WeakSet[Probe] = weakref.WeakSet()

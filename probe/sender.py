@@ -20,7 +20,7 @@ from lsmon.protocol.clean import clean_line, clean_name
 from lsmon.protocol.codec import encode, shorten
 from lsmon.protocol.detectors.watch import Watch
 from lsmon.protocol.fold import Folds
-from lsmon.protocol.frames import Alert, AnyFrame, Heartbeat, RunEnded, RunStarted, Scalars
+from lsmon.protocol.frames import Alert, AnyFrame, Curvature, Heartbeat, RunEnded, RunStarted, Scalars
 from lsmon.protocol.regime import Regime
 
 from .guard import Guard
@@ -28,8 +28,9 @@ from .guard import Guard
 QUEUE = 1 << 14
 """Items that wait for the sending thread: 16 s of a loop at 1000 steps a second, a few megabytes."""
 
-WAKE_SECS = 0.02
-"""A subscriber is served only when the sockets are polled, and must not wait more than 50 ms."""
+WAKE_SECS = 0.1
+"""The screen redraws ten times a second. A wake-up costs as much as the frames of a tenth of a second: at 0.02 a loop of
+50 steps a second lost 1.7 % of its time to this thread alone."""
 
 BEAT_SECS = 1.0
 RATE_SECS = (
@@ -74,7 +75,9 @@ class Sender:
         *,
         guard: Guard,
         pulse: Callable[[], Pulse] = Pulse,
+        watch: Watch | None = None,
         on_alert: Callable[[Alert], None] = lambda alert: None,
+        on_wish: Callable[[str], None] = lambda why: None,
         on_end: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         queue: int = QUEUE,
@@ -88,7 +91,9 @@ class Sender:
         self._sinks = list(sinks)
         self._guard = guard
         self._pulse = pulse
+        self._watch = watch or Watch()
         self._on_alert = on_alert
+        self._on_wish = on_wish
         self._on_end = on_end
         self._clock = clock
         self._queue: deque[_Item] = deque(maxlen=queue)
@@ -99,7 +104,6 @@ class Sender:
         self._pending_since = 0.0
         self._seq = header.seq
         self._last: tuple[int, int] = (header.step, header.attempt)
-        self._watch = Watch()
         self._regime = Regime() if header.parameters else None  # without a model only what is logged is told
         self._folds = Folds()
         self._folds.add(header)
@@ -222,6 +226,8 @@ class Sender:
             self._on_alert(frame)
         for alert in self._watch.see(frame):
             self._send(alert, alert.step, alert.attempt, wall)
+        if isinstance(frame, Curvature) and self._watch.wants:
+            self._on_wish(self._watch.wants)
         verdict = self._regime.see(frame) if self._regime is not None else None
         if verdict is not None:
             self._send(verdict.scalars(frame), step, attempt, wall)

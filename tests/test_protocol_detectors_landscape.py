@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import numpy as np
 from hypothesis import given, settings
@@ -99,9 +100,11 @@ def test_gradient_noise_does_not_hide_the_escape() -> None:
 
 
 def test_without_curvature_along_the_gradient_nothing_is_called_a_saddle() -> None:
-    """A plateau and a drop of the loss alone are right one time in eight."""
+    """A plateau and a drop of the loss alone are right one time in eight: it is called what it is."""
     frames = (frame for frame in product(2.0, 1e-3) if isinstance(frame, Scalars))
-    assert watched(frames) == []
+    (left,) = watched(frames)
+    assert (left.kind, left.severity) == ("plateau_left", "info")
+    assert left.confidence is not None and left.confidence <= 0.5
 
 
 def quadratic(lr: Callable[[int], float]) -> Iterator[AnyFrame]:
@@ -186,7 +189,7 @@ def test_a_learning_rate_drop_that_lifts_validation_is_not_grokking() -> None:
     assert [alert.kind for alert in watched(frames())] == ["memorized"]
 
 
-def test_a_resumed_run_starts_a_new_story() -> None:
+def test_a_resumed_run_does_not_grok_by_coming_back_with_other_accuracies() -> None:
     frames = [Scalars(step=i, values={"train/acc": 1.0, "val/acc": 0.1}) for i in range(10)]
     frames += [Scalars(step=i, attempt=2, values={"train/acc": 1.0, "val/acc": 0.9}) for i in range(10)]
     assert [alert.kind for alert in watched(iter(frames))] == ["memorized"]
@@ -204,3 +207,30 @@ def test_no_sequence_raises(rows: list[tuple[float, float, float, float]]) -> No
             yield Curvature(step=step, top=(Ritz(a, 0.0),), bottom=(Ritz(b, 0.0),), grad_curvature=c)
 
     watched(frames())
+
+
+def test_other_examples_are_no_jump_of_the_sharpness() -> None:
+    """The engine may find that it can afford more of them."""
+
+    def frames(batch: int) -> Iterator[AnyFrame]:
+        for step in range(0, 400, 20):
+            later = step >= 200
+            yield Curvature(
+                step=step, batch=batch if later else 64, top=(Ritz(5.0 if later else 1.0, 0.0, True),)
+            )
+
+    assert [alert.kind for alert in watched(frames(64))] == ["curvature_spike"]
+    assert watched(frames(512)) == []
+
+
+def test_measurements_that_come_late_do_not_shorten_the_rest_between_alerts() -> None:
+    """Their step is that of the parameters they were taken at."""
+    watch, told = Watch(), []
+    for step in range(2000):
+        loss = 5.0 if step % 100 > 90 and step > 100 else 0.1
+        for frame in (
+            Scalars(step=step, values={"loss": loss}),
+            Curvature(step=max(0, step - 50), top=(Ritz(1.0, 0.0),)),
+        ):
+            told += [step for alert in watch.see(frame) if alert.kind == "loss_spike"]
+    assert told and all(later - earlier >= 200 for earlier, later in pairwise(told))

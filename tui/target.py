@@ -72,10 +72,10 @@ def live(card: Card) -> Source:
 
 
 def open_recording(path: Path, speed: float = 1.0) -> Seekable:
-    from lsmon.protocol.recording.reader import Recording
+    from lsmon.protocol.sources.imported import open_path
     from lsmon.protocol.sources.replay import Replay
 
-    return Replay(Recording.open(path), speed=speed)
+    return Replay(open_path(path), speed=speed)
 
 
 def recording_path(target: str) -> Path:

@@ -10,6 +10,9 @@ from ..frames import Alert, AnyFrame
 class Detector(Protocol):
     """Sees every numbered frame once, in order; keeps O(1) memory a step; knows no clock and no torch."""
 
+    wants: str
+    """Why it would decide better with denser curvature, in a word like a kind of alert; empty when it is not undecided."""
+
     def see(self, frame: AnyFrame) -> Alert | None:
         """The alert that this frame completes. Its ``seq`` and ``wall`` are filled in by the caller."""
         ...

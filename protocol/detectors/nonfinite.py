@@ -6,19 +6,18 @@ import math
 
 from ..frames import Alert, AnyFrame
 from ..names import scalars
-
-QUIET = 100
-"""Finite samples of a name after which it may alert again: a blip that comes back every few steps is one event."""
-
-WATCHED = 1000
-"""Names remembered; more than that is a mistake in the loop, and memory stays bounded."""
+from .thresholds import OfNonfinite
 
 
 class Nonfinite:
-    """Alerts when a value turns NaN or infinite, once an episode and name."""
+    """Alerts when a value turns NaN or infinite, once an episode; and when it takes the loss with it."""
 
-    def __init__(self) -> None:
+    wants = ""
+
+    def __init__(self, thresholds: OfNonfinite | None = None) -> None:
+        self._t = thresholds or OfNonfinite()
         self._finite_for: dict[str, int] = {}  # names in an episode → finite samples since
+        self._since = self._t.quiet  # frames since the last alert
 
     def see(self, frame: AnyFrame) -> Alert | None:
         values, _ = scalars(frame)
@@ -29,11 +28,14 @@ class Nonfinite:
                     self._recover(name)
             elif name in self._finite_for:
                 self._finite_for[name] = 0
-            elif len(self._finite_for) < WATCHED:
+            elif len(self._finite_for) < self._t.watched:
                 self._finite_for[name] = 0
                 fresh[name] = value
-        if not fresh:
+        self._since += 1
+        same = self._since <= self._t.quiet  # what the first one takes with it is no event of its own
+        if not fresh or (same and "loss" not in fresh):
             return None
+        self._since = 0
         name, value = next(iter(fresh.items()))
         others = f" (and {len(fresh) - 1} more)" if len(fresh) > 1 else ""
         return Alert(
@@ -44,5 +46,5 @@ class Nonfinite:
 
     def _recover(self, name: str) -> None:
         self._finite_for[name] += 1
-        if self._finite_for[name] >= QUIET:
+        if self._finite_for[name] >= self._t.quiet:
             del self._finite_for[name]

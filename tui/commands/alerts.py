@@ -1,31 +1,51 @@
-"""Run the detectors over a recording: one alert a line, at the step at which a live run would have raised it."""
+"""Run the detectors over a recording, a TensorBoard file or folder, a CSV or JSON-lines file: one alert a line.
+
+Each alert has the step at which a live run would have raised it. --set tries other thresholds:
+
+    lsmon alerts run.csv --set saddle.plateau_steps=200 --set grokking.rise=0.2
+"""
 
 from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
+from msgspec import structs
 
+from lsmon.protocol.detectors.thresholds import Thresholds
 from lsmon.protocol.detectors.watch import Watch
+from lsmon.protocol.errors import UsageError
 from lsmon.protocol.frames import Alert
 from lsmon.protocol.recording.reader import Recording
+from lsmon.protocol.sources.imported import open_path
 
 from ..target import recording_path
 
-FIELDS = ("kind", "step", "onset_step", "severity", "message", "evidence", "advice")
+FIELDS = ("kind", "step", "onset_step", "severity", "message", "evidence", "advice", "confidence")
+
+LOSSY = 3
+"""Exit code when something of the file is missing."""
 
 
 def add(parser: ArgumentParser) -> None:
     parser.add_argument("path", metavar="PATH")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a threshold, such as saddle.plateau_steps=200; may be repeated",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object an alert")
 
 
 def run(args: Namespace) -> int:
-    recording = Recording.open(recording_path(args.path))
+    thresholds = Thresholds().changed(settings(args.set))
+    recording = open_path(recording_path(args.path))
     try:
-        for alert in raised(recording):
+        for alert in raised(recording, thresholds):
             if args.json:
                 # JSON has no NaN: a value that is none is null here.
                 facts = {name: getattr(alert, name) for name in FIELDS}
@@ -34,14 +54,30 @@ def run(args: Namespace) -> int:
                 kind = alert.kind.replace("_", " ")
                 since = f" (since {alert.onset_step})" if alert.onset_step < alert.step else ""
                 sys.stdout.write(f"step {alert.step}{since}  {kind}: {' '.join(alert.message.split())}\n")
+        for words in recording.damage:
+            sys.stderr.write(f"lsmon: {words}\n")
+        return LOSSY if recording.lost else 0
     finally:
         recording.close()
-    return 0
 
 
-def raised(recording: Recording) -> Iterator[Alert]:
+def settings(given: Sequence[str]) -> dict[str, str]:
+    """KEY=VALUE pairs. Raises UsageError for what is none."""
+    pairs = [each.partition("=") for each in given]
+    for key, sign, _ in pairs:
+        if not sign:
+            raise UsageError(f"--set wants KEY=VALUE, such as saddle.plateau_steps=200, and got {key!r}.")
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def raised(recording: Recording, thresholds: Thresholds | None = None) -> Iterator[Alert]:
     """What today's detectors say of these frames; the alerts that were recorded are left out."""
-    watch = Watch()
+    watch, seq = Watch(thresholds), 0
     for frame in recording.frames():
-        if not isinstance(frame, Alert):
-            yield from watch.see(frame)
+        if isinstance(frame, Alert):
+            continue
+        for alert in watch.see(frame):
+            seq -= 1  # only to be told apart from recorded ones
+            alert = structs.replace(alert, seq=seq)
+            watch.see(alert)
+            yield alert

@@ -42,9 +42,9 @@ def print_target(target: str, remote_command: str, json: bool = False) -> int:
 
 def print_recording(path: Path, json: bool = False) -> int:
     """All of a recording at once, however long it took to make."""
-    from lsmon.protocol.recording.reader import Recording
+    from lsmon.protocol.sources.imported import open_path
 
-    recording = Recording.open(path)
+    recording = open_path(path)
     try:
         printer = Printer(json)
         for frame in recording.frames():

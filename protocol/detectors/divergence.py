@@ -1,0 +1,76 @@
+"""A training that loses what it had learned, or is worse than at its start, and does not come back."""
+
+from __future__ import annotations
+
+import math
+
+from ..frames import Alert, AnyFrame, Scalars
+from .smooth import Smooth
+from .thresholds import OfDivergence
+
+FIRST = 10
+"""Samples whose mean is the first loss: one batch may be anything."""
+
+LARGEST = 1e150
+"""Beyond it (and for NaN) the levels would overflow; ``Nonfinite`` has the word by then."""
+
+
+class Divergence:
+    """Counts how long the smoothed loss has been bad without coming back; one alert until it has recovered."""
+
+    wants = ""
+
+    def __init__(self, thresholds: OfDivergence | None = None) -> None:
+        self._t = thresholds or OfDivergence()
+        self._attempt = 0
+        self._first = 0.0
+        self._seen = 0
+        self._best = math.inf
+        self._told = False
+        self._resume()
+
+    def _resume(self) -> None:
+        """A resumed run goes on from what it knows: where it began, and its best."""
+        self._smooth = Smooth(self._t.memory)
+        self._count = self._since = 0
+        self._peak = 0.0
+
+    def see(self, frame: AnyFrame) -> Alert | None:
+        loss = frame.values.get("loss", math.nan) if isinstance(frame, Scalars) else math.nan
+        if not abs(loss) < LARGEST:
+            return None
+        if frame.attempt > self._attempt:
+            self._attempt = frame.attempt
+            self._resume()
+        self._seen += 1
+        if self._seen <= FIRST:
+            self._first += (loss - self._first) / self._seen
+        level = self._smooth.add(loss)
+        if self._seen <= FIRST:
+            return None
+        self._best = min(self._best, level)
+        gained = max(self._first - self._best, 0.0)
+        worse = level > self._first + self._t.above * abs(self._first)
+        lost = gained > 0.2 * abs(self._first) and level > self._best + max(
+            self._t.lost * gained, 2 * abs(self._best)
+        )
+        if not (worse or lost):
+            self._count, self._told = 0, False
+            return None
+        if not self._count or level < self._t.recovering * self._peak:
+            self._count, self._since, self._peak = 0, frame.step, level
+        self._count += 1
+        self._peak = max(self._peak, level)
+        if self._told or self._count < max(self._t.samples, self._t.share * self._seen):
+            return None
+        self._told = True
+        return Alert(
+            kind="divergence", severity="critical", step=frame.step, attempt=self._attempt, onset_step=self._since,
+            confidence=0.9,
+            message=(
+                f"Diverging: the loss is {level:.3g} and does not come back; it began at {self._first:.3g} "
+                f"and its best was {self._best:.3g}."
+            ),
+            evidence={"loss": level, "first loss": self._first, "best loss": self._best},
+            advice="Stop and resume from the last good checkpoint with a lower learning rate, warm-up or clipping.",
+        )  # fmt: skip

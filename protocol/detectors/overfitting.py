@@ -1,0 +1,83 @@
+"""Validation loss that rises from its lowest while the training loss goes on falling."""
+
+from __future__ import annotations
+
+import math
+
+from ..frames import Alert, AnyFrame, Scalars
+from .smooth import Scatter, Smooth
+from .thresholds import OfOverfitting
+
+NOISE_WINDOW = 40
+"""Evaluations from whose differences the noise is taken."""
+
+TRAIN_MEMORY = 0.95
+"""Of the smoothed training loss: the last 20 batches."""
+
+LARGEST = 1e150
+"""Beyond it (and for NaN) the levels would overflow."""
+
+
+class Overfitting:
+    """One alert from one lowest validation loss; the next only after one that is clearly lower."""
+
+    wants = ""
+
+    def __init__(self, thresholds: OfOverfitting | None = None) -> None:
+        self._t = thresholds or OfOverfitting()
+        self._attempt = 0
+        self._lowest = math.inf
+        self._lowest_at = 0
+        self._train_then = math.nan
+        self._told = False
+        self._again = -math.inf
+        self._first = math.nan
+        self._resume()
+
+    def _resume(self) -> None:
+        """A resumed run goes on from what it knows: the lowest validation loss is the same."""
+        self._train = Smooth(TRAIN_MEMORY)
+        self._val, self._scatter = Smooth(self._t.memory), Scatter(NOISE_WINDOW)
+        self._count = 0
+
+    def see(self, frame: AnyFrame) -> Alert | None:
+        if not isinstance(frame, Scalars):
+            return None
+        values = frame.values
+        if frame.attempt > self._attempt:
+            self._resume()
+            self._attempt = frame.attempt
+        loss = values.get("loss", math.nan)
+        if abs(loss) < LARGEST:
+            self._train.add(loss)
+        val = values.get("val/loss", math.nan)
+        if not abs(val) < LARGEST:
+            return None
+        self._first = abs(val) if math.isnan(self._first) else self._first
+        self._scatter.add(val)
+        level = self._val.add(val)
+        if level < self._lowest:
+            self._lowest, self._lowest_at, self._train_then = level, frame.step, self._train.value
+            self._count, self._told = 0, self._told and level > self._again
+            return None
+        worse = max(
+            self._t.rise * abs(self._lowest),
+            self._t.material * self._first,
+            self._t.deviations * self._scatter.sigma,
+        )
+        self._count = self._count + 1 if level > self._lowest + worse else 0
+        if self._told or self._count < self._t.in_a_row or not self._train.value < self._train_then:
+            return None
+        self._told, self._again = True, self._lowest - self._t.again * abs(self._lowest)
+        return Alert(
+            kind="overfitting", severity="warning", step=frame.step, attempt=self._attempt, onset_step=self._lowest_at,
+            confidence=0.9,
+            message=(
+                f"Overfitting: validation loss rose from {self._lowest:.3g} to {level:.3g} while the training loss "
+                f"fell from {self._train_then:.3g} to {self._train.value:.3g}."
+            ),
+            evidence={
+                "lowest val/loss": self._lowest, "val/loss": level, "loss then": self._train_then, "loss": self._train.value,
+            },
+            advice=f"The best checkpoint so far is near step {self._lowest_at}; more data, weight decay or an earlier end help.",
+        )  # fmt: skip

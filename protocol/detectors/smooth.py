@@ -1,0 +1,45 @@
+"""What detectors keep of a series in O(1): a smoothed level, and how much it scatters from one sample to the next."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from statistics import median
+
+SIGMA_OF_MEDIAN = 1.4826 / math.sqrt(2)
+"""From the median absolute difference of neighbours to the standard deviation of one, for normal noise."""
+
+
+class Smooth:
+    """An exponential mean that starts at the first value."""
+
+    __slots__ = ("memory", "value")
+
+    def __init__(self, memory: float) -> None:
+        self.memory = memory
+        self.value = math.nan
+
+    def add(self, value: float) -> float:
+        """The level after this value; values must be finite."""
+        before = self.value
+        self.value = value if math.isnan(before) else before + (1 - self.memory) * (value - before)
+        return self.value
+
+
+class Scatter:
+    """Standard deviation of the noise, from the last differences of neighbours: blind to slow drifts, robust to jumps."""
+
+    __slots__ = ("_differences", "_last")
+
+    def __init__(self, window: int) -> None:
+        self._differences: deque[float] = deque(maxlen=window)
+        self._last = math.nan
+
+    def add(self, value: float) -> None:
+        if not math.isnan(self._last):
+            self._differences.append(abs(value - self._last))
+        self._last = value
+
+    @property
+    def sigma(self) -> float:
+        return SIGMA_OF_MEDIAN * median(self._differences) if self._differences else 0.0

@@ -1,0 +1,136 @@
+"""Any file with a training's numbers, opened as a recording: ours as it is, another's written anew beside it.
+
+CSV, JSON lines and TensorBoard events become a recording in a temporary folder, which is gone when it is closed. So
+replay, alerts and the rest have one way to go, and the detectors have said their word about it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+
+from msgspec import structs
+
+from ..codec import encode
+from ..detectors.watch import Watch
+from ..errors import BadRecording
+from ..fold import Folds
+from ..frames import UNNUMBERED, Alert, AnyFrame, RunEnded, RunStarted
+from ..recording.reader import Recording
+from ..recording.segment import Segment
+from ..recording.writer import Recorder
+from . import json_lines, table, tfevents
+from .rows import Row, frames
+
+FLUSH_FRAMES = 2000
+"""Frames between two flushes: no one reads it meanwhile."""
+
+RowReader = Callable[[Path, list[str]], Iterator[Row]]
+
+_BY_SUFFIX: dict[str, RowReader] = {
+    ".csv": table.rows, ".tsv": table.rows, ".jsonl": json_lines.rows, ".ndjson": json_lines.rows, ".json": json_lines.rows,
+}  # fmt: skip
+
+
+class Imported(Recording):
+    """A recording made of another's file."""
+
+    def __init__(self, path: Path, segments: list[Segment], overviews: Sequence[Path]) -> None:
+        """For ``open`` only."""
+        self.notes: list[str] = []
+        """What of the file could not be read, in words."""
+        super().__init__(path, segments, overviews)
+
+    @property
+    def lost(self) -> int:
+        """Frames and lines that are missing."""
+        return super().lost + len(self.notes)
+
+    @property
+    def damage(self) -> tuple[str, ...]:
+        return (*super().damage, *self.notes)
+
+    def close(self) -> None:
+        super().close()
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def open_path(path: Path) -> Recording:
+    """The recording at this path, whoever wrote it. Raises BadRecording or NewerFormat, a plain sentence each."""
+    path = Path(path)
+    try:
+        reader = _reader(path)
+        if reader is None:
+            return Recording.open(path)
+        return _imported(path, reader)
+    except OSError as error:
+        raise BadRecording(f"Cannot read this file ({error.strerror or error}): {path}") from None
+
+
+def _reader(path: Path) -> Callable[[Path, list[str]], Iterator[AnyFrame]] | None:
+    """How to read it; None for what is ours, or nobody's."""
+    if path.is_file() and (rows := _BY_SUFFIX.get(path.suffix.lower())) is not None:
+        if rows is json_lines.rows and json_lines.are_frames(path):
+            return json_lines.recorded
+        return lambda file, notes: frames(rows(file, notes), file.stem, file.stat().st_mtime)
+    if path.exists() and not any(path.glob("*.mcap")) and tfevents.event_files(path):
+        return lambda file, notes: frames(tfevents.rows(file, notes), file.name)
+    return None
+
+
+def _imported(path: Path, reader: Callable[[Path, list[str]], Iterator[AnyFrame]]) -> Imported:
+    notes: list[str] = []
+    folder = Path(tempfile.mkdtemp(prefix="lsmon-"))  # which only the owner can enter
+    try:
+        _write(folder, reader(path, notes), path)
+        recording = Imported.open(folder)
+        assert isinstance(recording, Imported)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    recording.notes = notes
+    return recording
+
+
+def _write(folder: Path, read: Iterator[AnyFrame], path: Path) -> None:
+    """As the probe's sender does it: numbered, recorded, and shown to the detectors, whose alerts are recorded too."""
+    first = next(read, None)
+    if first is None:
+        raise BadRecording(f"There is nothing in this file: {path}")
+    header = (
+        first
+        if isinstance(first, RunStarted)
+        else RunStarted(name=path.stem, step=first.step, wall=first.wall)
+    )
+    header = structs.replace(header, seq=1, recording="", pid=0)
+    recorder = Recorder(folder, header)
+    folds, watch, seq = Folds(), Watch(), 1
+    last: AnyFrame = header
+
+    def write(frame: AnyFrame) -> None:
+        nonlocal seq
+        seq += 1
+        frame = structs.replace(frame, seq=seq)
+        recorder.write(frame, encode(frame))
+        for summary in folds.add(frame):
+            recorder.write(summary, encode(summary))
+        for alert in watch.see(frame):
+            write(structs.replace(alert, wall=frame.wall))
+
+    folds.add(header)
+    for frame in chain((first,), read):
+        if isinstance(frame, (RunStarted, RunEnded, Alert, *UNNUMBERED)):
+            continue
+        write(last := frame)
+        if seq % FLUSH_FRAMES == 0:
+            recorder.tick()
+    for summary in folds.close():
+        recorder.write(summary, encode(summary))
+    ended = RunEnded(seq=seq + 1, step=last.step, attempt=last.attempt, wall=last.wall)
+    recorder.write(ended, encode(ended))
+    recorder.close()
+    if recorder.trouble:
+        raise BadRecording(f"Cannot write the temporary copy ({recorder.trouble}): {path}")
