@@ -45,8 +45,10 @@ class Cadence:
 
     def began(self, kind: str, step: int) -> None:
         self._last[kind] = step
-        if kind == "complete":
-            self._last["sharpness"] = step
+
+    def covered(self, step: int) -> None:
+        """A complete measurement of this step is done, and the sharpness was in it."""
+        self._last["sharpness"] = max(step, self._last.get("sharpness", step))
 
     def found(self, sharpness: float) -> None:
         """The last value tells whether anything moves."""

@@ -153,6 +153,8 @@ def test_cadence_is_sparse_while_nothing_moves_and_dense_when_it_does() -> None:
     cadence = Cadence()
     assert cadence.due("sharpness", 0) and cadence.due("complete", 0)
     cadence.began("complete", 10)
+    assert cadence.due("sharpness", 11)
+    cadence.covered(10)
     assert not cadence.due("sharpness", 11)
     for value in [5.0] * 12:
         cadence.found(value)

@@ -34,7 +34,7 @@ HALVES_EVERY = 8
 CHECKS = frozenset({"halves", "overshoot", "density"})
 """Work that has time: it asks whether the examples are enough, or takes hundreds of products."""
 
-TIMED = 6
+TIMED = 3
 """Products whose median cost tells whether the examples are too many or too few."""
 
 DENSITY_EVERY = 4
@@ -91,7 +91,7 @@ class CurvatureSensor(Sensor):
         self._next_halves = 1
         self._next_density = 1
         self._turn = 0
-        self._settled = False  # the examples stay the same from the first complete measurement on
+        self._settled = False  # the number of examples is right, and stays: a complete measurement may begin
         self._attempt = 1
         self._step = 0
 
@@ -135,18 +135,21 @@ class CurvatureSensor(Sensor):
         trained_on = 0 if context.batch is None else size_of(context.batch)
         self.plan = Plan(reference.examples, trained_on, context.step_secs, _allowance(context))
         self._part = reference.thinned(self.plan.examples)
+        self._settled = _allowance(context) >= UNLIMITED
         return True
 
     def _correct(self, context: Context) -> None:
-        """Where products cost other than was thought: another number of examples, and a new beginning."""
+        """After a sharpness: are products on so many examples as dear as was thought? If not, once more with others."""
         assert self.plan is not None and context.reference is not None
-        cost = statistics.median(self._costs)
+        cost = statistics.median(self._costs) if len(self._costs) >= TIMED else 0.0
         if self.plan.corrected(cost, context.step_secs, _allowance(context)):
             self._part = context.reference.thinned(self.plan.examples)
             if self._chosen is not None:
                 self._chosen = replace(self._chosen, reference=self._part)
             self._costs.clear()
             self._begin_anew()
+        else:
+            self._settled = True
 
     def _begin_anew(self) -> None:
         """What is half measured is of another trajectory, or of other examples."""
@@ -171,7 +174,7 @@ class CurvatureSensor(Sensor):
             )
             self._work["ladder"] = self._choose(context, self._part)
         for kind in sorted(TURNS):  # "complete" first: while things move the sharpness is always due
-            if kind == "complete" and "ladder" in self._work:
+            if kind == "complete" and ("ladder" in self._work or not self._settled):
                 continue
             if kind not in self._work and self._due(kind, context):
                 self.cadence.began(kind, context.step)
@@ -188,8 +191,8 @@ class CurvatureSensor(Sensor):
             return kind == "sharpness" and self.cadence.due(kind, context.step)
         if context.allowance >= UNLIMITED:  # whenever possible; the sharpness is in the complete measurement
             return kind == "complete"
-        if kind == "sharpness" and "complete" in self._work:  # which has it too, and must get done
-            fast = context.step_secs * SPARSEST < FAST_SECS
+        if kind == "sharpness" and self._work.keys() & {"complete", "ladder"}:  # which must get done
+            fast = "complete" in self._work and context.step_secs * SPARSEST < FAST_SECS
             waited = self._turns_of_complete >= FAIR or not fast
             return waited and self.cadence.age(kind, context.step) >= SPARSEST
         return self.cadence.due(kind, context.step)
@@ -214,7 +217,7 @@ class CurvatureSensor(Sensor):
         if context.allowance >= UNLIMITED:
             patient = False
         kind = next(kind for kind in self._work if not patient or kind not in CHECKS)
-        if "sharpness" in self._work and self.cadence.age("sharpness", context.step) > SPARSEST // 2:
+        if "sharpness" in self._work and kind not in CHECKS:  # short, and begun only when it is wanted
             kind = "sharpness"
         work = self._work.pop(kind)
         began = time.perf_counter()
@@ -222,6 +225,8 @@ class CurvatureSensor(Sensor):
             with plainly(context.model):
                 next(work)  # an exception leaves it out: a generator that raised cannot go on
         except StopIteration as done:
+            if kind == "sharpness" and not self._settled:
+                self._correct(context)
             found: list[Finding] = done.value
             return found
         self._work[kind] = work  # behind the others
@@ -231,8 +236,6 @@ class CurvatureSensor(Sensor):
         ):  # the others have products of parts
             self._costs.append(time.perf_counter() - began)
             del self._costs[:-8]
-            if len(self._costs) >= TIMED and not self._settled:
-                self._correct(context)
         return []
 
     def _arrange(self, context: Context) -> None:
@@ -282,7 +285,7 @@ class CurvatureSensor(Sensor):
         assert self._chosen is not None and self._part is not None
         if self._chosen.rung == 3:
             return (yield from critical(context, self._chosen))
-        complete = kind == "complete"
+        complete, step = kind == "complete", context.step
         halves = not complete and self._completes >= self._next_halves and self._chosen.rung == 1
         found = yield from look(
             context,
@@ -294,16 +297,17 @@ class CurvatureSensor(Sensor):
             max_bytes=self.max_memory,
             halves=halves,
         )
-        self._completes += complete
-        self._settled = self._settled or complete
+        if complete:
+            self._completes += 1
+            self.cadence.covered(step)
         if self._known.sharpness is not None:
             self.cadence.found(self._known.sharpness)
         if self._known.halves:
             self._next_halves = self._completes + HALVES_EVERY
             check = compare_halves(self._known, context.seed, self.max_memory)
             self._work["halves"] = self._safely(context, check)
-        elif self._known.begin_overshoot(self._part, context.reference):
-            check = overshoot(self._known, self._part, context.reference)
+        elif top := self._known.begin_overshoot(self._part, context.reference):
+            check = overshoot(self._known, top, self._part, context.reference)
             self._work["overshoot"] = self._safely(context, check)
         return found
 

@@ -60,7 +60,7 @@ class Look:
     excess: str = ""
     """How far λ_max of the examples measured on is above that of all, in words."""
     vector: Tensor | None = None
-    """The top Ritz vector, for that comparison, ..."""
+    """The top Ritz vector of the last sharpness, for that comparison, ..."""
     point: Hessian | Difference | None = None
     """... and where it was found."""
 
@@ -73,14 +73,16 @@ class Look:
         self.__init__()  # type: ignore[misc]
         self.delta = delta
 
-    def begin_overshoot(self, part: Reference, whole: Reference | None) -> bool:
-        """Once in a run, when there is something to compare with."""
-        wanted = self.vector is not None and not self.excess and whole is not None
-        if not wanted or whole is None or part.examples >= whole.examples:
-            self.vector = self.point = None
-            return False
+    def begin_overshoot(
+        self, part: Reference, whole: Reference | None
+    ) -> tuple[Tensor, Hessian, float] | None:
+        """Once in a run, when there is something to compare with: the top Ritz vector, where it was found, its value."""
+        vector, point, value = self.vector, self.point, self.sharpness
+        self.vector = self.point = None
+        if vector is None or self.excess or whole is None or part.examples >= whole.examples:
+            return None
         self.excess = f"{part.examples} of {whole.examples} examples, to keep to the budget"
-        return isinstance(self.point, Hessian)
+        return (vector, point, value) if isinstance(point, Hessian) and value is not None else None
 
 
 def look(
@@ -141,10 +143,8 @@ def look(
     if sharpest.converged and not complete:
         if parts:
             known.halves = parts
-        if not known.excess or parts:
-            known.vector = found.krylov.vector
         if not known.excess:
-            known.point = point
+            known.vector, known.point = found.krylov.vector, point
     notes = [*chosen.notes]
     if not sharpest.converged:
         notes.append("λ_max not converged")
@@ -182,12 +182,13 @@ def look(
     return [curvature] if limit is None else [curvature, _against(step, sharpest, *limit)]
 
 
-def overshoot(known: Look, part: Reference, whole: Reference | None) -> _Work:
+def overshoot(
+    known: Look, top: tuple[Tensor, Hessian, float], part: Reference, whole: Reference | None
+) -> _Work:
     """How far the sharpness of a part is above that of all examples, at most: λ_1 of all is at least vᵀHv of all, with v
     the part's own top eigenvector."""
-    vector, point, value = known.vector, known.point, known.sharpness
-    known.vector = known.point = None
-    assert vector is not None and isinstance(point, Hessian) and whole is not None and value is not None
+    vector, point, value = top
+    assert whole is not None
     unit = vector / torch.linalg.vector_norm(vector)
     all_of_it = yield from along(point, whole.chunks(part.examples), unit)
     known.excess = (

@@ -14,6 +14,8 @@ IN_A_ROW = 2
 class Balance:
     """One alert when the gauge begins to read "equilibrium"; the next only after it has read something else."""
 
+    wants = ""
+
     def __init__(self) -> None:
         self._attempt = 0
         self._forget()

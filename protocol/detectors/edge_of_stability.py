@@ -11,6 +11,8 @@ from ..frames import Alert, AnyFrame, Scalars
 class EdgeOfStability:
     """One alert when ``stability/ratio`` begins to hover; the next only after it has left the edge."""
 
+    wants = ""
+
     def __init__(self) -> None:
         self._attempt = 0
         self._edge = Edge()
