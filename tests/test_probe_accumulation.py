@@ -309,6 +309,23 @@ def test_a_loop_that_reports_every_micro_batch() -> None:
     assert "M=4, n=96" in found[-1].words["temperature/noise"]
 
 
+def test_a_shorter_last_accumulation_is_left_out() -> None:
+    """Four micro-batches an update and two in the last one of an epoch: the window goes on with the others."""
+    bath = Bath(torch.ones(100), 0.5, 1)
+    optimizer = torch.optim.SGD(bath.model.parameters(), 0.1)
+    found: list[Scalars] = []
+    instruments = Instruments([Temperature()], Context(bath.model, optimizer), Budget(1.0), Guard(strict=True), found.append)  # fmt: skip
+    for step in range(160):
+        for _ in range(1 if step % 8 == 7 else 4):
+            bath.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        instruments.step(step, 1, None)
+    instruments.close()
+    assert "M=4, n=96" in found[-1].words["temperature/noise"]
+    assert found[-1].values["temperature/noise"] == pytest.approx(0.1 * 4 * 0.5 / 2, rel=0.05)
+
+
 def test_a_ratio_of_means_and_its_jackknife_error() -> None:
     """For independent normal pairs the error is the delta method's; a denominator that may be zero has no ratio."""
     generator = torch.Generator().manual_seed(0)

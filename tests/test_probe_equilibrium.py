@@ -193,6 +193,37 @@ def test_a_loss_function_that_is_not_the_loops_is_called_unreliable() -> None:
     assert "unreliable: loss_fn gives another gradient" in last(found, "temperature/noise")[2]
 
 
+def test_halves_of_a_batch_drawn_without_replacement() -> None:
+    """S²/B (1 - B/N) exactly, as by micro-batches; and when this sensor is switched off the other one speaks again."""
+    data = torch.randn(32, 30, generator=torch.Generator().manual_seed(0))
+    model = nn.Module()
+    position = nn.Parameter(torch.zeros(30))
+    model.register_parameter("position", position)
+    optimizer = torch.optim.SGD([position], 0.1)
+
+    def loss(model: Any, batch: Tensor) -> Tensor:
+        value: Tensor = (batch @ model.position).mean()
+        return value
+
+    found: list[Scalars] = []
+    context = Context(model, optimizer, loss, examples=32)
+    instruments = Instruments([Equilibrium()], context, Budget(1.0), Guard(strict=True), found.append)
+    generator = torch.Generator().manual_seed(1)
+    for step in range(200):
+        batch = data[torch.randperm(32, generator=generator)[:8]]
+        torch.autograd.backward(loss(model, batch))
+        optimizer.step()
+        optimizer.zero_grad()
+        instruments.step(step, 1, batch)
+    truth = 0.1 * float(data.var(0).sum()) / 8 * (1 - 8 / 32) / (2 * 30)
+    value, error, _ = last(found, "temperature/noise")
+    assert abs(value - truth) <= 2 * error
+    assert value == pytest.approx(truth, rel=0.1)
+    assert context.by_halves
+    instruments.close()
+    assert not context.by_halves
+
+
 @pytest.mark.parametrize(
     ("value", "error", "said"),
     [

@@ -64,7 +64,7 @@ def reduced_rank(inputs: int, outputs: int, hidden: int, rank: int, seed: int = 
     model = nn.Sequential(one, two)
     x = torch.randn(count, inputs, generator=generator)
     y = model(x).detach()
-    return llc(model, lambda m, b: 0.5 * (m(b[0]) - b[1]).square().sum(1).mean(), (x, y))
+    return llc(model, lambda m, b: 0.5 * (m(b[0]) - b[1]).square().sum(1).mean(), (x, y), steps=500)
 
 
 @pytest.mark.parametrize(("shape", "truth"), [((4, 4, 2, 1), 5.0), ((5, 3, 3, 1), 5.5), ((6, 4, 4, 0), 7.5)])

@@ -17,6 +17,9 @@ from torch import Tensor
 from ..optimizers import kind, metric_root, single
 from .sensor import Context
 
+PERSISTENT = 3
+"""Updates in a row with another number of micro-batches before that is the loop's: the last of an epoch may have fewer."""
+
 
 @dataclass(slots=True)
 class _Part:
@@ -78,6 +81,9 @@ class Accumulation:
         self.error: Exception | None = None
         self.seconds = 0.0
         """Spent in the hooks since it was last set to zero."""
+        self.parts = 0
+        """Backward passes that an update has as a rule; 0 before the first was seen whole."""
+        self._others = 0
         self._context = context
         self._contrast = contrast
         self._missed = -1  # an update of which not everything was seen
@@ -140,7 +146,8 @@ class Accumulation:
         return root
 
     def finish(self) -> Accumulated | None:
-        """As the update begins: what was added since the last one; None when not all of it was seen."""
+        """As the update begins: what was added since the last one; None when not all of it was seen, or when it were more
+        or fewer backward passes than as a rule."""
         update = self._context.updates - 1  # it has been counted already
         parts, self._missed, missed = self._parts, -1, self._missed
         seen = [
@@ -156,7 +163,7 @@ class Accumulation:
             for group in self._context.optimizer.param_groups
             for p in group["params"]
         )
-        if missed != update and len(counts) == 1 and not unseen:
+        if missed != update and len(counts) == 1 and not unseen and self._usual(min(counts)):
             found = Accumulated(counts.pop())
             if self.recording:
                 found.parameters = [parameter for parameter, _ in seen]
@@ -168,6 +175,12 @@ class Accumulation:
             part.total = part.contrast = part.square = part.root = None
             part.update = -1
         return found
+
+    def _usual(self, count: int) -> bool:
+        self._others = 0 if count == self.parts else self._others + 1
+        if not self.parts or self._others >= PERSISTENT:
+            self.parts, self._others = count, 0
+        return count == self.parts
 
     def under_way(self) -> bool:
         """Whether some of the next update's backward passes are done already."""

@@ -49,6 +49,7 @@ class Equilibrium(Sensor):
     weight = 4.0
 
     def __init__(self) -> None:
+        self._context: Context | None = None
         self._hooks: Accumulation | None = None
         self._parts = 1
         self._gains: list[float] = []
@@ -67,6 +68,7 @@ class Equilibrium(Sensor):
         self._fresh = 0
 
     def expect(self, context: Context) -> None:
+        self._context = context
         if self._hooks is None:
             self._hooks = Accumulation(context, contrast=True)
         self._hooks.recording = self._parts > 1
@@ -82,11 +84,11 @@ class Equilibrium(Sensor):
         gains = [gain(group) for group in context.optimizer.param_groups]
         if context.attempt != self._attempt or changed(gains, self._gains):
             self._attempt, self._gains = context.attempt, gains
-            self._restart(context)
+            self._restart()
         found = hooks.finish()
-        if found is not None and found.count != self._parts:
-            self._parts = found.count
-            self._restart(context)
+        if hooks.parts not in (0, self._parts):
+            self._parts = hooks.parts
+            self._restart()
         named = _trained(context.model)
         self._form, self._noise = shape(context.optimizer, list(named.values())), None
         if self._form is None:
@@ -97,14 +99,21 @@ class Equilibrium(Sensor):
             self._form = None  # not every backward pass was seen, so it is not known what the batch is
         elif self._parts == 1:
             self._start = {name: p.detach().clone() for name, p in named.items()}
-        elif found.totals and found.count % 2 == 0:
+        elif found.count % 2 and not self._form.plain:
+            context.notes[self.name] = "with an odd number of micro-batches only known for plain SGD"
+        elif found.totals:
             self._noise = _of_parts(found, context.optimizer, list(named.values()))
 
-    def _restart(self, context: Context) -> None:
+    def _restart(self) -> None:
         self._window.clear()
         self._coming.clear()
         self._fresh = 0
-        context.by_halves = False
+        self._speaks(False)
+
+    def _speaks(self, halves: bool) -> None:
+        """Whether the temperature is this sensor's; it must not stay so when this one is switched off."""
+        if self._context is not None:
+            self._context.by_halves = halves
 
     def measure(self, context: Context) -> Finding | Sequence[Finding]:
         hooks = self._hooks
@@ -169,7 +178,9 @@ class Equilibrium(Sensor):
             factor = (consumed / length).clamp_max(1.0)
         along = direction(noise, form, factor)
         product = self._product(context, before, along)
-        numbers = balance(noise, form, factor, finite(context, self._parts), along, product)
+        numbers = balance(
+            noise, form, factor, finite(context, self._parts, consecutive=False), along, product
+        )
         live = noise.mean != 0
         self._alive = live if self._alive is None else self._alive.logical_or_(live)
         last = torch.stack([1 - cosine.double(), self._alive.sum().double()])
@@ -198,7 +209,7 @@ class Equilibrium(Sensor):
     def _temperature(self, context: Context) -> list[Scalars]:
         if self._parts > 1:
             return []  # the other sensor has it, from the same micro-batches and more of them
-        context.by_halves = True
+        self._speaks(True)
         last = min(len(self._window), WINDOW)
         heat, words = self._window.mean(2, last), self._words(context, last)
         names, parts = ("temperature/noise", "temperature/thermal_loss"), (2 * max(self._dim, 1.0), 4.0)
@@ -246,6 +257,7 @@ class Equilibrium(Sensor):
         return "; ".join(words)
 
     def close(self) -> None:
+        self._speaks(False)
         if self._hooks is not None:
             self._hooks.close()
         self._start, self._noise, self._consumed, self._before, self._alive = {}, None, None, None, None

@@ -22,7 +22,7 @@ class FullBatch:
     def __init__(self) -> None:
         self._seen: list[tuple[weakref.ref[Tensor], int]] = []
         self._in_a_row = 0
-        self._stream: Tensor | None = None
+        self._stream: tuple[bytes, int] | None = None
 
     def words(self, context: Context, parts: int) -> str:
         """Why there is no noise, with ``parts`` micro-batches an update; empty where there is some, or may be."""
@@ -48,12 +48,29 @@ class FullBatch:
         return self._in_a_row >= OFTEN
 
     def _draws(self, model: Any) -> bool:
-        """Dropout, or a loop or loss that draws from the host's stream: then even a full batch has noise."""
-        stream = torch.default_generator.get_state()
+        """Dropout, or a loop or loss that draws from a random stream: then even a full batch has noise."""
+        stream = _streams(model)
         before, self._stream = self._stream, stream
-        if before is None or not torch.equal(before, stream):
+        if before is None or stream is None or before != stream:
             return True
         return any(
             module.training and getattr(module, "p", 0) and "Dropout" in type(module).__name__
             for module in model.modules()
         )
+
+
+def _streams(model: Any) -> tuple[bytes, int] | None:
+    """Where torch's random streams stand, on the host and on the model's device; None where that is not known."""
+    host = torch.default_generator.get_state().numpy().tobytes()
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    if device.type == "cpu":
+        return host, 0
+    if device.type != "cuda":
+        return None
+    generators: Any = torch.cuda.default_generators
+    try:
+        return host, int(
+            generators[device.index or 0].get_offset()
+        )  # kept on the host: nothing is waited for
+    except RuntimeError:  # while a graph is captured
+        return None

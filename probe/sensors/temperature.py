@@ -95,10 +95,9 @@ class Temperature(Sensor):
         self._begin_anew_if(context)
         found = hooks.finish()
         self.busy = False
-        if found is not None and not distributed():
-            if (found.count > 1) != (self._parts > 1):
-                self._restart()
-            self._parts = found.count
+        if hooks.parts > 0 and not distributed() and hooks.parts != self._parts:
+            self._restart()
+            self._parts = hooks.parts
         if self._parts > 1:
             if found is not None and found.totals:
                 self._compare_parts(optimizer, found)
@@ -218,7 +217,7 @@ class Temperature(Sensor):
     def _take(self, reading: Reading, parts: int, raw: bool, context: Context) -> None:
         rate_trace, trace, total, before, after, alive = reading.values()
         unit, factor = self._clipping.see(before, after, context.clip, raw=raw)
-        rest = finite(context, parts) * unit**2
+        rest = finite(context, parts, consecutive=parts == 1) * unit**2
         self._window.add(rate_trace * rest, trace * rest, total * unit**2 - trace * rest, factor)
         self._dim = alive
         self._fresh += 1
@@ -284,14 +283,14 @@ def changed(gains: list[float], before: list[float]) -> bool:
     )
 
 
-def finite(context: Context, parts: int) -> float:
+def finite(context: Context, parts: int, *, consecutive: bool) -> float:
     """What drawing B of N without replacement does to an estimate: the noise is S²/B (1 - B/N) (Cochran 1977, section
-    2.6), micro-batches estimate S²/B, and consecutive batches that, but for one pair in N/B, which two epochs share and
+    2.6), parts of a batch estimate S²/B, and consecutive batches that, but for one pair in N/B, which two epochs share and
     which estimates the noise itself: S²/B (1 - B²/N²) on average."""
     if context.examples is None or context.batch is None:
         return 1.0
     share = min(1.0, parts * size_of(context.batch) / context.examples)
-    return 1.0 - share if parts > 1 else 1.0 / (1.0 + share)
+    return 1.0 / (1.0 + share) if consecutive else 1.0 - share
 
 
 def distributed() -> bool:
