@@ -62,6 +62,9 @@ def test_no_payload_reaches_the_screen_raw(group: int) -> None:
                 await look()
                 await look("3")
                 await look("escape")
+                for page in "a":
+                    await look(page)
+                    await look(page)
             await look("question_mark")
             await look("escape")
             for size in ((60, 15), (30, 10)):

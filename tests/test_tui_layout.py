@@ -7,7 +7,7 @@ from itertools import combinations
 import pytest
 from textual.geometry import Region
 
-from lsmon.tui.widgets.layout import ORDER, plan
+from lsmon.tui.widgets.layout import ORDER, holds_strip, plan
 
 SIZES = [
     (80, 22),
@@ -76,3 +76,23 @@ def test_panels_are_dropped_from_the_end_of_the_order() -> None:
     """At a few rows what is left are the first names."""
     for height in range(1, 7):
         assert list(plan(40, height, ORDER)) == list(ORDER[:height])
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("present", SETS)
+def test_the_phase_strip_goes_before_any_panel_does(size: tuple[int, int], present: tuple[str, ...]) -> None:
+    """Where it has a row, the panels are the same, and boxed as they would be without it."""
+    width, height = size
+    if holds_strip(width, height, present):
+        with_it, without = plan(width, height - 1, present), plan(width, height, present)
+        assert {name: place.boxed for name, place in with_it.items()} == {
+            name: place.boxed for name, place in without.items()
+        }
+
+
+def test_the_phase_strip_is_there_at_the_usual_sizes() -> None:
+    """And not where its row is needed: at 80 by 24 with the bar of a replay, and on a few lines."""
+    assert all(
+        holds_strip(width, height, ORDER) for width, height in ((80, 22), (120, 34), (200, 58), (60, 13))
+    )
+    assert not any(holds_strip(width, height, ORDER) for width, height in ((80, 21), (39, 40), (40, 6)))

@@ -8,7 +8,7 @@ from textual.pilot import Pilot
 from lsmon.protocol.frames import AnyFrame, Scalars
 from lsmon.tui.app import LsmonApp
 from tests.bench.story import Told, header
-from tests.test_tui_screen import drive, panels, shown
+from tests.screenplay import drive, panels, shown
 
 
 def run(words: str) -> list[AnyFrame]:

@@ -2,69 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
 from itertools import combinations
 
 import pytest
 from textual.pilot import Pilot
 
 from lsmon.protocol.frames import Alert, AnyFrame, Curvature, Heartbeat, Ritz, RunEnded, Scalars
-from lsmon.protocol.sources.source import Link, Source
+from lsmon.protocol.sources.source import Link
 from lsmon.tui.app import LsmonApp
 from lsmon.tui.screens.dashboard import Dashboard
 from lsmon.tui.screens.help import Help
 from lsmon.tui.widgets.drawn import Drawn
 from lsmon.tui.widgets.panel import Panel
 from tests.bench.story import Tape, Told, frames, header
+from tests.screenplay import dashboard, drive, panels, settle, shown, text
 
 STORY = list(frames(34_000))
-Check = Callable[[LsmonApp, "Pilot[None]"], Awaitable[None]]
-
-
-def drive(
-    source: Source, check: Check, size: tuple[int, int] = (120, 36), *, ascii_only: bool = False
-) -> None:
-    """Runs the app headless; its own ticks are rare, so that the test turns them."""
-
-    async def session() -> None:
-        app = LsmonApp(source, fps=0.01, ascii_only=ascii_only)
-        async with app.run_test(size=size) as pilot:
-            await settle(app, pilot)
-            await check(app, pilot)
-
-    asyncio.run(session())
-
-
-async def settle(app: LsmonApp, pilot: Pilot[None]) -> None:
-    """Read everything, lay out, draw; a loaded machine may need more rounds than two."""
-    for turn in range(30):
-        dashboard(app).tick()
-        await pilot.pause()
-        placed = [panel for panel in app.screen.query(Panel) if panel.display]
-        if turn >= 2 and all(panel.region.area for panel in placed) and (placed or app.size.height < 4):
-            break
-
-
-def dashboard(app: LsmonApp) -> Dashboard:
-    screen = app.screen_stack[0]
-    assert isinstance(screen, Dashboard)
-    return screen
-
-
-def text(app: LsmonApp) -> list[str]:
-    """The rows of the screen as a terminal shows them."""
-    return [strip.text for strip in app.screen._compositor.render_strips()]
-
-
-def shown(app: LsmonApp) -> str:
-    return "\n".join(text(app))
-
-
-def panels(app: LsmonApp) -> dict[str, Panel]:
-    return {str(panel.name): panel for panel in app.screen.query(Panel) if panel.display}
 
 
 @pytest.mark.parametrize("size", [(80, 24), (60, 15), (120, 36), (200, 60), (30, 10), (12, 5), (1, 1)])
@@ -219,19 +174,61 @@ def test_a_number_enlarges_its_panel_and_escape_brings_all_back() -> None:
     drive(Told(STORY[:300]), check)
 
 
-def test_l_changes_the_axis() -> None:
+def test_y_changes_the_axis() -> None:
     """Of the loss when nothing is focused; pressed again it is as before."""
 
     async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
         logarithmic = shown(app)
-        await pilot.press("l")
+        await pilot.press("y")
         await pilot.pause()
         assert shown(app) != logarithmic
-        await pilot.press("l")
+        await pilot.press("y")
         await pilot.pause()
         assert text(app)[1:-1] == logarithmic.split("\n")[1:-1]
 
     drive(Told(STORY), check)
+
+
+def test_the_phase_strip_tells_the_story() -> None:
+    """Below the header, with the number of alerts; the present chapter follows a seek."""
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        row = text(app)[1]
+        at = [
+            row.index(word)
+            for word in ("phase", "init", "descent", "memorized", "spike", "GROKKING", "alerts 4")
+        ]
+        assert at == sorted(at)
+        await pilot.press("home")
+        await settle(app, pilot)
+        assert "GROKKING" not in text(app)[1]
+        assert "alerts 0" in text(app)[1]
+
+    drive(Tape(STORY), check)
+
+
+def test_the_phase_strip_gives_way_to_panels() -> None:
+    """A replay at 80 by 24 keeps its six boxes."""
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        assert "phase" not in shown(app)
+        assert sum(panel.boxed for panel in panels(app).values()) == 6
+
+    drive(Tape(STORY[:2000]), check, (80, 24))
+
+
+def test_help_is_plain_where_the_terminal_is() -> None:
+    """Every sign spelled out, also those of the frame."""
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        await pilot.press("question_mark")
+        await pilot.pause()
+        assert shown(app).isascii(), {char for char in shown(app) if not char.isascii()}
+        app.screen.query_one("#help").scroll_end(animate=False)
+        await pilot.pause()
+        assert shown(app).isascii(), {char for char in shown(app) if not char.isascii()}
+
+    drive(Tape(STORY[:300]), check, ascii_only=True)
 
 
 def test_help_lists_keys_and_quantities() -> None:

@@ -1,15 +1,13 @@
-"""The dashboard: one tick feeds it, one view goes to every panel, keys act on the feed or on a panel."""
+"""The dashboard: its tick turns the feed, one view goes to every panel, keys act on a panel or open a page."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
-from textual import on
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
-from textual.screen import Screen
+from textual.widget import Widget
 
 from lsmon.protocol.frames import Alert
 from lsmon.protocol.names import quantity
@@ -17,11 +15,12 @@ from lsmon.protocol.names import quantity
 from ..feed import Feed
 from ..view import View
 from ..widgets.alerts import AlertsPanel
-from ..widgets.bars import Header, Moment, ReplayBar, Status
 from ..widgets.curve import CurvePanel, Look, NegativePanel
 from ..widgets.gauges import GaugesPanel
-from ..widgets.layout import ORDER, enlarged, plan
+from ..widgets.layout import ORDER, enlarged, holds_strip, plan
 from ..widgets.panel import Panel, Scene
+from ..widgets.phases import PhaseStrip
+from .watching import Watching
 
 LOOKS = {
     "loss": Look(("loss", "val/loss"), empty="no loss yet: probe.step(loss) sends it"),
@@ -46,49 +45,17 @@ _FIRST_GUESS = tuple(name for name in ORDER if name != "accuracy")
 """Shown before the first frame: what the probe measures by itself."""
 
 
-class Dashboard(Screen[None]):
+class Dashboard(Watching):
     """Everything about one run on one screen."""
 
-    AUTO_FOCUS = ""
+    OWN_KEYS = (("enter", "enlarge"), ("y", "log"), ("a", "alerts"), ("?", "help"), ("q", "quit"))
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "app.quit", "Quit", tooltip="Leave; the training goes on", id="quit"),
-        Binding("space", "pause", "Pause", tooltip="Live: freeze the eye. Replay: play or pause", id="pause"),
-        Binding("l", "log", "Log", tooltip="Logarithmic or linear axis", id="log"),
+        Binding("y", "log", "Log", tooltip="Logarithmic or linear axis", id="log"),
         Binding(
             "enter", "enlarge", "Enlarge", tooltip="The focused panel over the whole screen", id="enlarge"
         ),
         Binding("escape", "shrink", "Back", tooltip="All panels again", id="shrink", show=False),
-        Binding("question_mark,h", "help", "Help", tooltip="Keys and quantities", key_display="?", id="help"),
-        Binding("left", "seek_by(-0.01)", "Back 1 %", tooltip="Back by 1 % of the recording", id="back"),
-        Binding("right", "seek_by(0.01)", "On 1 %", tooltip="Forward by 1 %", id="forward"),
-        Binding(
-            "shift+left,left_square_bracket",
-            "seek_by(-0.1)",
-            "Back 10 %",
-            id="far_back",
-            tooltip="Back by 10 %",
-        ),
-        Binding(
-            "shift+right,right_square_bracket",
-            "seek_by(0.1)",
-            "On 10 %",
-            id="far_forward",
-            tooltip="On by 10 %",
-        ),
-        Binding("comma", "frame(-1)", "Step back", tooltip="One step back", id="frame_back"),
-        Binding("full_stop", "frame(1)", "Frame on", tooltip="One frame forward", id="frame_forward"),
-        Binding("minus,less_than_sign", "speed(-1)", "Slower", tooltip="Slower, down to 0.1×", id="slower"),
-        Binding(
-            "plus,greater_than_sign,equals_sign",
-            "speed(1)",
-            "Faster",
-            tooltip="Faster, up to 1000×",
-            id="faster",
-        ),
-        Binding("n", "seek_alert(1)", "Next alert", tooltip="To the next alert", id="next_alert"),
-        Binding("N", "seek_alert(-1)", "Previous alert", tooltip="To the alert before", id="previous_alert"),
-        Binding("home", "seek_end(0)", "Start", tooltip="To the first step", id="start"),
-        Binding("end", "seek_end(1)", "End", tooltip="To the last step", id="end"),
         *(
             Binding(
                 str(i),
@@ -103,9 +70,8 @@ class Dashboard(Screen[None]):
     ]
 
     def __init__(self, feed: Feed, *, fps: float, ascii_only: bool = False) -> None:
-        super().__init__()
-        self.feed = feed
-        self._fps, self._ascii = fps, ascii_only
+        super().__init__(feed, ascii_only=ascii_only)
+        self._fps = fps
         self._panels: dict[str, Panel] = {}
         self._present: tuple[str, ...] = ()
         self._known: frozenset[str] = frozenset()
@@ -113,13 +79,8 @@ class Dashboard(Screen[None]):
         self._large = ""
         self._shown: tuple[View, tuple[Alert, ...]] | None = None
 
-    def compose(self) -> ComposeResult:
-        yield Header()
-        with Container(id="panels"):
-            for name in ORDER:
-                yield self._made(name)
-        yield ReplayBar()
-        yield Status()
+    def body(self) -> Iterable[Widget]:
+        yield Container(*(self._made(name) for name in ORDER), id="panels")
 
     def _made(self, name: str) -> Panel:
         panel: Panel
@@ -136,52 +97,39 @@ class Dashboard(Screen[None]):
         return panel
 
     def on_mount(self) -> None:
-        self.query_one(ReplayBar).display = self.feed.seekable is not None
         self.set_interval(1 / self._fps, self.tick)
-        # Draw at once, read afterwards: the first paint waits for no source.
-        self._show()
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._arrange)
 
-    # The tick.
-
-    def tick(self) -> None:
-        """Feed, then show what has changed."""
-        self.feed.tick()
-        self._show()
-
-    def _show(self) -> None:
-        feed, view = self.feed, self.feed.view
-        alerts = (*view.alerts, *feed.silences)
-        moment = Moment(
-            view, feed.link, feed.age, feed.paused, feed.newest.step - view.step, feed.timeline, feed.trouble,
-            self._ascii,
-        )  # fmt: skip
-        with self.app.batch_update():
-            for bar in (Header, Status, ReplayBar):
-                self.query_one(bar).show(moment)
-            if self._shown is not None and self._shown[0] is view and self._shown[1] == alerts:
-                return
-            self._shown = (view, alerts)
-            if view.series.keys() != self._known:
-                self._known, self._names = frozenset(view.series), by_panel(view.series)
-            present = present_panels(view, self._names)
-            if present != self._present:
-                self._present = present
-                self._arrange()
-            scene = Scene(view, alerts, self._names, self._ascii)
-            for panel in self._panels.values():
-                panel.show(scene)
+    def renew(self) -> None:
+        view = self.feed.view
+        alerts = (*view.alerts, *self.feed.silences)
+        if self._shown is not None and self._shown[0] is view and self._shown[1] == alerts:
+            return
+        self._shown = (view, alerts)
+        if view.series.keys() != self._known:
+            self._known, self._names = frozenset(view.series), by_panel(view.series)
+        present = present_panels(view, self._names)
+        if present != self._present:
+            self._present = present
+            self._arrange()
+        scene = Scene(view, alerts, self._names, self._ascii)
+        for panel in self._panels.values():
+            panel.show(scene)
 
     def _arrange(self) -> None:
         """Give every panel its place, or none."""
         body = self.query_one("#panels")
-        width, height = body.size
+        width, height = self.size
+        bars = 3 if self.feed.seekable is not None else 2
         new = [name for name in self._present if name not in self._panels]
         if new:
             body.mount(*(self._made(name) for name in new))
-        if not width or not height:
+        strip = holds_strip(width, height - bars, self._present)
+        self.query_one(PhaseStrip).display = strip
+        height -= bars + strip
+        if width < 1 or height < 1:
             return
         large = self._large
         places = enlarged(width, height, large) if large else plan(width, height, self._present)
@@ -198,10 +146,6 @@ class Dashboard(Screen[None]):
             panel.ascii_only = self._ascii
 
     # Keys.
-
-    def action_pause(self) -> None:
-        self.feed.toggle_pause()
-        self._show()
 
     def action_log(self) -> None:
         panel = self._chosen()
@@ -228,48 +172,6 @@ class Dashboard(Screen[None]):
             self._arrange()
         else:
             self.set_focus(None)
-
-    def action_help(self) -> None:
-        from .help import Help
-
-        self.app.push_screen(Help(self.feed.newest.series, replay=self.feed.seekable is not None))
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys of a replay do nothing on a live run."""
-        if action in ("seek_by", "frame", "speed", "seek_alert", "seek_end"):
-            return self.feed.seekable is not None
-        return True
-
-    def action_seek_by(self, share: float) -> None:
-        self.feed.seek_by(share)
-        self.tick()
-
-    def action_seek_end(self, end: int) -> None:
-        timeline = self.feed.timeline
-        if timeline is not None:
-            self.feed.seek(timeline.last_step if end else timeline.first_step)
-            self.tick()
-
-    def action_frame(self, direction: int) -> None:
-        self.feed.frame_by(direction)
-        self.tick()
-
-    def action_speed(self, direction: int) -> None:
-        self.feed.faster(direction)
-        self._show()
-
-    def action_seek_alert(self, direction: int) -> None:
-        if self.feed.seek_alert(direction):
-            self.tick()
-        else:
-            self.notify(
-                f"No alert {'after' if direction > 0 else 'before'} this step.", markup=False, timeout=3
-            )
-
-    @on(ReplayBar.Sought)
-    def _seek_clicked(self, message: ReplayBar.Sought) -> None:
-        self.feed.seek(message.step)
-        self.tick()
 
 
 def by_panel(series: Iterable[str]) -> dict[str, list[str]]:

@@ -15,12 +15,14 @@ from textual.widgets import Static
 from lsmon.protocol.names import QUANTITIES, quantity
 
 from ..themes import Palette, palette_for
+from ..widgets.canvas import plain
 
 _KEYS = (
     ("space", "live: freeze the picture, never the feed; replay: play or pause"),
-    ("enter, 1…9", "enlarge the focused panel, or one by its number; escape: back"),
+    ("enter, 1 to 9", "enlarge the focused panel, or one by its number; escape: back"),
     ("tab", "the next panel"),
-    ("l", "logarithmic or linear axis"),
+    ("y", "logarithmic or linear axis"),
+    ("a", "all alerts: evidence, onset, advice; enter or g: a replay goes to that step, o: to the onset"),
     ("t", "dark or light"),
     ("q", "quit; the training goes on, only a demo ends"),
 )
@@ -42,29 +44,33 @@ class Help(ModalScreen[None]):
         ),
     ]
 
-    def __init__(self, names: Iterable[str], *, replay: bool) -> None:
+    def __init__(self, names: Iterable[str], *, replay: bool, ascii_only: bool = False) -> None:
         super().__init__()
-        self._names, self._replay = list(names), replay
+        self._names, self._replay, self._ascii = list(names), replay, ascii_only
 
     def compose(self) -> ComposeResult:
-        with VerticalScroll(id="help"):
+        with VerticalScroll(id="help") as frame:
+            if self._ascii:
+                frame.styles.border = ("ascii", self.app.current_theme.foreground or "white")
+                frame.styles.scrollbar_size_vertical = 0  # it is drawn with block characters
             yield Static(self._text(palette_for(self.app.current_theme)))
 
     def _text(self, palette: Palette) -> Text:
         text = Text()
+        say = plain if self._ascii else str
         text.append("Keys\n\n", palette.text("bold ink"))
         for key, does in _KEYS + (_REPLAY_KEYS if self._replay else ()):
-            text.append(f"{key:<12}", palette.text("info")).append(f"{does}\n", palette.text("dim"))
+            text.append(f"{say(key):<15}", palette.text("info")).append(f"{say(does)}\n", palette.text("dim"))
         text.append("\nQuantities\n", palette.text("bold ink"))
         unknown = [name for name in self._names if name not in QUANTITIES]
         for name in (*QUANTITIES, *unknown[:50]):
             known = quantity(name)
-            text.append(f"\n{known.label}", palette.text("bold ink"))
-            text.append(f"   {name}", palette.text("faint"))
+            text.append(f"\n{say(known.label)}", palette.text("bold ink"))
+            text.append(f"   {say(name)}", palette.text("faint"))
             if known.unit:
                 text.append(
-                    f"   in {known.unit}" if known.unit != "1" else "   no unit", palette.text("faint")
+                    f"   in {say(known.unit)}" if known.unit != "1" else "   no unit", palette.text("faint")
                 )
-            text.append(f"\n{known.meaning}", palette.text("dim"))
-            text.append(f"\n{known.source}\n", palette.text("faint"))
+            text.append(f"\n{say(known.meaning)}", palette.text("dim"))
+            text.append(f"\n{say(known.source)}\n", palette.text("faint"))
         return text

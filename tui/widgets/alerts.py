@@ -107,13 +107,20 @@ def wrapped(words: str, cols: int, lines: int) -> list[str]:
     return textwrap.wrap(words, max(cols, 8), max_lines=max(lines, 1), placeholder=" …")
 
 
+def title(entry: Alert | Mark) -> str:
+    """In a few words: the kind of an alert, the note of a mark."""
+    if isinstance(entry, Alert):
+        return entry.kind.replace("_", " ") or "alert"
+    return entry.note.replace("\n", " ") or "mark"
+
+
 def _event(alert: Alert) -> Event:
     since = f" Since step {grouped(alert.onset_step)}." if 0 < alert.onset_step < alert.step else ""
     return Event(
-        alert.step, alert.severity, alert.kind.replace("_", " "), alert.message + since, alert.advice,
+        alert.step, alert.severity, title(alert), alert.message + since, alert.advice,
         tuple((name, number(value)) for name, value in alert.evidence.items()),
     )  # fmt: skip
 
 
 def _mark(mark: Mark) -> Event:
-    return Event(mark.step, "good", mark.note.replace("\n", " ") or "mark")
+    return Event(mark.step, "good", title(mark))

@@ -50,6 +50,10 @@ class Moment:
     timeline: Timeline | None = None
     trouble: str = ""
     ascii_only: bool = False
+    silences: int = 0
+    """Alerts of the viewer's own, beside those of the view."""
+    keys: tuple[tuple[str, str], ...] = ()
+    """(key, what it does), the most needed last."""
 
 
 class Bar(Drawn):
@@ -127,13 +131,6 @@ def _facts(view: View) -> list[tuple[str, str]]:
     ]
 
 
-_KEYS = (("space", "pause"), ("enter", "enlarge"), ("l", "log"), ("?", "help"), ("q", "quit"))
-_REPLAY_KEYS = (
-    ("space", "play"), ("← →", "seek"), (", .", "step"), ("+ -", "speed"), ("n", "next alert"),
-    ("enter", "enlarge"), ("?", "help"), ("q", "quit"),
-)  # fmt: skip
-
-
 class Status(Bar):
     """What a person must know about what is on the screen, in words; keys on the right as far as there is room."""
 
@@ -145,7 +142,7 @@ class Status(Bar):
             x = canvas.put(x, 0, words, ink)
         hints: list[tuple[str, str]] = []
         room = canvas.cols - x - 3
-        for key, does in reversed(_REPLAY_KEYS if moment.timeline is not None else _KEYS):
+        for key, does in reversed(moment.keys):
             if room < len(key) + len(does) + 3:
                 break
             room -= len(key) + len(does) + 3

@@ -201,7 +201,7 @@ class CurvePanel(Panel):
         curves = [binned(track, held.axis, 2 * cols) for track in held.tracks]
         values = self._values(curves, max(2, rows // 3))
         if values is None:
-            canvas.centre("nothing above zero to show on a logarithmic axis: l for linear")
+            canvas.centre("nothing above zero to show on a logarithmic axis: y for linear")
             return
         plot = Plot(canvas, top, rows, self.ascii_only)
         plot.curves(curves, values, band=not self.look.share)

@@ -10,7 +10,14 @@ from textual.geometry import Region
 ORDER = (
     "loss", "sharpness", "alerts", "negative curvature", "temperature", "accuracy", "trainability",
 )  # fmt: skip
-"""Most needed first: what does not fit is folded to one line, then dropped, from the other end."""
+"""Most needed first. What does not fit goes in this order: the phase strip above the panels; then panels are folded to
+one line, and then dropped, from the other end of this list."""
+
+STRIP_COLS = 40
+"""In fewer columns the phase strip holds no story."""
+
+STRIP_ROWS = 20
+"""Rows of the terminal from which on a page keeps the phase strip."""
 
 _BOX_ROWS = 7
 """A box of fewer rows holds fewer than five of curve, which is too flat to read."""
@@ -48,6 +55,15 @@ class Place:
 
     region: Region
     boxed: bool
+
+
+def holds_strip(width: int, height: int, present: Sequence[str]) -> bool:
+    """Whether the phase strip gets one of these rows. It is the first to go: wherever its row would cost a panel its
+    place or its frame."""
+    if width < STRIP_COLS:
+        return False
+    full, less = plan(width, height, present), plan(width, height - 1, present)
+    return all(name in less and less[name].boxed == place.boxed for name, place in full.items())
 
 
 def enlarged(width: int, height: int, name: str) -> dict[str, Place]:

@@ -1,0 +1,160 @@
+"""All that is known of one alert: what happened, since when, the numbers that crossed and what they are, advice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+
+from lsmon.protocol.frames import Alert, Mark
+from lsmon.protocol.names import QUANTITIES
+
+from ..format import counted, grouped, number, percent
+from .alerts import ASCII_SIGNS, SIGNS, title, wrapped
+from .canvas import Canvas, cells
+from .panel import Panel, Scene
+
+Line = tuple[tuple[str, str], ...]
+"""(ink, text) side by side."""
+
+_MOST_LINES = 200
+"""Of a message: the longest that a frame may carry, in a column of twenty cells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    chosen: Alert | Mark | None = None
+    before: Alert | None = None
+    """The alert that it follows, when that is known here."""
+
+
+class AlertDetail(Panel):
+    """Scrolls by itself when it has the focus and not all of it fits."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "scroll_by(-1)", "Up", tooltip="One line up", id="detail_up"),
+        Binding("down,j", "scroll_by(1)", "Down", tooltip="One line down", id="detail_down"),
+    ]
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.chosen: Alert | Mark | None = None
+        self._top = self._below = 0
+
+    @property
+    def held(self) -> Told:
+        return self.content if isinstance(self.content, Told) else Told()
+
+    def pick(self, scene: Scene) -> Told:
+        if self.chosen != self.held.chosen:
+            self._top = 0
+        follows = self.chosen.follows if isinstance(self.chosen, Alert) else None
+        before = next((a for a in scene.alerts if a.seq == follows), None) if follows else None
+        return Told(self.chosen, before)
+
+    def action_scroll_by(self, by: int) -> None:
+        self._top = min(max(self._top + by, 0), self._top + self._below)
+        self.redraw()
+
+    def note(self) -> tuple[str, str]:
+        lines = len(self._lines(self.size.width - 4))
+        self._below = max(lines - (self.size.height - 2) - self._top, 0)
+        return "dim", f"{counted(self._below, 'line')} more: tab, then down" if self._below else ""
+
+    def draw_line(self, canvas: Canvas) -> None:
+        x = self.put_name(canvas)
+        if self.chosen is not None:
+            canvas.put(x, 0, _said(self.chosen), "dim")
+
+    def draw_inside(self, canvas: Canvas) -> None:
+        if self.held.chosen is None:
+            canvas.centre("what is known of the chosen alert stands here")
+            return
+        for y, line in enumerate(self._lines(canvas.cols)[self._top : self._top + canvas.rows]):
+            x = 0
+            for ink, text in line:
+                x = canvas.put(x, y, text, ink)
+
+    def _lines(self, cols: int) -> list[Line]:
+        held = self.held
+        signs = ASCII_SIGNS if self.ascii_only else SIGNS
+        if held.chosen is None:
+            return []
+        if isinstance(held.chosen, Alert):
+            lines = alert_lines(held.chosen, held.before, signs, cols)
+        else:
+            lines = mark_lines(held.chosen, signs, cols)
+        # Rather all of it close together than a part with air.
+        return lines if len(lines) <= self.size.height - 2 else [line for line in lines if line]
+
+
+def alert_lines(alert: Alert, before: Alert | None, signs: dict[str, str], cols: int) -> list[Line]:
+    """The whole alert in lines of so many cells."""
+    lines: list[Line] = [
+        ((alert.severity, f"{signs[alert.severity]} "), (f"bold {alert.severity}", title(alert)), ("dim", f"   {alert.severity}")),
+        (),
+        *((("ink", line),) for line in _folded(alert.message, cols)),
+        (),
+        _fact("known at", f"step {grouped(alert.step)}"),
+    ]  # fmt: skip
+    if 0 < alert.onset_step < alert.step:
+        ago = counted(alert.step - alert.onset_step, "step")
+        lines.append(_fact("since", f"step {grouped(alert.onset_step)}, {ago} before"))
+    lines.append(_fact("sure to", "not said" if alert.confidence is None else percent(alert.confidence)))
+    if alert.follows:
+        known = (
+            f"{title(before)} of step {grouped(before.step)}" if before else "an alert that is not kept here"
+        )
+        lines.append(_fact("follows", known))
+    if alert.evidence:
+        lines += [(), (("faint", "evidence"),)]
+        width = min(max(cells(name) for name in alert.evidence), max(cols // 2 - 8, 8))
+        for name, value in alert.evidence.items():
+            lines += _evidence(name, value, width, cols)
+    if alert.advice:
+        lines += [(), (("faint", "advice"),), *((("good", line),) for line in _folded(alert.advice, cols))]
+    return lines
+
+
+def mark_lines(mark: Mark, signs: dict[str, str], cols: int) -> list[Line]:
+    note = [(("ink", line),) for line in _folded(mark.note, cols)]
+    return [(("good", f"{signs['good']} "), ("bold ink", "mark"), ("dim", "   by the person who trains")), (), *note, (),
+            _fact("at", f"step {grouped(mark.step)}")]  # fmt: skip
+
+
+def meaning(name: str) -> str:
+    """What the registry says of a number, also of one such as "lowest val/acc"; empty when it knows none of it."""
+    known = QUANTITIES.get(name) or next((QUANTITIES[w] for w in name.split() if w in QUANTITIES), None)
+    if known is None:
+        return ""
+    unit = f", in {known.unit}" if known.unit not in ("", "1") else ""
+    return f"{known.label}{unit}: {known.meaning}"
+
+
+def _evidence(name: str, value: float, width: int, cols: int) -> list[Line]:
+    shown = name if cells(name) <= width else name[: max(width - 1, 1)] + "…"
+    head: Line = (("dim", f"  {shown}{' ' * (width - cells(shown))}  "), ("bold ink", f"{number(value):<9}"))
+    room = cols - width - 13
+    words = meaning(name)
+    if not words:
+        return [head]
+    if room >= 30:
+        first, *rest = _folded(words, room)
+        indent = " " * (width + 13)
+        return [(*head, ("faint", first)), *((("faint", indent + line),) for line in rest)]
+    return [head, *((("faint", f"    {line}"),) for line in _folded(words, cols - 4))]
+
+
+def _fact(label: str, words: str) -> Line:
+    return ("faint", f"{label:<10}"), ("dim", words)
+
+
+def _folded(words: str, cols: int) -> list[str]:
+    # Wide characters take two cells each, and a line is folded by counting characters.
+    wide = cells(words) > len(words)
+    return wrapped(words, cols // 2 if wide else cols, _MOST_LINES)
+
+
+def _said(entry: Alert | Mark) -> str:
+    return entry.message if isinstance(entry, Alert) else entry.note
