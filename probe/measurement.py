@@ -23,8 +23,8 @@ from .operators.difference import Difference
 from .operators.hessian import Hessian
 from .optimizers import edge
 from .reference import Reference
-from .sensors.look import DAMPING, TAU
 from .sensors.sensor import Context
+from .sensors.spectral_density import DAMPING, TAU
 from .subject import unwrap
 from .survey import plainly
 
