@@ -121,6 +121,7 @@ def along(
     sums: list[Tensor] = []
     sizes: list[int] = []
     known: list[float] = []
+    mean = error = 0.0
     whole = list(chunks)
     random.Random(0).shuffle(whole)  # neighbours may be of one class
     for chunk in whole:

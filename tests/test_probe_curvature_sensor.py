@@ -21,7 +21,7 @@ from lsmon.probe.schedule import Budget
 from lsmon.probe.sensors import curvature, look, spectral_density
 from lsmon.probe.sensors.curvature import CurvatureSensor
 from lsmon.probe.sensors.sensor import Context
-from lsmon.protocol.frames import Curvature, Scalars
+from lsmon.protocol.frames import Curvature, Layers, Scalars
 from tests.clock import Clock
 
 Batch = tuple[Tensor, Tensor]
@@ -222,6 +222,10 @@ def test_without_a_limit_everything_is_measured(clock: Clock, monkeypatch: pytes
     assert densities
     assert len({frame.delta for frame in densities}) == 1
     assert sum(densities[0].density_mass) == pytest.approx(1.0)
+    layers = [frame for frame in run.found if isinstance(frame, Layers)]
+    assert layers and layers[0].names == ("0", "2")
+    whole = max(frame.top[0].value for frame in run.curvatures() if frame.top)
+    assert all(0 < value <= 1.02 * whole for value in layers[0].values["hessian/max"])
 
 
 def test_adam_is_compared_with_its_own_edge(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

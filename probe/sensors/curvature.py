@@ -21,6 +21,7 @@ from ..schedule import SAVINGS, UNLIMITED
 from ..survey import MOST, plainly
 from .critical_sharpness import critical
 from .known import Known, NotMeasured, Work
+from .layer_sharpness import layer_sharpness
 from .look import look
 from .sensor import Context, Finding, Sensor
 from .spectral_density import density
@@ -35,7 +36,7 @@ TURNS = {"sharpness": 8, "complete": 32}
 HALVES_EVERY = 8
 """Complete measurements from one comparison of the reference batch's halves to the next: it costs half of one."""
 
-CHECKS = frozenset({"halves", "overshoot", "density"})
+CHECKS = frozenset({"halves", "overshoot", "density", "layers"})
 """Work that has time: it asks whether the examples are enough, or takes hundreds of products."""
 
 TIMED = 3
@@ -67,7 +68,7 @@ class CurvatureSensor(Sensor):
     """λ_max, λ_min, the certified count of negative directions, and the curvature along the gradient.
 
     ``steps`` is the largest number of Lanczos products of a complete measurement, which stops by itself. ``density``
-    adds fractions, trace and volume; None means: where the budget leaves room.
+    adds fractions, trace, volume and the sharpness by layer; None means: where the budget leaves room.
     """
 
     name = "curvature"
@@ -186,6 +187,8 @@ class CurvatureSensor(Sensor):
             self._next_density = self._completes + DENSITY_EVERY
             work = density(context, self._chosen, self._part, self._known, self.max_memory)
             self._work["density"] = self._safely(context, work)
+            layers = layer_sharpness(context, self._chosen, self.max_memory)
+            self._work["layers"] = self._safely(context, layers)
 
     def _due(self, kind: str, context: Context) -> bool:
         assert self._chosen is not None
