@@ -17,14 +17,21 @@ from .algorithms.density import slq
 from .algorithms.estimate import Estimate
 from .algorithms.inertia import LARGEST, SIGN, inertia
 from .algorithms.lanczos import lanczos
+from .algorithms.nulls import (
+    OUTLIERS,
+    SEMICIRCLE_KURTOSIS,
+    bulk_kurtosis,
+    log10_minimum_by_repulsion,
+    log10_minimum_by_signs,
+)
 from .algorithms.quadrature import Unresolved
 from .operators import ladder
 from .operators.difference import Difference
 from .operators.hessian import Hessian
 from .optimizers import edge
 from .reference import Reference
-from .sensors.look import DAMPING, TAU
 from .sensors.sensor import Context
+from .sensors.spectral_density import DAMPING, TAU
 from .subject import unwrap
 from .survey import plainly
 
@@ -173,6 +180,7 @@ def _estimated(
         fractions = density.fractions(TAU)
         found["negative_fraction"], found["negative_fraction_se"] = _pair(fractions.negative)
         found["zero_fraction"], found["zero_fraction_se"] = _pair(fractions.zero)
+        notes.append(_by_chance(fractions.negative.value, point.dim))
     except Unresolved as error:
         notes.append(f"no fractions: {error}")
     sharpest = extremes.top[0].value
@@ -200,6 +208,13 @@ def _exactly(point: Hessian | Difference, k: int, notes: list[str]) -> dict[str,
     delta = DAMPING * float(values[-1])
     negative, _, _ = exact.counts(SIGN)
     notes.append(f"{negative} are below -{SIGN * size:.2g}")
+    notes.append(_by_chance(below / point.dim, point.dim))
+    bulk = values[:-OUTLIERS]
+    if len(bulk) > 1 and float(bulk[-1] - bulk[0]) > 0:
+        kurtosis = bulk_kurtosis(values)
+        notes.append(
+            f"kurtosis of all but the {OUTLIERS} largest is {kurtosis:.2g}, a semicircle's {SEMICIRCLE_KURTOSIS:.2g}"
+        )
     weights = torch.full_like(values, 1 / len(values))
     return _nothing() | {
         "top": tuple(reversed(ritz[-k:])),
@@ -220,6 +235,16 @@ def _exactly(point: Hessian | Difference, k: int, notes: list[str]) -> dict[str,
         "hvps": point.dim,
         "way": f"dense, {point.dim} products",
     }
+
+
+def _by_chance(negative_fraction: float, dim: int) -> str:
+    """How unlikely a minimum is at this index, under the two nulls."""
+    signs = log10_minimum_by_signs(negative_fraction, dim)
+    repulsion = log10_minimum_by_repulsion(dim)
+    return (
+        f"a minimum by chance: 1e{signs:.3g} under independent signs, "
+        f"1e{repulsion:.3g} under a centred random symmetric matrix"
+    )
 
 
 def _nothing() -> dict[str, Any]:

@@ -56,3 +56,14 @@ def describe(model: nn.Module, optimizer: Any) -> dict[str, Any]:
     if optimizer is not None:
         facts["optimizer"] = type(optimizer).__name__
     return facts
+
+
+def eval_mode(model: nn.Module) -> str:
+    """What eval mode means for this model."""
+    kinds = [type(module).__name__ for module in model.modules()]
+    words = ["eval mode"]
+    if any("Dropout" in kind for kind in kinds):
+        words.append("dropout off")
+    if any("BatchNorm" in kind for kind in kinds):
+        words.append("BatchNorm running statistics")
+    return words[0] + (": " + ", ".join(words[1:]) if len(words) > 1 else "")

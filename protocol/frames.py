@@ -216,11 +216,14 @@ UNNUMBERED = (Heartbeat, Summary)
 """Frames that repeat the last number instead of taking one."""
 
 
-def state(frame: AnyFrame) -> tuple[type, bool] | None:
+def state(frame: AnyFrame) -> tuple[type, str] | None:
     """The slot of which this frame is the content until the next one comes; None when it is no state but an event.
 
-    Curvature has two: the sharpness alone is measured more often than both ends of the spectrum.
+    Curvature has three: the sharpness alone is measured more often than both ends of the spectrum, and those more often
+    than its density. The sharpness by layer comes in frames of its own.
     """
     if isinstance(frame, Curvature):
-        return Curvature, bool(frame.bottom)
-    return (type(frame), True) if isinstance(frame, Layers | Heartbeat) else None
+        return Curvature, "density" if frame.density_grid else "ends" if frame.bottom else "sharpness"
+    if isinstance(frame, Layers):
+        return Layers, "sharpness" if "hessian/max" in frame.values else "scale"
+    return (Heartbeat, "") if isinstance(frame, Heartbeat) else None

@@ -287,7 +287,10 @@ class Regime:
         steps = self._step - self._smooth[0][0] if self._smooth else 0
         if steps < LONG - 1 or self._update[0][0] > self._step - LONG // 2:
             return ""
-        largest = max(value for step, value in self._update if step > self._step - LONG)
+        recent = [value for step, value in self._update if step > self._step - LONG]
+        if not recent:  # a loop so fast that updates are measured less often
+            return ""
+        largest = max(recent)
         fall = 1 - self._loss / self._smooth[0][1] if self._smooth[0][1] > 0 else 0.0
         if largest >= SMALL or fall >= STILL or self._loss < HIGH * self._first:
             return ""

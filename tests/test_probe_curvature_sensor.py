@@ -18,10 +18,10 @@ from lsmon.probe.instruments import Instruments
 from lsmon.probe.operators.hessian import Hessian
 from lsmon.probe.reference import Reference
 from lsmon.probe.schedule import Budget
-from lsmon.probe.sensors import curvature, look
+from lsmon.probe.sensors import curvature, look, spectral_density
 from lsmon.probe.sensors.curvature import CurvatureSensor
 from lsmon.probe.sensors.sensor import Context
-from lsmon.protocol.frames import Curvature, Scalars
+from lsmon.protocol.frames import Curvature, Layers, Scalars
 from tests.clock import Clock
 
 Batch = tuple[Tensor, Tensor]
@@ -79,7 +79,7 @@ class Simulated:
         self.monkeypatch.setattr(Hessian, "__init__", built)
         self.monkeypatch.setattr(Hessian, "matvec", multiplied)
         fake = SimpleNamespace(perf_counter=self.clock, monotonic=self.clock)
-        for module in (instruments, schedule, curvature, look):
+        for module in (instruments, schedule, curvature, look, spectral_density):
             self.monkeypatch.setattr(module, "time", fake)
         torch.manual_seed(0)
         self.model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
@@ -222,6 +222,10 @@ def test_without_a_limit_everything_is_measured(clock: Clock, monkeypatch: pytes
     assert densities
     assert len({frame.delta for frame in densities}) == 1
     assert sum(densities[0].density_mass) == pytest.approx(1.0)
+    layers = [frame for frame in run.found if isinstance(frame, Layers)]
+    assert layers and layers[0].names == ("0", "2")
+    whole = max(frame.top[0].value for frame in run.curvatures() if frame.top)
+    assert all(0 < value <= 1.02 * whole for value in layers[0].values["hessian/max"])
 
 
 def test_adam_is_compared_with_its_own_edge(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -334,13 +334,13 @@ class _Doubled(torch.autograd.Function):
         return 2 * x
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return 2 * gradient
 
 
 def _hooked(x: Tensor) -> Tensor:
     x = 1 * x
-    x.register_hook(lambda gradient: gradient)
+    x.register_hook(lambda gradient: gradient)  # type: ignore[no-untyped-call]
     return x
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -107,6 +108,11 @@ def test_dense_is_exact() -> None:
     size = float(values.abs().max())
     assert found.negative_fraction == pytest.approx(float((values < -1e-2 * size).double().mean()))
     assert (found.negative_fraction_se, found.trace_se, found.log_volume_se) == (0.0, 0.0, 0.0)
+    dim, alpha = len(values), float((values < -1e-2 * size).double().mean())
+    chance = next(note for note in found.notes if "by chance" in note)
+    assert f"1e{dim * math.log10(1 - alpha):.3g} under independent signs" in chance
+    assert f"1e{-0.11928 * dim**2:.3g} under a centred" in chance
+    assert any("kurtosis" in note for note in found.notes)
     assert found.trace == pytest.approx(float(values.sum()), rel=1e-4)
     assert found.negative_at_least == int((values < -1e-6 * size).sum())
     assert found.hvps == len(values)

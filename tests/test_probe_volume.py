@@ -14,8 +14,9 @@ from lsmon.probe.algorithms.volume import by_probe, change, damped, ellipsoid, e
 from lsmon.probe.operators import ladder
 from lsmon.probe.operators.hessian import Hessian
 from lsmon.probe.reference import Reference
-from lsmon.probe.sensors.look import Look, density
+from lsmon.probe.sensors.known import Known as Before
 from lsmon.probe.sensors.sensor import Context
+from lsmon.probe.sensors.spectral_density import density
 from lsmon.protocol.codec import decode, encode
 from lsmon.protocol.errors import UsageError
 from lsmon.protocol.frames import Curvature, Scalars
@@ -137,7 +138,7 @@ def test_a_recorded_density_has_the_volume_of_its_valley_and_what_a_difference_n
     batch = torch.randn(32, 4), torch.randint(0, 3, (32,))
     reference = Reference(batch)
     context = Context(model, None, cross_entropy, reference=reference, seed=1)
-    chosen, known = ladder.choose(context), Look()
+    chosen, known = ladder.choose(context), Before()
     frames: list[Curvature] = []
     for step in (1, 2):
         context.step = step

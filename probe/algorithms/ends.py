@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -83,7 +84,7 @@ class Ends:
         values, _, residuals = space.ritz()
         m, floor = len(values), _tolerance(values, space.noise)
         wanted = [*range(self.bottom), *range(m - self.top, m)]
-        if any(not residuals[i] <= max(DOUBTFUL * abs(values[i]), floor) for i in wanted):
+        if any(not float(residuals[i]) <= max(DOUBTFUL * abs(float(values[i])), floor) for i in wanted):
             return False
         converged = self._converged(values, residuals, space.noise)
         return all(converged[i] for i in wanted) and max(self._overlooked(space, values)) <= OVERLOOKED
@@ -100,8 +101,8 @@ class Ends:
             for value, residual, good in zip(values.tolist(), residuals.tolist(), converged, strict=True)
         ]
         return Extremes(
-            top=tuple(reversed(pairs[-max(KEPT, self.top) :])),
-            bottom=tuple(pairs[: max(KEPT, self.top, self.bottom)]),
+            top=_doubted(pairs[::-1][: max(KEPT, self.top)]),
+            bottom=_doubted(pairs[: max(KEPT, self.top, self.bottom)]),
             # a Ritz value is known to the rounding only, and what is certified must be true
             negative_at_least=sum(pair.value + rounding < -tolerance for pair in pairs),
             tolerance=tolerance,
@@ -155,3 +156,15 @@ class Ends:
 def _tolerance(values: Tensor, noise: float) -> float:
     """What counts as zero."""
     return max(CERTAIN * float(values.abs().max()), NOISE_FACTOR * noise)
+
+
+def _doubted(ritz: Sequence[Ritz]) -> tuple[Ritz, ...]:
+    """From an end inwards: before a value has converged a neighbour may be missing, and the value then belongs to the
+    next one. By interlacing its own lies further out, but not beyond the value outside it."""
+    known: list[Ritz] = []
+    for one in ritz:
+        if known and not one.converged:
+            reach = abs(known[-1].value - one.value) + known[-1].residual
+            one = Ritz(value=one.value, residual=max(one.residual, reach))
+        known.append(one)
+    return tuple(known)

@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ..cadence import COMPLETE, SPARSEST, Cadence
 from ..operators import ladder
 from ..operators.ladder import Chosen
-from ..plan import Plan
+from ..plan import PRODUCTS, Plan
 from ..reference import Reference, size_of
 from ..schedule import SAVINGS, UNLIMITED
 from ..survey import MOST, plainly
-from .look import Look, NotMeasured, compare_halves, critical, density, look, overshoot
+from .critical_sharpness import critical
+from .known import Known, NotMeasured, Work
+from .layer_sharpness import layer_sharpness
+from .look import look
 from .sensor import Context, Finding, Sensor
+from .spectral_density import density
+from .undersampling import compare_halves, overshoot
 
 MAX_MEMORY = 1 << 30
 """Bytes of one Krylov basis; above it the space is restarted with fewer vectors."""
@@ -31,7 +36,7 @@ TURNS = {"sharpness": 8, "complete": 32}
 HALVES_EVERY = 8
 """Complete measurements from one comparison of the reference batch's halves to the next: it costs half of one."""
 
-CHECKS = frozenset({"halves", "overshoot", "density"})
+CHECKS = frozenset({"halves", "overshoot", "density", "layers"})
 """Work that has time: it asks whether the examples are enough, or takes hundreds of products."""
 
 TIMED = 3
@@ -49,8 +54,8 @@ CHECK_TURNS = 8
 FAIR = 12
 """Products that a complete measurement gets between two of the sharpness alone, in a loop so fast that the latter would
 take the whole budget,"""
-FAST_SECS = 5.0
-"""which is one that is through with the steps between them in less than this: nobody watches at that pace."""
+TOO_MUCH = 1.5
+"""which is one whose planned products cost so many times what the budget allows for them."""
 
 EXACT = "exact: double backward, kept graph"
 UNCHECKED = "not yet checked against a finite difference"
@@ -58,14 +63,12 @@ UNCHECKED = "not yet checked against a finite difference"
 CALM = frozenset({"probe_fault", "silent", "equilibrium"})
 """Kinds of alert that say nothing of the landscape."""
 
-_Work = Generator[None, None, list[Finding]]
-
 
 class CurvatureSensor(Sensor):
     """λ_max, λ_min, the certified count of negative directions, and the curvature along the gradient.
 
     ``steps`` is the largest number of Lanczos products of a complete measurement, which stops by itself. ``density``
-    adds fractions, trace and volume; None means: where the budget leaves room.
+    adds fractions, trace, volume and the sharpness by layer; None means: where the budget leaves room.
     """
 
     name = "curvature"
@@ -84,8 +87,8 @@ class CurvatureSensor(Sensor):
         self.price = 0.0
         self._chosen: Chosen | None = None
         self._part: Reference | None = None
-        self._known = Look()
-        self._work: dict[str, _Work] = {}
+        self._known = Known()
+        self._work: dict[str, Work] = {}
         self._costs: list[float] = []  # seconds of the last products
         self._completes = 0
         self._next_halves = 1
@@ -184,6 +187,8 @@ class CurvatureSensor(Sensor):
             self._next_density = self._completes + DENSITY_EVERY
             work = density(context, self._chosen, self._part, self._known, self.max_memory)
             self._work["density"] = self._safely(context, work)
+            layers = layer_sharpness(context, self._chosen, self.max_memory)
+            self._work["layers"] = self._safely(context, layers)
 
     def _due(self, kind: str, context: Context) -> bool:
         assert self._chosen is not None
@@ -192,10 +197,15 @@ class CurvatureSensor(Sensor):
         if context.allowance >= UNLIMITED:  # whenever possible; the sharpness is in the complete measurement
             return kind == "complete"
         if kind == "sharpness" and self._work.keys() & {"complete", "ladder"}:  # which must get done
-            fast = "complete" in self._work and context.step_secs * SPARSEST < FAST_SECS
+            fast = "complete" in self._work and self._is_fast(context)
             waited = self._turns_of_complete >= FAIR or not fast
             return waited and self.cadence.age(kind, context.step) >= SPARSEST
         return self.cadence.due(kind, context.step)
+
+    def _is_fast(self, context: Context) -> bool:
+        """Both kinds together cost more than is allowed, whatever the examples."""
+        cost = statistics.median(self._costs) if self._costs else 0.0
+        return PRODUCTS * cost > TOO_MUCH * COMPLETE * SPARSEST * context.step_secs * context.allowance
 
     def _has_room(self, context: Context) -> bool:
         """For a spectral density: half of what is allowed from one to the next pays for it."""
@@ -252,7 +262,7 @@ class CurvatureSensor(Sensor):
 
     # ---- what
 
-    def _choose(self, context: Context, part: Reference, because: Exception | None = None) -> _Work:
+    def _choose(self, context: Context, part: Reference, because: Exception | None = None) -> Work:
         """The way to the curvature that this model allows, or the next one when the first began to fail."""
         before = self._chosen
         if because is not None:
@@ -266,7 +276,7 @@ class CurvatureSensor(Sensor):
         self._chosen = replace(chosen, model=context.model, reference=self._part)
         return []
 
-    def _safely(self, context: Context, work: _Work) -> _Work:
+    def _safely(self, context: Context, work: Work) -> Work:
         """A way to the curvature that fails in the middle of a measurement is given up for the next one."""
         assert self._part is not None
         try:
@@ -280,7 +290,7 @@ class CurvatureSensor(Sensor):
                 self._work["ladder"] = self._choose(context, self._part, error)
         return []
 
-    def _run(self, context: Context, kind: str) -> _Work:
+    def _run(self, context: Context, kind: str) -> Work:
         """One measurement, and whatever follows from it."""
         assert self._chosen is not None and self._part is not None
         if self._chosen.rung == 3:

@@ -75,7 +75,7 @@ class Overview:
 
     def states(self, until_seq: int) -> list[AnyFrame]:
         """The last Curvature, Layers and Heartbeat up to this number."""
-        last: dict[tuple[type, bool], AnyFrame] = {}
+        last: dict[tuple[type, str], AnyFrame] = {}
         for seq, data in reversed(self._states):
             frame = _decoded(data) if seq <= until_seq else None
             slot = state(frame) if frame is not None else None

@@ -57,7 +57,7 @@ class Recorder:
         self._number = 0
         self._segment: OutFile | None = None
         self._overview: OutFile | None = None
-        self._states: dict[tuple[type, bool], tuple[AnyFrame, bytes]] = {}
+        self._states: dict[tuple[type, str], tuple[AnyFrame, bytes]] = {}
         """Copied beside every coarse row, so that a seek knows the state at that row."""
         self._frames = 1 if header.seq else 0
         self._last: AnyFrame | None = None

@@ -95,7 +95,7 @@ class History:
         self._coarsest = LEVELS[-1]
         self._events: deque[Row] = deque()
         self._event_bytes = 0
-        self._states: dict[tuple[type, bool], Row] = {}
+        self._states: dict[tuple[type, str], Row] = {}
         """The last frame of each kind that has more to say than the numbers that are folded from it."""
 
     @property

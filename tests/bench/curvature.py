@@ -24,11 +24,12 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from lsmon.probe.algorithms.ends import ACCURACY
 from lsmon.probe.algorithms.lanczos import Krylov, lanczos
 from lsmon.probe.measurement import at_once
 from lsmon.probe.operators.hessian import Hessian
 from lsmon.probe.reference import Reference
-from lsmon.probe.survey import MOST, MOST_SHARPNESS
+from lsmon.probe.survey import ALONE, MOST, MOST_SHARPNESS
 
 from .workloads import STAGES, Workload, criterion, digits, loss_fn, workload
 
@@ -74,6 +75,7 @@ def ours(workload: Workload, seed: int, complete: bool = True) -> tuple[Result, 
             top=5 if complete else 1,
             bottom=1 if complete else 0,
             max_products=MOST if complete else MOST_SHARPNESS,
+            accuracy=ACCURACY if complete else ALONE,
             known=point.gradient if complete else None,
             seed=seed,
         )

@@ -59,7 +59,6 @@ class Training:
         theta = self.theta.requires_grad_()
         make = self.optimizer or (lambda parameters: torch.optim.SGD(parameters, lr=0.01))
         optimizer = make([theta])
-        warm: Tensor | None = None
         for step in range(first, first + steps):
             for group in optimizer.param_groups:
                 group["lr"] = self.lr(step)
@@ -73,7 +72,7 @@ class Training:
             assert gradient is not None
             values = {"loss": float(value.detach()), "lr": self.lr(step)}
             if self.every and step % self.every == 0 and math.isfinite(values["loss"]):
-                row, warm = measured(self.loss, theta.detach(), self.reference, warm)
+                row = measured(self.loss, theta.detach(), self.reference)
                 found.curvature.append([step, *row])
             if self.modes is not None and step % 5 == 0:
                 found.modes.append((step, self.modes(theta.detach())))
@@ -106,20 +105,18 @@ class _Products:
         return product
 
 
-def measured(
-    loss: LossFn, theta: Tensor, batch: Any, warm: Tensor | None
-) -> tuple[list[float], Tensor | None]:
-    """λ_max, λ_min, ĝᵀHĝ, |∇L| and L; and where the next Lanczos may start."""
+def measured(loss: LossFn, theta: Tensor, batch: Any) -> list[float]:
+    """λ_max, λ_min, ĝᵀHĝ, |∇L| and L."""
     if theta.numel() <= DENSE:
         point = _Products(loss, theta, batch)
         hessian = torch.func.hessian(loss)(theta, batch)
         if not torch.isfinite(hessian).all():
-            return [math.nan] * 5, None
+            return [math.nan] * 5
         values = torch.linalg.eigvalsh(hessian.double())
         ends = float(values[-1]), float(values[0])
     else:
         point = _Products(loss, theta, batch)
-        work = lanczos(point, top=1, bottom=1, max_products=32, warm=warm)
+        work = lanczos(point, top=1, bottom=1, max_products=32, known=point.gradient)
         while True:
             try:
                 next(work)
@@ -127,10 +124,9 @@ def measured(
                 krylov = done.value
                 break
         ends = krylov.extremes.top[0].value, krylov.extremes.bottom[0].value
-        warm = krylov.warm
     norm = float(point.gradient.norm())
     unit = point.gradient / norm if norm else point.gradient
-    return [*ends, float(unit @ point.matvec(unit)), norm, point.loss], warm
+    return [*ends, float(unit @ point.matvec(unit)), norm, point.loss]
 
 
 def cut(theta: Tensor, *shapes: tuple[int, ...]) -> list[Tensor]:

@@ -1,0 +1,59 @@
+"""What one measurement of curvature leaves for the later ones."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ..operators.difference import Difference
+from ..operators.hessian import Hessian
+from ..reference import Reference
+from .sensor import Finding
+
+Work = Generator[None, None, list[Finding]]
+"""A measurement, a unit of work between two yields; it ends with what was found."""
+
+
+class NotMeasured(ValueError):
+    """This time: a product that is not finite, or no memory for a basis."""
+
+
+@dataclass
+class Known:
+    """What later measurements take over."""
+
+    sharpness: float | None = None
+    undersampled: float | None = None
+    """Mean λ_max of the halves of the examples over that of all of them, less one."""
+    fresh: float | None = None
+    """The same, until it has been told."""
+    halves: tuple[Hessian, ...] = ()
+    """Of the examples of the last sharpness, where it was found."""
+    excess: str = ""
+    """How far λ_max of the examples measured on is above that of all, in words."""
+    vector: Tensor | None = None
+    """The top Ritz vector of the last sharpness, for that comparison, ..."""
+    point: Hessian | Difference | None = None
+    """... and where it was found."""
+
+    delta: float | None = None
+    """δ of the volume, fixed at the first one so that volumes can be compared."""
+
+    def forget(self) -> None:
+        """What was measured is of another trajectory; δ stays."""
+        delta = self.delta
+        self.__init__()  # type: ignore[misc]
+        self.delta = delta
+
+    def begin_overshoot(
+        self, part: Reference, whole: Reference | None
+    ) -> tuple[Tensor, Hessian, float] | None:
+        """Once in a run, when there is something to compare with: the top Ritz vector, where it was found, its value."""
+        vector, point, value = self.vector, self.point, self.sharpness
+        self.vector = self.point = None
+        if vector is None or self.excess or whole is None or part.examples >= whole.examples:
+            return None
+        self.excess = f"{part.examples} of {whole.examples} examples, to keep to the budget"
+        return (vector, point, value) if isinstance(point, Hessian) and value is not None else None
