@@ -9,7 +9,17 @@ import pytest
 from rich.cells import cell_len
 
 from lsmon.protocol.codec import decode, encode
-from lsmon.protocol.frames import Alert, AnyFrame, Heartbeat, Mark, RunEnded, RunStarted, Scalars
+from lsmon.protocol.frames import (
+    Alert,
+    AnyFrame,
+    Curvature,
+    Heartbeat,
+    Layers,
+    Mark,
+    RunEnded,
+    RunStarted,
+    Scalars,
+)
 from lsmon.protocol.sources.source import Link
 from lsmon.tui.app import LsmonApp
 from lsmon.tui.screens.chooser import Choice, ChooserApp
@@ -33,6 +43,9 @@ def hostile(text: str) -> list[AnyFrame]:
                 words={"loss": text}),
         Alert(seq=3, step=1, kind=text, severity="critical", message=text, advice=text, evidence={text or "x": 1.0}),
         Mark(seq=4, step=1, note=text),
+        Layers(seq=4, step=1, names=(text, "b"), values={"activation": (1.0, 2.0), text or "x": (3.0,)}),
+        Layers(seq=4, step=1, names=(text,), values={"hessian/max": (1.0,)}),
+        Curvature(seq=4, step=1, density_grid=(-1.0, 1.0), density_mass=(0.5, 0.5), method=text, notes=(text,)),
         Heartbeat(seq=4, step=1, recording=text, notes={"curvature": text, "temperature": text, text: text}),
         RunEnded(seq=5, step=2, reason="error", error=text),
     ]  # fmt: skip
@@ -62,7 +75,7 @@ def test_no_payload_reaches_the_screen_raw(group: int) -> None:
                 await look()
                 await look("3")
                 await look("escape")
-                for page in "a":
+                for page in "als":
                     await look(page)
                     await look(page)
             await look("question_mark")

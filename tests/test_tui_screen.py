@@ -15,7 +15,6 @@ from lsmon.tui.app import LsmonApp
 from lsmon.tui.screens.dashboard import Dashboard
 from lsmon.tui.screens.help import Help
 from lsmon.tui.widgets.drawn import Drawn
-from lsmon.tui.widgets.panel import Panel
 from tests.bench.story import Tape, Told, frames, header
 from tests.screenplay import dashboard, drive, panels, settle, shown, text
 

@@ -10,6 +10,7 @@ from lsmon.protocol.frames import (
     AnyFrame,
     Curvature,
     Heartbeat,
+    Layers,
     Mark,
     RunEnded,
     RunStarted,
@@ -38,6 +39,11 @@ class Store:
         self._heartbeat = EMPTY.heartbeat
         self._curvature = EMPTY.curvature
         self._end = EMPTY.end
+        self._spectrum, self._layers, self._layer_sharpness = (
+            EMPTY.spectrum,
+            EMPTY.layers,
+            EMPTY.layer_sharpness,
+        )
         self._ended = False
         self._seq = self._step = self._lost = self._lost_step = self._dropped = 0
         self._first_step: int | None = None
@@ -69,12 +75,19 @@ class Store:
         elif isinstance(frame, Scalars):
             self._add(frame)
         elif isinstance(frame, Curvature):
+            if frame.density_grid:
+                self._spectrum = frame
             if (
                 frame.bottom or not self._curvature.bottom
             ):  # the sharpness alone is measured more often than both ends
                 self._curvature = frame
             if not counted:
                 self._add(frame)
+        elif isinstance(frame, Layers):
+            if "hessian/max" in frame.values:
+                self._layer_sharpness = frame
+            else:
+                self._layers = frame
         elif isinstance(frame, RunStarted):
             self._header = frame
             self._ended = False
@@ -94,7 +107,8 @@ class Store:
             lost=self._lost, lost_step=self._lost_step, dropped=self._dropped, heartbeat=self._heartbeat,
             curvature=self._curvature, series={name: series.track() for name, series in self._series.items()},
             refused=len(self._refused), alerts=tuple(self._alerts), marks=tuple(self._marks),
-            ended=self._ended, end=self._end,
+            ended=self._ended, end=self._end, spectrum=self._spectrum, layers=self._layers,
+            layer_sharpness=self._layer_sharpness,
         )  # fmt: skip
 
     def _number(self, frame: AnyFrame) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lsmon.protocol.frames import Alert, Curvature, Heartbeat, Mark, RunEnded, RunStarted
+from lsmon.protocol.frames import Alert, Curvature, Heartbeat, Layers, Mark, RunEnded, RunStarted
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,6 +83,12 @@ class View:
     marks: tuple[Mark, ...] = ()
     ended: bool = False
     end: RunEnded = field(default_factory=RunEnded)
+    spectrum: Curvature = field(default_factory=Curvature)
+    """The last measurement that has a density."""
+    layers: Layers = field(default_factory=Layers)
+    """The scale by layer, ..."""
+    layer_sharpness: Layers = field(default_factory=Layers)
+    """... and the sharpness, which comes in frames of its own."""
 
 
 EMPTY = View()

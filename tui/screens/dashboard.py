@@ -48,7 +48,15 @@ _FIRST_GUESS = tuple(name for name in ORDER if name != "accuracy")
 class Dashboard(Watching):
     """Everything about one run on one screen."""
 
-    OWN_KEYS = (("enter", "enlarge"), ("y", "log"), ("a", "alerts"), ("?", "help"), ("q", "quit"))
+    OWN_KEYS = (
+        ("enter", "enlarge"),
+        ("y", "log"),
+        ("l", "layers"),
+        ("s", "spectrum"),
+        ("a", "alerts"),
+        ("?", "help"),
+        ("q", "quit"),
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "app.quit", "Quit", tooltip="Leave; the training goes on", id="quit"),
         Binding("y", "log", "Log", tooltip="Logarithmic or linear axis", id="log"),

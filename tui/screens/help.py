@@ -22,6 +22,8 @@ _KEYS = (
     ("enter, 1 to 9", "enlarge the focused panel, or one by its number; escape: back"),
     ("tab", "the next panel"),
     ("y", "logarithmic or linear axis"),
+    ("l", "layers: activation and gradient scale, dead units, sharpness, and how they go with depth"),
+    ("s", "spectrum: the density of the curvatures, its negative part, the eigenvalues that stick out"),
     ("a", "all alerts: evidence, onset, advice; enter or g: a replay goes to that step, o: to the onset"),
     ("t", "dark or light"),
     ("q", "quit; the training goes on, only a demo ends"),

@@ -36,6 +36,8 @@ class Watching(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "pause", "Pause", tooltip="Live: freeze the eye. Replay: play or pause", id="pause"),
         Binding("a", "page('alerts')", "Alerts", tooltip="All alerts, with their evidence", id="alerts"),
+        Binding("l", "page('layers')", "Layers", tooltip="Scale and sharpness by layer", id="layers"),
+        Binding("s", "page('spectrum')", "Spectrum", tooltip="Density of the curvatures", id="spectrum"),
         Binding("question_mark,h", "help", "Help", tooltip="Keys and quantities", key_display="?", id="help"),
         Binding("left", "seek_by(-0.01)", "Back 1 %", tooltip="Back by 1 % of the recording", id="back"),
         Binding("right", "seek_by(0.01)", "On 1 %", tooltip="Forward by 1 %", id="forward"),
@@ -180,5 +182,7 @@ class Watching(Screen[None]):
 def _page(name: str) -> type[Watching]:
     """Loaded when it is first opened: the first paint needs none of them."""
     from .alerts import AlertsPage
+    from .layers import LayersPage
+    from .spectrum import SpectrumPage
 
-    return {"alerts": AlertsPage}[name]
+    return {"alerts": AlertsPage, "layers": LayersPage, "spectrum": SpectrumPage}[name]

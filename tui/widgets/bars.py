@@ -11,7 +11,7 @@ from lsmon.protocol.sources.source import Link, Timeline
 
 from ..format import age, counted, duration, grouped, number, percent, short
 from ..view import View
-from .canvas import Canvas, cells, fit
+from .canvas import Canvas, cells, fit, plain
 from .drawn import Drawn
 
 _PHASES = {
@@ -83,15 +83,15 @@ class Header(Bar):
 
     def draw_moment(self, canvas: Canvas, moment: Moment) -> None:
         view, header = moment.view, moment.view.header
-        sign, plain, ink, word = _PHASES[moment.link.phase]
+        sign, bare, ink, word = _PHASES[moment.link.phase]
         if moment.timeline is not None and moment.link.phase == "replay":
             if moment.timeline.at_end:
-                sign, plain, word = "■", "#", "replay, at its end"
+                sign, bare, word = "■", "#", "replay, at its end"
             elif not moment.timeline.playing:
-                sign, plain, word = "‖", "=", "paused"
+                sign, bare, word = "‖", "=", "paused"
         elif moment.paused and moment.timeline is None:
-            sign, plain, ink, word = "‖", "=", "warning", "paused"
-        state = f"{plain if moment.ascii_only else sign} {word}"
+            sign, bare, ink, word = "‖", "=", "warning", "paused"
+        state = f"{bare if moment.ascii_only else sign} {word}"
         right = canvas.cols - cells(state) - 1
         canvas.put(right, 0, state, f"bold {ink}")
         if canvas.cols >= 70:
@@ -143,6 +143,7 @@ class Status(Bar):
         hints: list[tuple[str, str]] = []
         room = canvas.cols - x - 3
         for key, does in reversed(moment.keys):
+            key = plain(key) if moment.ascii_only else key
             if room < len(key) + len(does) + 3:
                 break
             room -= len(key) + len(does) + 3

@@ -141,7 +141,7 @@ class Panel(Drawn, can_focus=True):
             put_readouts(canvas, right - 2 - readouts_width(said), 0, said, self.ascii_only, pad=True)
         ink, words = self.note()
         if words:
-            words = fit(f" {words} ", right - 3)
+            words = fit(f" {plain(words) if self.ascii_only else words} ", right - 3)
             canvas.put(right - 1 - cells(words), last, words, ink)
 
     def titled(self) -> bool:
