@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
@@ -18,6 +18,9 @@ from lsmon.protocol.sources.source import Source
 from .feed import Feed
 from .screens.dashboard import Dashboard
 from .themes import THEMES
+
+if TYPE_CHECKING:
+    from .screens.page import Page
 
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -69,9 +72,31 @@ class LsmonApp(App[None]):
     def get_default_screen(self) -> Dashboard:
         return Dashboard(self.feed, fps=self._fps, ascii_only=self._ascii)
 
+    def action_page(self, name: str) -> None:
+        """Opens a page over the panels, or in place of another page; its own key closes it."""
+        kind = _page(name)
+        if type(self.screen) is kind:
+            self.pop_screen()
+            return
+        opened = kind(self.feed, ascii_only=self._ascii)
+        if len(self.screen_stack) == 1:
+            self.push_screen(opened)
+        else:
+            self.switch_screen(opened)
+
     def action_next_theme(self) -> None:
         names = list(THEMES)
         self.theme = names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0]
+
+
+def _page(name: str) -> type[Page]:
+    """Loaded when it is first opened: the first paint needs none of them."""
+    from .screens.alerts import AlertsPage
+    from .screens.layers import LayersPage
+    from .screens.spectrum import SpectrumPage
+
+    pages: dict[str, type[Page]] = {"alerts": AlertsPage, "layers": LayersPage, "spectrum": SpectrumPage}
+    return pages[name]
 
 
 def _is_ascii() -> bool:

@@ -35,9 +35,9 @@ class Watching(Screen[None]):
     """Named on the status line as far as there is room, the most needed last."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "pause", "Pause", tooltip="Live: freeze the eye. Replay: play or pause", id="pause"),
-        Binding("a", "page('alerts')", "Alerts", tooltip="All alerts, with their evidence", id="alerts"),
-        Binding("l", "page('layers')", "Layers", tooltip="Scale and sharpness by layer", id="layers"),
-        Binding("s", "page('spectrum')", "Spectrum", tooltip="Density of the curvatures", id="spectrum"),
+        Binding("a", "app.page('alerts')", "Alerts", tooltip="All alerts, with their evidence", id="alerts"),
+        Binding("l", "app.page('layers')", "Layers", tooltip="Scale and sharpness by layer", id="layers"),
+        Binding("s", "app.page('spectrum')", "Spectrum", tooltip="Density of the curvatures", id="spectrum"),
         Binding("question_mark,h", "help", "Help", tooltip="Keys and quantities", key_display="?", id="help"),
         Binding("left", "seek_by(-0.01)", "Back 1 %", tooltip="Back by 1 % of the recording", id="back"),
         Binding("right", "seek_by(0.01)", "On 1 %", tooltip="Forward by 1 %", id="forward"),
@@ -123,18 +123,6 @@ class Watching(Screen[None]):
         self.feed.toggle_pause()
         self.show()
 
-    def action_page(self, name: str) -> None:
-        """Opens a page over the panels, or in place of another page; its own key closes it."""
-        kind = _page(name)
-        if type(self) is kind:
-            self.app.pop_screen()
-            return
-        opened = kind(self.feed, ascii_only=self._ascii)
-        if self is self.app.screen_stack[0]:
-            self.app.push_screen(opened)
-        else:
-            self.app.switch_screen(opened)
-
     def action_help(self) -> None:
         from .help import Help
 
@@ -177,12 +165,3 @@ class Watching(Screen[None]):
     def _seek_clicked(self, message: ReplayBar.Sought) -> None:
         self.feed.seek(message.step)
         self.tick()
-
-
-def _page(name: str) -> type[Watching]:
-    """Loaded when it is first opened: the first paint needs none of them."""
-    from .alerts import AlertsPage
-    from .layers import LayersPage
-    from .spectrum import SpectrumPage
-
-    return {"alerts": AlertsPage, "layers": LayersPage, "spectrum": SpectrumPage}[name]

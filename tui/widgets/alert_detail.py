@@ -101,7 +101,7 @@ def alert_lines(alert: Alert, before: Alert | None, signs: dict[str, str], cols:
     if 0 < alert.onset_step < alert.step:
         ago = counted(alert.step - alert.onset_step, "step")
         lines.append(_fact("since", f"step {grouped(alert.onset_step)}, {ago} before"))
-    lines.append(_fact("sure to", "not said" if alert.confidence is None else percent(alert.confidence)))
+    lines.append(_fact("confidence", "not said" if alert.confidence is None else percent(alert.confidence)))
     if alert.follows:
         known = (
             f"{title(before)} of step {grouped(before.step)}" if before else "an alert that is not kept here"
@@ -147,7 +147,7 @@ def _evidence(name: str, value: float, width: int, cols: int) -> list[Line]:
 
 
 def _fact(label: str, words: str) -> Line:
-    return ("faint", f"{label:<10}"), ("dim", words)
+    return ("faint", f"{label:<12}"), ("dim", words)
 
 
 def _folded(words: str, cols: int) -> list[str]:

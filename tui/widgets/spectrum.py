@@ -17,9 +17,9 @@ from .canvas import Canvas, cells
 from .panel import Panel, Scene
 from .plot import GUTTER
 
-_FACTS = 40
+_FACTS = 44
 """Columns for the facts beside the density, ..."""
-_BESIDE = 94
+_BESIDE = 100
 """... which from so many columns on still leaves it more than half."""
 _LEAST_DECADES = 3
 """Of mass below the highest column; with more parameters it goes down to half of one eigenvalue."""
@@ -208,8 +208,11 @@ def _ends(ends: Curvature) -> list[Fact]:
     said: list[Fact] = []
     for label, found in (("λ max", ends.top), ("λ min", ends.bottom)):
         if found:
-            values = ", ".join(with_share(item.value, item.residual) for item in found[:5])
-            said.append((label, values + ("" if found[0].converged else ", not converged")))
+            # What has not converged says little beyond the first: where an end is at least.
+            known = [item for item in found if item.converged] or found[:1]
+            values = ", ".join(with_share(item.value, item.residual) for item in known[:5])
+            rest = f", {len(found) - len(known)} more not converged" if len(known) < len(found) else ""
+            said.append((label, values + (rest if known[0].converged else ", not converged")))
     if ends.bottom:
         least = ends.negative_at_least
         said.append(("certified", f"≥ {least} negative" if least else "no negative direction"))
