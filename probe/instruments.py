@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .device_time import DeviceTime
 from .guard import Guard
 from .schedule import UNLIMITED, Account, Budget, Pace
 from .sensors.sensor import Context, Finding, Sensor
@@ -45,6 +47,7 @@ class Instruments:
         self._handles: list[Any] = []
         self._slots: list[_Slot] = []
         self._pace = Pace()
+        self._device = DeviceTime(context.model)
         self._heard: deque[str] = deque(maxlen=16)
         for sensor in sensors:
             missing = [need for need in sensor.needs if getattr(context, need) is None]
@@ -84,6 +87,7 @@ class Instruments:
     def step(self, step: int, attempt: int, batch: Any) -> None:
         """One training step is done: measure what is armed, then arm what may measure at the next."""
         self._pace.enter()
+        self._device.poll()
         context = self.context
         context.step, context.attempt, context.batch = step, attempt, batch
         context.step_secs = self._pace.seconds
@@ -93,12 +97,12 @@ class Instruments:
         for slot in self._slots:
             if slot.armed:
                 context.allowance = slot.account.rate
+                begun = self._device.begin()
                 self._publish(self._timed(slot, slot.sensor.measure))
                 slot.turn += slot.sensor.aside
                 slot.sensor.aside = 0.0
-                slot.account.charge(slot.turn)
-                slot.owed += slot.turn
-                slot.cost, slot.turn = slot.turn, 0.0
+                self._device.end(begun, slot.turn, functools.partial(self._took, slot))
+                slot.turn = 0.0
                 slot.next_step = step + slot.sensor.every
                 slot.account.not_before = now + self._rest(slot)
             elif now < slot.account.not_before:
@@ -107,6 +111,13 @@ class Instruments:
             self._expect(slot)
         context.batch = None
         self._pace.leave()
+
+    @staticmethod
+    def _took(slot: _Slot, seconds: float) -> None:
+        slot.account.charge(seconds)
+        slot.owed += seconds
+        slot.cost = seconds
+        slot.sensor.took(seconds)
 
     def _rest(self, slot: _Slot) -> float:
         """Seconds until its next turn, at least: as many as keep its whole measurement below its ceiling."""

@@ -18,7 +18,7 @@ from lsmon.probe.instruments import Instruments
 from lsmon.probe.operators.hessian import Hessian
 from lsmon.probe.reference import Reference
 from lsmon.probe.schedule import Budget
-from lsmon.probe.sensors import curvature, look, spectral_density
+from lsmon.probe.sensors import look, spectral_density
 from lsmon.probe.sensors.curvature import CurvatureSensor
 from lsmon.probe.sensors.sensor import Context
 from lsmon.protocol.frames import Curvature, Layers, Scalars
@@ -79,7 +79,7 @@ class Simulated:
         self.monkeypatch.setattr(Hessian, "__init__", built)
         self.monkeypatch.setattr(Hessian, "matvec", multiplied)
         fake = SimpleNamespace(perf_counter=self.clock, monotonic=self.clock)
-        for module in (instruments, schedule, curvature, look, spectral_density):
+        for module in (instruments, schedule, look, spectral_density):
             self.monkeypatch.setattr(module, "time", fake)
         torch.manual_seed(0)
         self.model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))

@@ -8,7 +8,7 @@ kinds, and one of each may be under way: the sharpness λ_1 alone, often, and th
 from __future__ import annotations
 
 import statistics
-import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -90,6 +90,7 @@ class CurvatureSensor(Sensor):
         self._known = Known()
         self._work: dict[str, Work] = {}
         self._costs: list[float] = []  # seconds of the last products
+        self._turns: deque[bool] = deque()  # whose cost is not known yet: was it a whole product?
         self._completes = 0
         self._next_halves = 1
         self._next_density = 1
@@ -100,6 +101,7 @@ class CurvatureSensor(Sensor):
 
     def measure(self, context: Context) -> Sequence[Finding]:
         self._step = context.step
+        self._turns.append(False)
         if context.attempt != self._attempt:
             self._attempt = context.attempt
             self._begin_anew()
@@ -108,6 +110,11 @@ class CurvatureSensor(Sensor):
         found = self._advance(context)
         self._arrange(context)
         return found
+
+    def took(self, seconds: float) -> None:
+        if self._turns.popleft():
+            self._costs.append(seconds)
+            del self._costs[:-8]
 
     def request(self, why: str) -> bool:
         return why not in CALM and self.cadence.request(self._step)
@@ -144,7 +151,9 @@ class CurvatureSensor(Sensor):
     def _correct(self, context: Context) -> None:
         """After a sharpness: are products on so many examples as dear as was thought? If not, once more with others."""
         assert self.plan is not None and context.reference is not None
-        cost = statistics.median(self._costs) if len(self._costs) >= TIMED else 0.0
+        if len(self._costs) < TIMED:
+            return
+        cost = statistics.median(self._costs)
         if self.plan.corrected(cost, context.step_secs, _allowance(context)):
             self._part = context.reference.thinned(self.plan.examples)
             if self._chosen is not None:
@@ -230,7 +239,8 @@ class CurvatureSensor(Sensor):
         if "sharpness" in self._work and kind not in CHECKS:  # short, and begun only when it is wanted
             kind = "sharpness"
         work = self._work.pop(kind)
-        began = time.perf_counter()
+        # The others have products of parts.
+        self._turns[-1] = kind == "sharpness" or (kind == "complete" and not self._completes)
         try:
             with plainly(context.model):
                 next(work)  # an exception leaves it out: a generator that raised cannot go on
@@ -241,11 +251,6 @@ class CurvatureSensor(Sensor):
             return found
         self._work[kind] = work  # behind the others
         self._turns_of_complete = 0 if kind == "sharpness" else self._turns_of_complete + (kind == "complete")
-        if kind == "sharpness" or (
-            kind == "complete" and not self._completes
-        ):  # the others have products of parts
-            self._costs.append(time.perf_counter() - began)
-            del self._costs[:-8]
         return []
 
     def _arrange(self, context: Context) -> None:

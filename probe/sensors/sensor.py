@@ -99,6 +99,9 @@ class Sensor:
         """In ``probe.step``. What is still on a device is not waited for."""
         raise NotImplementedError
 
+    def took(self, seconds: float) -> None:
+        """What a turn has cost, in the order of the turns; on a GPU known some steps later."""
+
     def request(self, why: str) -> bool:
         """Something happened (a kind of alert): true when the sensor wants its turn sooner because of it."""
         return False
