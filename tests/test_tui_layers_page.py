@@ -11,7 +11,7 @@ from lsmon.protocol.frames import Heartbeat, Layers
 from lsmon.tui.app import LsmonApp
 from lsmon.tui.screens.dashboard import Dashboard
 from lsmon.tui.screens.layers import LayersPage
-from lsmon.tui.widgets.table import Column, bar, tabled
+from lsmon.tui.widgets.layer_columns import Column, bar, tabled
 from tests.bench.depths import scale, sharpness
 from tests.bench.story import Tape, Told, header
 from tests.screenplay import drive, settle, shown

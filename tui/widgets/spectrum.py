@@ -1,21 +1,19 @@
-"""The last spectral density: which share of the curvatures lies where, the eigenvalues that stick out, and the doubts."""
+"""The last spectral density: which share of the curvatures lies where, and the eigenvalues that stick out."""
 
 from __future__ import annotations
 
 import math
-import textwrap
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from lsmon.protocol.frames import Curvature
 
 from ..axes import ValueAxis
-from ..format import counted, grouped, number, percent, short, with_error, with_share
-from ..view import EMPTY
+from ..format import counted, grouped, percent, short
 from .canvas import Canvas, cells
 from .panel import Panel, Scene
 from .plot import GUTTER
+from .spectrum_facts import Fact, Spectrum, facts, folded, of_ends
 
 _FACTS = 44
 """Columns for the facts beside the density, ..."""
@@ -24,17 +22,6 @@ _BESIDE = 100
 _LEAST_DECADES = 3
 """Of mass below the highest column; with more parameters it goes down to half of one eigenvalue."""
 _BLOCKS = "▁▂▃▄▅▆▇█"
-
-Fact = tuple[str, str]
-"""(label, words)"""
-
-
-@dataclass(frozen=True, slots=True)
-class Spectrum:
-    density: Curvature = EMPTY.spectrum
-    ends: Curvature = EMPTY.curvature
-    """Where the outliers are from: the last measurement of both ends, at a step of its own."""
-    empty: str = ""
 
 
 class SpectrumPanel(Panel):
@@ -65,7 +52,7 @@ class SpectrumPanel(Panel):
     def draw_inside(self, canvas: Canvas) -> None:
         held = self.held
         if held.empty:
-            ends = "; ".join(f"{label} {words}" for label, words in _ends(held.ends))
+            ends = "; ".join(f"{label} {words}" for label, words in of_ends(held.ends))
             canvas.centre(f"{held.empty}. {ends}" if ends else held.empty)
             return
         beside = canvas.cols >= _BESIDE
@@ -149,7 +136,7 @@ class SpectrumPanel(Panel):
             x = canvas.put(x, y, f" {word}  ", "dim", end=end)
         if self.held.ends.top or self.held.ends.bottom:
             sign = "^" if self.ascii_only else "▲"
-            words = f"{sign} eigenvalues of step {grouped(self.held.ends.step)}"
+            words = f"{sign} λ of step {grouped(self.held.ends.step)}"
             if x + cells(words) <= end:
                 canvas.put(x, y, words, "dim", end=end)
 
@@ -175,57 +162,6 @@ def resampled(grid: Sequence[float], mass: Sequence[float], axis: ValueAxis, col
         else:
             made.append(0.0)
     return made
-
-
-def facts(held: Spectrum) -> list[Fact]:
-    """Shares, sums and ends, each with its doubt, and what they were measured on."""
-    density = held.density
-    said: list[Fact] = []
-    tau = density.fraction_tolerance
-    for label, value, error in (
-        ("negative", density.negative_fraction, density.negative_fraction_se),
-        ("near zero", density.zero_fraction, density.zero_fraction_se),
-    ):
-        if value is not None:
-            where = "" if tau is None else f", below −{number(tau)} |H|" if label == "negative" else f", within ±{number(tau)} |H|"  # fmt: skip
-            said.append(
-                (label, f"{percent(value)} {'' if error is None else f'± {percent(error, 1)}'}{where}")
-            )
-    if density.negative_fraction is None:
-        said.append(("negative", "share not given: too fine for the Lanczos steps"))
-    if density.trace is not None:
-        said.append(
-            ("trace", with_error(density.trace, math.nan if density.trace_se is None else density.trace_se))
-        )
-    said += _ends(held.ends)
-    if density.resolution is not None:
-        said.append(("resolution", f"{number(density.resolution)} |H|"))
-    said.append(("measured", f"step {grouped(density.step)}, {grouped(density.batch)} examples"))
-    return said
-
-
-def _ends(ends: Curvature) -> list[Fact]:
-    said: list[Fact] = []
-    for label, found in (("λ max", ends.top), ("λ min", ends.bottom)):
-        if found:
-            # What has not converged says little beyond the first: where an end is at least.
-            known = [item for item in found if item.converged] or found[:1]
-            values = ", ".join(with_share(item.value, item.residual) for item in known[:5])
-            rest = f", {len(found) - len(known)} more not converged" if len(known) < len(found) else ""
-            said.append((label, values + (rest if known[0].converged else ", not converged")))
-    if ends.bottom:
-        least = ends.negative_at_least
-        said.append(("certified", f"≥ {least} negative" if least else "no negative direction"))
-    return said
-
-
-def folded(said: Sequence[Fact], cols: int) -> list[Fact]:
-    """Facts over as many lines as they need."""
-    lines: list[Fact] = []
-    for label, words in said:
-        first, *rest = textwrap.wrap(words, max(cols - 11, 8)) or [""]
-        lines += [(label, first), *(("", line) for line in rest)]
-    return lines
 
 
 def _limits(density: Curvature) -> tuple[float, float]:

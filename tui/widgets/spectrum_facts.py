@@ -1,0 +1,82 @@
+"""What a spectrum says in numbers: shares, trace and ends, each with its doubt, and what they were measured on."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lsmon.protocol.frames import Curvature, Ritz
+
+from ..format import grouped, number, percent, with_error, with_share
+from ..view import EMPTY
+
+Fact = tuple[str, str]
+"""(label, words)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Spectrum:
+    density: Curvature = EMPTY.spectrum
+    ends: Curvature = EMPTY.curvature
+    """Where the outliers are from: the last measurement of both ends, at a step of its own."""
+    empty: str = ""
+
+
+def facts(held: Spectrum) -> list[Fact]:
+    """Shares, sums and ends, each with its doubt, and what they were measured on."""
+    density = held.density
+    said: list[Fact] = []
+    tau = density.fraction_tolerance
+    for label, value, error in (
+        ("negative", density.negative_fraction, density.negative_fraction_se),
+        ("near zero", density.zero_fraction, density.zero_fraction_se),
+    ):
+        if value is not None:
+            where = "" if tau is None else f", below −{number(tau)} |H|" if label == "negative" else f", within ±{number(tau)} |H|"  # fmt: skip
+            said.append(
+                (label, f"{percent(value)} {'' if error is None else f'± {percent(error, 1)}'}{where}")
+            )
+    if density.negative_fraction is None:
+        said.append(("negative", "share not given: too fine for the Lanczos steps"))
+    if density.trace is not None:
+        said.append(
+            ("trace", with_error(density.trace, math.nan if density.trace_se is None else density.trace_se))
+        )
+    said += of_ends(held.ends)
+    if density.resolution is not None:
+        said.append(("resolution", f"{number(density.resolution)} |H|"))
+    said.append(("measured", f"step {grouped(density.step)}, {grouped(density.batch)} examples"))
+    return said
+
+
+def of_ends(ends: Curvature) -> list[Fact]:
+    said: list[Fact] = []
+    for label, found in (("λ max", ends.top), ("λ min", ends.bottom)):
+        if found:
+            # What has not converged says little beyond the first: where an end is at least.
+            known = [item for item in found if item.converged] or found[:1]
+            values = ", ".join(_ritz(item) for item in known[:5])
+            rest = f", {len(found) - len(known)} more not converged" if len(known) < len(found) else ""
+            said.append((label, values + (rest if known[0].converged else ", not converged")))
+    if ends.bottom:
+        least = ends.negative_at_least
+        said.append(("certified", f"≥ {least} negative" if least else "no negative direction"))
+    return said
+
+
+def _ritz(item: Ritz) -> str:
+    """With a share of the value as its doubt, or the doubt itself where it is the larger of the two."""
+    if abs(item.value) < item.residual < math.inf:
+        return f"{number(item.value)} ± {number(item.residual, 1)}"
+    return with_share(item.value, item.residual)
+
+
+def folded(said: Sequence[Fact], cols: int) -> list[Fact]:
+    """Facts over as many lines as they need."""
+    lines: list[Fact] = []
+    for label, words in said:
+        first, *rest = textwrap.wrap(words, max(cols - 11, 8)) or [""]
+        lines += [(label, first), *(("", line) for line in rest)]
+    return lines
