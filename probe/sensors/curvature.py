@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..cadence import COMPLETE, SPARSEST, Cadence
+from ..cadence import COMPLETE, DENSEST, SPARSEST, Cadence
 from ..operators import ladder
 from ..operators.ladder import Chosen
 from ..plan import PRODUCTS, Plan
@@ -208,7 +208,7 @@ class CurvatureSensor(Sensor):
         if kind == "sharpness" and self._work.keys() & {"complete", "ladder"}:  # which must get done
             fast = "complete" in self._work and self._is_fast(context)
             waited = self._turns_of_complete >= FAIR or not fast
-            return waited and self.cadence.age(kind, context.step) >= SPARSEST
+            return waited and self.cadence.age(kind, context.step) >= SPARSEST - DENSEST
         return self.cadence.due(kind, context.step)
 
     def _is_fast(self, context: Context) -> bool:

@@ -71,9 +71,10 @@ def worst_minute(wall: list[float], spent: list[float]) -> float:
 
 
 def gap(frames: list[Curvature], steps: int) -> str:
-    """Largest distance in steps between two measurements, the end of the run counting as one."""
-    at = sorted({0, *(frame.step for frame in frames), steps})
-    return f"{max(b - a for a, b in pairwise(at)):5} steps ({len(frames)} in {steps})"
+    """Largest distance in steps from one measurement's snapshot to the next, and from the start to the first."""
+    at = sorted({0, *(frame.step for frame in frames)})
+    widest = max((b - a for a, b in pairwise(at)), default=steps)
+    return f"{widest:5} steps ({len(frames)} in {steps}, the last of step {at[-1]})"
 
 
 def main() -> None:
@@ -101,10 +102,6 @@ def main() -> None:
             f"  longest step                {longest[-1]:.1f} medians, 99.9 % {longest[int(0.999 * steps)]:.1f}",
             flush=True,
         )
-        for frame in spectra[:3] + spectra[-3:]:
-            print(
-                f"    step {frame.step:6} hvps {frame.hvps:3} {frame.seconds * 1e3:6.0f} ms λ {frame.top[0].value:.4g} {frame.notes}"
-            )
 
 
 if __name__ == "__main__":
