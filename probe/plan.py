@@ -10,7 +10,7 @@ import math
 
 from .cadence import COMPLETE, SPARSEST
 
-PRODUCTS = 32 + (COMPLETE - 1) * 8
+PRODUCTS = 32 + COMPLETE * 8
 """Products, gradients among them, from one complete measurement to the next when nothing moves."""
 
 FILL = 0.9
@@ -25,7 +25,7 @@ GUESS = 2.2
 CHANGES = 4
 """Corrections of a first guess; after them the batch is what it is, or the series would mean nothing."""
 
-SHRINK, GROW = 0.75, 1.8
+SHRINK, GROW = 0.85, 1.8
 """Smaller changes are not worth a new beginning, since a few timings are no better than that."""
 
 FEWEST = 16

@@ -54,7 +54,7 @@ CHECK_TURNS = 8
 FAIR = 12
 """Products that a complete measurement gets between two of the sharpness alone, in a loop so fast that the latter would
 take the whole budget,"""
-TOO_MUCH = 1.5
+TOO_MUCH = 2.0
 """which is one whose planned products cost so many times what the budget allows for them."""
 
 EXACT = "exact: double backward, kept graph"
@@ -292,7 +292,8 @@ class CurvatureSensor(Sensor):
             if self._chosen is not None:  # else the search for the next one has begun already
                 if self._chosen.rung == 3:
                     raise
-                self._work["ladder"] = self._choose(context, self._part, error)
+                # What else is half measured on this way goes with it, and the search is not kept waiting.
+                self._work = {"ladder": self._choose(context, self._part, error)}
         return []
 
     def _run(self, context: Context, kind: str) -> Work:
