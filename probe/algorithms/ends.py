@@ -18,7 +18,7 @@ KEPT = 5
 """Values reported from each end."""
 
 ACCURACY = 1e-2
-"""Largest estimated error, relative to the value, that counts as converged: batches differ by ten times that. Of 97
+"""Largest estimated error, relative to the value, that counts as converged: batches differ by ten times that. Of 90
 runs on real networks that ended so, four had a λ_min 4 to 5 % off, one of a cluster under 3 % of λ_max; the rest kept it."""
 
 DOUBTFUL = 0.3
