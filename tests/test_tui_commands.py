@@ -85,7 +85,24 @@ def test_ls_tells_how_a_run_ended(
     assert main(["ls", "--json"]) == 0
     assert [run["state"] for run in json.loads(capsys.readouterr().out)] == [state]
     assert main(["info", str(folder)]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 8
+    assert len(capsys.readouterr().out.splitlines()) == 9
+
+
+def test_info_tells_what_is_in_a_file_that_lsmon_did_not_write(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Steps, quantities by our names, lines that cannot be read; nothing that such a file does not say."""
+    file = tmp_path / "run.csv"
+    file.write_text("step,train_loss,lr\n5,2.0,0.1\nx,y\n6,nan,0.1\n")
+    assert main(["info", str(file)]) == 0
+    page = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert page["file"] == f"{file}, {file.stat().st_size}B"
+    assert (page["steps"], page["holds"], page["alerts"]) == ("5 to 6", "loss, lr", "nonfinite 1")
+    assert "does not say" in page["state"] and "1 lines" in page["damage"]
+    assert main(["info", str(file), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["file"], facts["names"], facts["last_step"]) == (str(file), ["loss", "lr"], 6)
+    assert "host" not in facts and "started" not in facts
 
 
 @pytest.mark.parametrize(

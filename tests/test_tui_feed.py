@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lsmon.protocol.errors import Unreachable
-from lsmon.protocol.frames import AnyFrame, Scalars
+from lsmon.protocol.frames import Alert, AnyFrame, Heartbeat, Scalars
 from lsmon.protocol.sources.source import Link
 from lsmon.tui.feed import SPEEDS, Feed
 from lsmon.tui.store import Store
@@ -191,3 +191,29 @@ def test_a_source_that_gave_up_before_it_began_says_why_among_the_alerts() -> No
     feed.tick()
     feed.tick()
     assert [alert.message for alert in feed.silences] == ["lsmon is not installed there; install it."]
+
+
+def test_only_what_is_news_is_passed_on_and_of_a_replay_nothing() -> None:
+    """Alerts of the last minute before the first heartbeat and those after it; and silence, which the viewer hears."""
+
+    def alert(seq: int, wall: float) -> Alert:
+        return Alert(seq=seq, step=seq, wall=header().wall + wall, kind=f"kind {seq}")
+
+    story: list[AnyFrame] = [
+        header(),
+        alert(2, 10.0),
+        alert(3, 950.0),
+        Heartbeat(seq=3, wall=header().wall + 1000),
+        alert(4, 1001.0),
+    ]
+    told: list[str] = []
+    source = Told(story)
+    feed = Feed(source, clock=Clock(), on_news=lambda news: told.append(news.kind))
+    feed.tick()
+    source.link = Link("stale")
+    feed.tick()
+    feed.tick()
+    assert told == ["kind 3", "kind 4", "silent"]
+    told.clear()
+    Feed(Tape(story), clock=Clock(), on_news=lambda news: told.append(news.kind)).tick()
+    assert told == []

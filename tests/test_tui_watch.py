@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import threading
@@ -17,9 +18,11 @@ from lsmon.probe import Probe
 from lsmon.protocol.errors import LsmonError, UsageError
 from lsmon.protocol.frames import Alert, AnyFrame, Heartbeat, RunEnded, RunStarted, Scalars
 from lsmon.protocol.sources.source import Link
-from lsmon.tui.alarms import Alarms, Command, Terminal, Webhook
+from lsmon.tui.alarms import Alarms, Command, Webhook
+from lsmon.tui.app import LsmonApp
 from lsmon.tui.cli import main
 from lsmon.tui.commands.watch import Watcher, follow
+from lsmon.tui.ringing import Terminal
 
 SPIKE = Alert(
     seq=3,
@@ -208,6 +211,32 @@ def test_bell_and_notification_hold_no_control_character_of_others() -> None:
     facts = {"text": "mlp: \x1b]52;c;AAAA\x07 jumped"}
     Terminal(bell=True, osc9=True, write=written.append).tell(facts, threading.Event())
     assert written == ["\x1b]9;mlp: ␦]52;c;AAAA␦ jumped\x1b\\\a"]
+
+
+def test_the_screen_rings_once_when_an_alert_comes_and_only_where_it_was_asked_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Through the driver, so that no other escape sequence is cut in two."""
+
+    async def rung(*, bell: bool = False, osc9: bool = False) -> list[str]:
+        app = LsmonApp(
+            Told([RunStarted(name="mlp"), Heartbeat(wall=1.0)], [SPIKE], last=Link("live")),
+            fps=0.01,
+            bell=bell,
+            osc9=osc9,
+        )
+        async with app.run_test() as pilot:
+            written: list[str] = []
+            assert app._driver is not None
+            monkeypatch.setattr(app._driver, "write", written.append)
+            for _ in range(3):
+                app.feed.tick()
+            await pilot.pause()
+            return [each for each in written if "\a" in each or "]9;" in each]
+
+    assert asyncio.run(rung()) == []
+    assert asyncio.run(rung(bell=True)) == ["\a"]
+    assert asyncio.run(rung(osc9=True)) == ["\x1b]9;mlp: loss spike at step 7. Loss jumped up.\x1b\\"]
 
 
 def test_a_live_run_calls_a_command(

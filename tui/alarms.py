@@ -1,4 +1,4 @@
-"""What is done when an alert comes and nobody looks: a command, a web request, a bell, a desktop notification.
+"""What is done when an alert comes and nobody looks: a command, a web request.
 
 All of it happens here, in the watching process, on one thread of its own; the training knows nothing of it.
 """
@@ -22,6 +22,8 @@ import msgspec
 from lsmon.protocol.clean import clean_line
 from lsmon.protocol.errors import UsageError
 from lsmon.protocol.frames import Alert
+
+from .ringing import line_of
 
 WAITING = 100
 """Alerts that wait for their turn; more than that, and whatever takes them is not taking them."""
@@ -122,20 +124,6 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-@dataclass(frozen=True)
-class Terminal:
-    """The bell, and OSC 9 (a desktop notification where the terminal knows it), written to the terminal itself."""
-
-    bell: bool
-    osc9: bool
-    write: Callable[[str], object]
-    name: str = "--bell"
-
-    def tell(self, facts: dict[str, Any], gone: threading.Event) -> None:
-        text = clean_line(facts["text"], 200)
-        self.write((f"\x1b]9;{text}\x1b\\" if self.osc9 else "") + ("\a" if self.bell else ""))
-
-
 class Alarms:
     """Takes alerts and returns at once; tells them in order. ``say`` gets a sentence when an alarm fails."""
 
@@ -179,9 +167,8 @@ class Alarms:
 
 def facts_of(alert: Alert, run: str, host: str) -> dict[str, Any]:
     """What an alarm gets to know. ``text`` is one line, and the field that chat services show."""
-    kind = alert.kind.replace("_", " ")
     return {
-        "text": clean_line(f"{run}: {kind} at step {alert.step}. {' '.join(alert.message.split())}", 500),
+        "text": line_of(alert, run),
         "run": run, "host": host, "kind": alert.kind, "step": alert.step, "onset_step": alert.onset_step,
         "severity": alert.severity, "message": alert.message, "evidence": alert.evidence, "advice": alert.advice,
         "confidence": alert.confidence, "wall": alert.wall, "seq": alert.seq, "follows": alert.follows,

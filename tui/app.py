@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import App
 from textual.binding import Binding, BindingType
 
+from lsmon.protocol.frames import Alert
 from lsmon.protocol.sources.source import Source
 
 from .feed import Feed
+from .ringing import Terminal, line_of
 from .screens.dashboard import Dashboard
 from .themes import THEMES
 
@@ -46,10 +48,13 @@ class LsmonApp(App[None]):
         fps: float | None = None,
         ascii_only: bool | None = None,
         clock: Callable[[], float] = time.monotonic,
+        bell: bool = False,
+        osc9: bool = False,
     ) -> None:
-        """``ascii_only`` follows the terminal's encoding when it is None."""
+        """``ascii_only`` follows the terminal's encoding when it is None; ``bell`` and ``osc9`` tell of what is news."""
         super().__init__()
-        self.feed = Feed(source, clock=clock)
+        self._terminal = Terminal(bell, osc9, self._to_terminal)
+        self.feed = Feed(source, clock=clock, on_news=self._ring)
         self._fps = fps or (REMOTE_FPS if os.environ.get("SSH_CONNECTION") else LOCAL_FPS)
         self._ascii = _is_ascii() if ascii_only is None else ascii_only
         for theme, _ in THEMES.values():
@@ -68,6 +73,14 @@ class LsmonApp(App[None]):
             # Without this a signal would leave the terminal as it was drawn, or, SIGINT, be swallowed.
             for number in ENDINGS:
                 signal.signal(number, leave)
+
+    def _ring(self, alert: Alert) -> None:
+        self._terminal.ring(line_of(alert, self.feed.newest.header.name))
+
+    def _to_terminal(self, text: str) -> None:
+        """By way of the driver: written past it, the text might land inside one of its escape sequences."""
+        if text and self._driver is not None:
+            self._driver.write(text)
 
     def get_default_screen(self) -> Dashboard:
         return Dashboard(self.feed, fps=self._fps, ascii_only=self._ascii)

@@ -12,6 +12,7 @@ from lsmon.protocol.frames import Alert
 from lsmon.protocol.sources.source import Link, Seekable, Source, Timeline
 
 from .format import age
+from .news import News
 from .store import Store
 from .view import EMPTY, View
 
@@ -26,7 +27,14 @@ _SILENT = ("stale", "dead")
 class Feed:
     """Holds the source, the store and what is shown of it."""
 
-    def __init__(self, source: Source, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        on_news: Callable[[Alert], object] = lambda alert: None,
+    ) -> None:
+        """``on_news`` hears of the alerts that are news, silence among them; of a replay none is."""
         self.source = source
         self.view: View = EMPTY
         """What the eye sees; stands still while paused."""
@@ -41,6 +49,9 @@ class Feed:
         """The sentence with which the source gave up, if it did."""
         self._clock = clock
         self._store = Store()
+        self._news = News()
+        self._on_news = on_news
+        self._fresh: list[Alert] = []
         self._unseen = False
         self._heard: float | None = None
         self._catching_until: float | None = None
@@ -67,6 +78,9 @@ class Feed:
             self.newest = self._store.view()
             self._unseen = False
         self._hear_silence()
+        fresh, self._fresh = self._fresh, []
+        for alert in fresh if self.seekable is None else ():
+            self._on_news(alert)
         if self._catching_until is not None:
             if not drained and self._clock() < self._catching_until:
                 return
@@ -83,6 +97,7 @@ class Feed:
                 frames = self.source.read(max_secs=max(until - self._clock(), 0.005))
                 for frame in frames:
                     self._store.fold(frame)
+                    self._fresh += self._news.see(frame)
                 if frames:
                     self._heard = self._clock()
                     self._unseen = True
@@ -119,6 +134,7 @@ class Feed:
         )
         alert = Alert(kind="silent", severity=severity, step=step, onset_step=step, message=words)  # type: ignore[arg-type]
         self.silences = (*kept[-9:], alert)
+        self._fresh.append(alert)
 
     # What keys do.
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 import math
 
 from ..frames import Alert, AnyFrame, Scalars
-from .smooth import Smooth
+from .smooth import LARGEST, Smooth
 from .thresholds import OfDivergence
 
 FIRST = 10
 """Samples whose mean is the first loss: one batch may be anything."""
-
-LARGEST = 1e150
-"""Beyond it (and for NaN) the levels would overflow; ``Nonfinite`` has the word by then."""
 
 
 class Divergence:

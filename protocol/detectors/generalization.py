@@ -8,9 +8,6 @@ from ..frames import Alert, AnyFrame, Scalars
 from .smooth import Scatter, Smooth
 from .thresholds import OfGeneralization
 
-NOISE_WINDOW = 40
-"""Evaluations from whose differences the noise is taken."""
-
 
 class Generalization:
     """Watches validation accuracy fall from its best while training accuracy stays."""
@@ -25,7 +22,7 @@ class Generalization:
 
     def _forget(self) -> None:
         self._train, self._val = Smooth(self._t.memory), Smooth(self._t.memory)
-        self._scatter = Scatter(NOISE_WINDOW)
+        self._scatter = Scatter()
         self._count = 0
         self._since = 0
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from ..frames import Alert, AnyFrame, Scalars
-from .smooth import Scatter, Smooth
+from .smooth import LARGEST, Scatter, Smooth
 from .thresholds import OfGrokking
 
 UNSURE = 0.6
@@ -23,9 +23,6 @@ FORGOTTEN = 3.0
 
 FIRST = 3
 """Evaluations after which the first losses are known."""
-
-LARGEST = 1e150
-"""Beyond it (and for NaN) the levels would overflow."""
 
 
 class GrokkingLosses:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from statistics import median
 
 from ..frames import Alert, AnyFrame, Scalars
+from .smooth import LARGEST
 from .thresholds import OfLossSpike
-
-LARGEST = 1e150
-"""Beyond it (and for NaN) the averages would overflow; ``Nonfinite`` has the word by then."""
 
 
 class LossSpike:

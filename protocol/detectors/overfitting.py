@@ -5,17 +5,11 @@ from __future__ import annotations
 import math
 
 from ..frames import Alert, AnyFrame, Scalars
-from .smooth import Scatter, Smooth
+from .smooth import LARGEST, Scatter, Smooth
 from .thresholds import OfOverfitting
-
-NOISE_WINDOW = 40
-"""Evaluations from whose differences the noise is taken."""
 
 TRAIN_MEMORY = 0.95
 """Of the smoothed training loss: the last 20 batches."""
-
-LARGEST = 1e150
-"""Beyond it (and for NaN) the levels would overflow."""
 
 
 class Overfitting:
@@ -37,7 +31,7 @@ class Overfitting:
     def _resume(self) -> None:
         """A resumed run goes on from what it knows: the lowest validation loss is the same."""
         self._train = Smooth(TRAIN_MEMORY)
-        self._val, self._scatter = Smooth(self._t.memory), Scatter(NOISE_WINDOW)
+        self._val, self._scatter = Smooth(self._t.memory), Scatter()
         self._count = 0
 
     def see(self, frame: AnyFrame) -> Alert | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from ..frames import Alert, AnyFrame, Curvature, Scalars
-from .smooth import Smooth
+from .smooth import LARGEST, Smooth
 from .thresholds import OfPlateau
 
 NOISE_MEMORY = 0.98
@@ -19,9 +19,6 @@ OF_DIFFERENCES = math.sqrt(math.pi) / 2
 
 LR_MOVED = 1.5
 """A learning rate that changed by more than this since the plateau began explains its end by itself."""
-
-LARGEST = 1e150
-"""Beyond it (and for NaN) the levels would overflow."""
 
 
 class Plateau:

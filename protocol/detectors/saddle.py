@@ -11,14 +11,11 @@ from __future__ import annotations
 import math
 
 from ..frames import Alert, AnyFrame, Curvature, Scalars
-from .smooth import Smooth
+from .smooth import LARGEST, Smooth
 from .thresholds import OfSaddle
 
 SURE, LIKELY = 0.97, 0.9
 """Precision on the labelled runs: of an escape seen in several measurements, and of one seen in a single one."""
-
-LARGEST = 1e150
-"""Beyond it the squares of what is compared would overflow."""
 
 
 class Saddle:

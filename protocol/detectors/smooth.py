@@ -10,6 +10,13 @@ SIGMA_OF_MEDIAN = 1.4826 / math.sqrt(2)
 """From the median absolute difference of neighbours to the standard deviation of one, for normal noise."""
 
 
+LARGEST = 1e150
+"""Beyond it (and for NaN) levels and squares would overflow; ``Nonfinite`` has the word by then."""
+
+NOISE_WINDOW = 40
+"""Samples from whose differences the noise is taken: its median is known to a fifth by then."""
+
+
 class Smooth:
     """An exponential mean that starts at the first value."""
 
@@ -31,7 +38,7 @@ class Scatter:
 
     __slots__ = ("_differences", "_last")
 
-    def __init__(self, window: int) -> None:
+    def __init__(self, window: int = NOISE_WINDOW) -> None:
         self._differences: deque[float] = deque(maxlen=window)
         self._last = math.nan
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 import math
 
 from ..frames import Alert, AnyFrame, Scalars
-from .smooth import Smooth
+from .smooth import LARGEST, Smooth
 from .thresholds import OfStall
-
-LARGEST = 1e150
-"""Beyond it (and for NaN) the levels would overflow."""
 
 FIRST = 10
 """Samples whose mean is the first loss: one batch may be anything."""

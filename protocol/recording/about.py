@@ -37,6 +37,8 @@ class About:
     """Share of the wall time that the probe measured as its own, at the last heartbeat."""
     alerts: dict[str, int]
     """Kind → how many."""
+    names: tuple[str, ...] = ()
+    """Of the quantities in it, sorted."""
 
     @classmethod
     def of(cls, recording: Recording) -> About:
@@ -67,4 +69,5 @@ class About:
             damage=recording.damage,
             share=heartbeat.share if heartbeat is not None else None,
             alerts=dict(Counter(event.kind for event in recording.events() if isinstance(event, Alert))),
+            names=tuple(sorted({name for row in rows for name in row.series})),
         )

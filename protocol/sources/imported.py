@@ -42,7 +42,15 @@ class Imported(Recording):
         """For ``open`` only."""
         self.notes: list[str] = []
         """What of the file could not be read, in words."""
+        self.origin = path
+        """The file or folder that it was made of."""
         super().__init__(path, segments, overviews)
+
+    @property
+    def size(self) -> int:
+        """Bytes of that file, or of the event files in that folder."""
+        files = [self.origin] if self.origin.is_file() else tfevents.event_files(self.origin)
+        return sum(file.stat().st_size for file in files)
 
     @property
     def lost(self) -> int:
@@ -91,7 +99,7 @@ def _imported(path: Path, reader: Callable[[Path, list[str]], Iterator[AnyFrame]
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    recording.notes = notes
+    recording.notes, recording.origin = notes, path
     return recording
 
 

@@ -1,4 +1,7 @@
-"""Say what a recording, given by path, name or id, holds: its run, steps and frames, gaps, drops, damage, alerts, and what the probe cost."""
+"""Say what a recording, given by path, name or id, holds: its run, steps and frames, gaps, drops, damage, alerts, and what the probe cost.
+
+A CSV or JSON-lines file and TensorBoard events are described too, as far as they say it: steps, quantities, lines that cannot be read, alerts.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,20 @@ from collections.abc import Iterator
 
 import msgspec
 
+from lsmon.protocol.clean import clean_line
 from lsmon.protocol.process import is_alive
 from lsmon.protocol.recording.about import About
-from lsmon.protocol.recording.reader import Recording
+from lsmon.protocol.sources.imported import Imported, open_path
 
 from ..format import counted, duration, grouped, percent, short
 from ..target import recording_path
+
+MOST_NAMES = 24
+"""Quantities that are named; more than that is a page of its own, and --json has them all."""
+
+UNKNOWN = "such a file does not say how its training ended"
+
+OF_A_FILE = ("name", "state", "first_step", "last_step", "attempts", "bytes", "damage", "names", "alerts")
 
 
 def add(parser: ArgumentParser) -> None:
@@ -24,20 +35,22 @@ def add(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    recording = Recording.open(recording_path(args.path))
+    recording = open_path(recording_path(args.path))
     try:
         about = About.of(recording)
         header = recording.header
+        origin = str(recording.origin) if isinstance(recording, Imported) else ""
     finally:
         recording.close()
-    state = about.ended or (
-        "running" if is_alive(header.pid, header.boot, header.pid_started) else "ended early"
-    )
+    alive = is_alive(header.pid, header.boot, header.pid_started)
+    state = UNKNOWN if origin else about.ended or ("running" if alive else "ended early")
     if args.json:
         facts = msgspec.to_builtins(about) | {"state": state}
+        if origin:  # of which nothing is known but what was in the file
+            facts = {name: facts[name] for name in OF_A_FILE} | {"file": origin}
         sys.stdout.write(msgspec.json.encode(facts).decode() + "\n")
     else:
-        for label, words in page(about, state):
+        for label, words in foreign_page(about, origin) if origin else page(about, state):
             sys.stdout.write(f"{label:<9} {words}\n")
     return 0
 
@@ -59,9 +72,26 @@ def page(about: About, state: str) -> Iterator[tuple[str, str]]:
         "dropped",
         "nothing" if not about.dropped else f"{counted(about.dropped, 'frame')}, by the probe's full queue",
     )
+    yield from contents(about)
+    if about.share is not None:
+        yield "probe", f"{percent(about.share)} of the wall time"
+
+
+def foreign_page(about: About, origin: str) -> Iterator[tuple[str, str]]:
+    """The same of a file that lsmon did not write."""
+    yield "file", f"{clean_line(origin)}, {short(about.bytes)}B"
+    attempts = "" if about.attempts == 1 else f"; {counted(about.attempts - 1, 'time')} they go back"
+    yield "steps", f"{grouped(about.first_step)} to {grouped(about.last_step)}{attempts}"
+    yield "state", UNKNOWN
+    yield from contents(about)
+
+
+def contents(about: About) -> Iterator[tuple[str, str]]:
+    """Quantities, damage, and alerts."""
+    shown = ", ".join(about.names[:MOST_NAMES])
+    more = len(about.names) - MOST_NAMES
+    yield "holds", (f"{shown} and {more} more" if more > 0 else shown) or "no numbers"
     for words in about.damage:
         yield "damage", words
     alerts = ", ".join(f"{kind} {count}" for kind, count in sorted(about.alerts.items()))
     yield "alerts", alerts or "none"
-    if about.share is not None:
-        yield "probe", f"{percent(about.share)} of the wall time"

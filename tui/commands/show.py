@@ -11,34 +11,38 @@ import time
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from lsmon.protocol.errors import LsmonError
+from lsmon.protocol.errors import LsmonError, UsageError
 from lsmon.protocol.sources.source import Source
 
+from ..ringing import add_ringing
 from ..target import add_target, find, live, live_cards, matching, open_recording
 from ..terminal import has_screen
 
 
 def add(parser: ArgumentParser) -> None:
     add_target(parser)
+    add_ringing(parser)
 
 
 def run(args: Namespace) -> int:
     if not has_screen():
+        if args.bell or args.notify:
+            raise UsageError("There is no screen here; without one `lsmon watch` takes --bell and --notify.")
         from .tail import print_target
 
         return print_target(args.target, args.remote_command)
     source = find(args.target, args.remote_command) if args.target else _choose()
-    return watch(source) if source else 0
+    return watch(source, bell=args.bell, osc9=args.notify) if source else 0
 
 
-def watch(source: Source) -> int:
+def watch(source: Source, *, bell: bool = False, osc9: bool = False) -> int:
     """The screen on this source, until the person leaves it; the exit code.
 
     Raises LsmonError when the source gave up: the screen may have had no room for the whole sentence.
     """
     from ..app import ENDINGS, LsmonApp
 
-    app = LsmonApp(source)
+    app = LsmonApp(source, bell=bell, osc9=osc9)
     before = {number: signal.getsignal(number) for number in ENDINGS}
     try:
         app.run()

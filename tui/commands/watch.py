@@ -17,17 +17,16 @@ from pathlib import Path
 import msgspec
 
 from lsmon.protocol.errors import LsmonError, UsageError
-from lsmon.protocol.frames import Alert, AnyFrame, Heartbeat, RunEnded, RunStarted
+from lsmon.protocol.frames import Alert, AnyFrame, RunStarted
 from lsmon.protocol.sources.source import Source
 
-from ..alarms import Alarm, Alarms, Command, Terminal, Webhook, facts_of
+from ..alarms import Alarm, Alarms, Command, Webhook, facts_of
+from ..news import News
+from ..ringing import Terminal, add_ringing
 from ..target import add_target, locate
 
 PAUSE_SECS = 0.1
 """Between two looks at a source that had nothing: soon enough for an alert."""
-
-RECENT_SECS = 60.0
-"""What is not older when the watching begins is news."""
 
 SEVERITIES = ("info", "warning", "critical")
 
@@ -40,8 +39,7 @@ def add(parser: ArgumentParser) -> None:
         help="shell command; LSMON_KIND, LSMON_MESSAGE, … tell it what, JSON on its input tells all",
     )
     parser.add_argument("--webhook", metavar="URL", help="POST each alert as JSON, with retries")
-    parser.add_argument("--bell", action="store_true", help="ring the terminal's bell")
-    parser.add_argument("--notify", action="store_true", help="desktop notification by the terminal (OSC 9)")
+    add_ringing(parser)
     parser.add_argument(
         "--only",
         action="append",
@@ -92,7 +90,7 @@ def follow(source: Source, watcher: Watcher, *, pause: Callable[[float], None] =
 
 
 class Watcher:
-    """Prints alerts, and passes on those that are news: those after the first heartbeat, and those shortly before."""
+    """Prints alerts, and passes on those that are news."""
 
     def __init__(
         self, alarms: Alarms, *, json: bool = False, only: list[str] | None = None, severity: str = "info"
@@ -102,30 +100,23 @@ class Watcher:
         self._only = frozenset(only or ())
         self._least = SEVERITIES.index(severity)
         self._run = self._host = ""
-        self._step, self._wall = 0, 0.0
-        self._past: list[Alert] | None = []
-        """Alerts of which it is not known yet whether they are news."""
+        self._step = 0
+        self._news = News()
         self._quiet = False
 
     def see(self, frame: AnyFrame) -> None:
-        self._step, self._wall = max(self._step, frame.step), max(self._wall, frame.wall)
+        self._step = max(self._step, frame.step)
         if isinstance(frame, RunStarted):
             self._run, self._host = frame.name, frame.host
         elif isinstance(frame, Alert):
             self._print(frame)
-            if self._past is None:
-                self._act(frame)
-            else:
-                self._past.append(frame)
-        elif isinstance(frame, Heartbeat | RunEnded):
-            self.finish()
+        for alert in self._news.see(frame):
+            self._act(alert)
 
     def finish(self) -> None:
         """The history has been told."""
-        past, self._past = self._past or [], None
-        for alert in past:
-            if alert.wall >= self._wall - RECENT_SECS:
-                self._act(alert)
+        for alert in self._news.settle():
+            self._act(alert)
 
     def silent(self, quiet: bool, words: str, *, dead: bool) -> None:
         """The link has, or has not, gone silent; told once a silence."""
