@@ -22,6 +22,8 @@ COMMANDS = {
     "tail": "a run as plain lines, or as JSON",
     "alerts": "run the detectors over a recording, a table or TensorBoard events",
     "watch": "wait for alerts without a screen, and run a command or call a webhook",
+    "repair": "what can be read of a damaged recording, written anew",
+    "prune": "remove old recordings",
     "demo": "a real training with the screen on it",
     "doctor": "check terminal, sockets, ssh, disk and torch",
     "relay": "the far end of ssh: a run's frames on stdout",

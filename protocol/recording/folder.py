@@ -21,6 +21,8 @@ _META_SIZE = 1 << 20
 _STAMP = len("YYYYmmdd-HHMMSS")
 _SEGMENT = re.compile(r"\d{3,6}\.mcap")
 _OVERVIEW = re.compile(r"overview(-\d{3,6})?\.mcap")
+_META = re.compile(rf"{re.escape(META)}|\.{re.escape(META)}\.\d+")
+"""And the draft that a kill leaves while the page is written anew."""
 
 
 class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -92,6 +94,12 @@ def is_recording(path: Path) -> bool:
         return path.is_dir() and any(_SEGMENT.fullmatch(child.name) for child in path.iterdir())
     except OSError:
         return False
+
+
+def is_ours(path: Path) -> bool:
+    """Whether this is a file, named like one that a recorder writes."""
+    named = any(pattern.fullmatch(path.name) for pattern in (_SEGMENT, _OVERVIEW, _META))
+    return named and path.is_file() and not path.is_symlink()
 
 
 def is_overview(path: Path) -> bool:

@@ -13,7 +13,7 @@ from .writer import Recorder
 
 
 def record(folder: Path, header: RunStarted, frames: Iterable[AnyFrame]) -> None:
-    """Writes numbered frames into ``folder``, with their overview. Raises LsmonError when the disk does not take them."""
+    """Writes frames into ``folder``, with their overview. Raises LsmonError when the disk does not take them."""
     recorder = Recorder(folder, header)
     folds = Folds()
     folds.add(header)

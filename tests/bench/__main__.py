@@ -1,4 +1,7 @@
-"""Runs every benchmark in this folder in turn, each in a process of its own: ``python -m tests.bench [NAME ...]``."""
+"""Runs every benchmark in this folder in turn, each in a process of its own: ``python -m tests.bench [NAME ...]``.
+
+What begins with ``--`` and all behind it is for the benchmarks: ``python -m tests.bench kills --rounds 200``.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,10 @@ import sys
 from pathlib import Path
 
 
-def main(wanted: list[str]) -> int:
+def main(words: list[str]) -> int:
     """Exit code 1 when one of them could not finish; the others run all the same."""
+    options = next((index for index, word in enumerate(words) if word.startswith("--")), len(words))
+    wanted, given = words[:options], words[options:]
     scripts = Path(__file__).parent.glob("[!_]*.py")
     found = sorted(path.stem for path in scripts if "\ndef main(" in path.read_text())
     unknown = set(wanted) - set(found)
@@ -17,7 +22,7 @@ def main(wanted: list[str]) -> int:
     failed = []
     for name in wanted or found:
         print(f"\n{name}\n{'─' * len(name)}", flush=True)
-        if subprocess.run([sys.executable, "-m", f"tests.bench.{name}"], check=False).returncode:
+        if subprocess.run([sys.executable, "-m", f"tests.bench.{name}", *given], check=False).returncode:
             failed.append(name)
     if failed:
         print(f"\nnot finished: {', '.join(failed)}", file=sys.stderr)
