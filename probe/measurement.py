@@ -12,18 +12,18 @@ from torch import nn
 
 from lsmon.protocol.errors import UsageError
 from lsmon.protocol.frames import Ritz
+from lsmon.protocol.nulls import (
+    OUTLIERS,
+    SEMICIRCLE_KURTOSIS,
+    log10_minimum_by_repulsion,
+    log10_minimum_by_signs,
+)
 
 from .algorithms.density import slq
 from .algorithms.estimate import Estimate
 from .algorithms.inertia import LARGEST, SIGN, inertia
 from .algorithms.lanczos import lanczos
-from .algorithms.nulls import (
-    OUTLIERS,
-    SEMICIRCLE_KURTOSIS,
-    bulk_kurtosis,
-    log10_minimum_by_repulsion,
-    log10_minimum_by_signs,
-)
+from .algorithms.nulls import bulk_kurtosis
 from .algorithms.quadrature import Unresolved
 from .operators import ladder
 from .operators.difference import Difference

@@ -7,11 +7,12 @@ import math
 import pytest
 import torch
 
-from lsmon.probe.algorithms.nulls import (
+from lsmon.probe.algorithms.nulls import bulk_kurtosis
+from lsmon.protocol.nulls import (
     SEMICIRCLE_KURTOSIS,
-    bulk_kurtosis,
     log10_minimum_by_repulsion,
     log10_minimum_by_signs,
+    semicircle,
 )
 from tests.spectra import one_thread  # noqa: F401 (autouse)
 
@@ -48,3 +49,34 @@ def test_a_kurtosis_needs_a_bulk() -> None:
     for values in (torch.ones(10), torch.ones(100)):
         with pytest.raises(ValueError, match="different eigenvalues"):
             bulk_kurtosis(values)
+
+
+def test_the_semicircle_of_a_random_symmetric_matrix_is_wigners() -> None:
+    """GOE of variance σ² = 1/d a pair: centre 0, radius 2, kurtosis 2, and the shares below are those of its eigenvalues."""
+    dim = 800
+    generator = torch.Generator().manual_seed(1)
+    matrix = torch.randn(dim, dim, dtype=torch.float64, generator=generator)
+    values = torch.linalg.eigvalsh((matrix + matrix.T) / (2 * dim) ** 0.5)
+    counts = torch.histc(values, bins=100, min=-2.5, max=2.5)
+    grid = [-2.5 + 0.05 * (i + 0.5) for i in range(100)]
+    found = semicircle(grid, (counts / dim).tolist(), parameters=0)
+    assert found is not None
+    assert found.centre == pytest.approx(0.0, abs=0.02)
+    assert found.radius == pytest.approx(2.0, rel=0.02)
+    assert found.kurtosis == pytest.approx(SEMICIRCLE_KURTOSIS, abs=0.05)
+    for at in (-1.5, -0.3, 0.0, 0.8, 1.9):
+        assert found.below(at) == pytest.approx(float((values < at).double().mean()), abs=0.01)
+    assert (found.below(-9.0), found.below(9.0)) == (0.0, 1.0)
+
+
+def test_the_semicircle_leaves_out_the_outliers() -> None:
+    """Twenty of ten thousand eigenvalues far out move neither its centre nor its radius."""
+    grid, mass = [-1.0, 0.0, 1.0, 500.0], [0.3, 0.398, 0.3, 0.002]
+    found, bulk = semicircle(grid, mass, 10_000), semicircle(grid[:3], mass[:3], 0)
+    assert found is not None and bulk is not None
+    assert found == pytest.approx(bulk)
+
+
+@pytest.mark.parametrize("mass", [[], [1.0], [0.0, 0.0], [math.nan, math.inf], [1.0, 0.0]])
+def test_a_density_without_a_bulk_has_no_semicircle(mass: list[float]) -> None:
+    assert semicircle([0.0, 1.0], mass, 0) is None

@@ -75,9 +75,12 @@ def test_no_payload_reaches_the_screen_raw(group: int) -> None:
                 await look()
                 await look("3")
                 await look("escape")
-                for page in "als":
+                await look("a")
+                for page in "ls":
                     await look(page)
-                    await look(page)
+                    await look("v")
+                    await look("v")
+                await look("s")
             await look("question_mark")
             await look("escape")
             for size in ((60, 15), (30, 10)):

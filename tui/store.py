@@ -20,6 +20,7 @@ from lsmon.protocol.frames import (
 from lsmon.protocol.names import scalars
 
 from .series import CAP, Series
+from .thinned import Thinned
 from .view import EMPTY, View
 
 MAX_SERIES = 1000
@@ -27,6 +28,8 @@ MAX_SERIES = 1000
 FULL_SERIES = 64
 """So many series get the full number of buckets, later ones an eighth: 45 MB at worst together."""
 MAX_EVENTS = 1000
+MAX_PAST = 160
+"""Spectra and layers that are kept over time, each: about a column of a heat map, 2 MB at the usual 200 points."""
 RATE_SECS = 5.0
 """The step rate of a source without heartbeats is taken over stretches of this length."""
 
@@ -55,6 +58,8 @@ class Store:
         self._refused: set[str] = set()
         self._alerts: deque[Alert] = deque(maxlen=MAX_EVENTS)
         self._marks: deque[Mark] = deque(maxlen=MAX_EVENTS)
+        self._spectra = Thinned[Curvature](MAX_PAST)
+        self._scales, self._sharpnesses = Thinned[Layers](MAX_PAST), Thinned[Layers](MAX_PAST)
 
     def fold(self, frame: AnyFrame) -> None:
         """Add one frame, or one Summary in place of the frames that it folds."""
@@ -77,6 +82,7 @@ class Store:
         elif isinstance(frame, Curvature):
             if frame.density_grid:
                 self._spectrum = frame
+                self._spectra.append(frame)
             if (
                 frame.bottom or not self._curvature.bottom
             ):  # the sharpness alone is measured more often than both ends
@@ -86,8 +92,10 @@ class Store:
         elif isinstance(frame, Layers):
             if "hessian/max" in frame.values:
                 self._layer_sharpness = frame
+                self._sharpnesses.append(frame)
             else:
                 self._layers = frame
+                self._scales.append(frame)
         elif isinstance(frame, RunStarted):
             self._header = frame
             self._ended = False
@@ -108,7 +116,8 @@ class Store:
             curvature=self._curvature, series={name: series.track() for name, series in self._series.items()},
             refused=len(self._refused), alerts=tuple(self._alerts), marks=tuple(self._marks),
             ended=self._ended, end=self._end, spectrum=self._spectrum, layers=self._layers,
-            layer_sharpness=self._layer_sharpness,
+            layer_sharpness=self._layer_sharpness, spectra=self._spectra.items(),
+            layer_past=(*self._scales.items(), *self._sharpnesses.items()),
         )  # fmt: skip
 
     def _number(self, frame: AnyFrame) -> None:

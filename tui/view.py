@@ -89,6 +89,10 @@ class View:
     """The scale by layer, ..."""
     layer_sharpness: Layers = field(default_factory=Layers)
     """... and the sharpness, which comes in frames of its own."""
+    spectra: tuple[Curvature, ...] = ()
+    """Measurements with a density or a log-volume over the run, evenly thinned; ..."""
+    layer_past: tuple[Layers, ...] = ()
+    """... and those by layer, scale and sharpness each."""
 
 
 EMPTY = View()

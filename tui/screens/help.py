@@ -24,6 +24,7 @@ _KEYS = (
     ("y", "logarithmic or linear axis"),
     ("l", "layers: activation and gradient scale, dead units, sharpness, and how they go with depth"),
     ("s", "spectrum: the density of the curvatures, its negative part, the eigenvalues that stick out"),
+    ("v", "on both pages: the last measurement, or all of them over time; c: the next quantity by layer"),
     ("a", "all alerts: evidence, onset, advice; enter or g: a replay goes to that step, o: to the onset"),
     ("t", "dark or light"),
     ("q", "quit; the training goes on, only a demo ends"),

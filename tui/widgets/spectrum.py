@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 
 from lsmon.protocol.frames import Curvature
+from lsmon.protocol.nulls import Semicircle, semicircle
 
 from ..axes import ValueAxis
 from ..format import counted, grouped, percent, short
@@ -22,6 +23,8 @@ _BESIDE = 100
 _LEAST_DECADES = 3
 """Of mass below the highest column; with more parameters it goes down to half of one eigenvalue."""
 _BLOCKS = "▁▂▃▄▅▆▇█"
+_CHANCE = (" chance: a semicircle as wide as the bulk", " chance: semicircle", " chance")
+"""The null model, Wigner's, in fewer and fewer words."""
 
 
 class SpectrumPanel(Panel):
@@ -98,6 +101,9 @@ class SpectrumPanel(Panel):
                 for y in range(tall):
                     if canvas.text[y][GUTTER + x] == " ":
                         canvas.put(GUTTER + x, y, ":" if self.ascii_only else "┊", "faint")
+        chance = semicircle(held.density.density_grid, held.density.density_mass, held.density.parameters)
+        if chance is not None:
+            self._chance(canvas, chance, axis, cols, tall, floor, top)
         for item in ritz:
             sign = ("^" if item.converged else "?") if self.ascii_only else "▲" if item.converged else "△"
             canvas.put(
@@ -110,7 +116,28 @@ class SpectrumPanel(Panel):
             x = min(max(x, GUTTER), end - cells(label))
             if x >= free:
                 free = canvas.put(x, tall + 1, label, "faint", end=end) + 2
-        self._legend(canvas, tall + 2, end)
+        self._legend(canvas, tall + 2, end, chance is not None)
+
+    def _chance(
+        self,
+        canvas: Canvas,
+        chance: Semicircle,
+        axis: ValueAxis,
+        cols: int,
+        tall: int,
+        floor: float,
+        top: float,
+    ) -> None:
+        """The null model as a line over the bars: the mass that a grid point would have."""
+        grid = self.held.density.density_grid
+        half = (grid[-1] - grid[0]) / max(len(grid) - 1, 1) / 2
+        sign = "o" if self.ascii_only else "∘"
+        for x in range(cols):
+            at = axis.low + (x + 0.5) / cols * (axis.high - axis.low)
+            mass = chance.below(at + half) - chance.below(at - half)
+            if mass > floor:
+                height = min(math.log(mass / floor) / math.log(top / floor), 1.0)
+                canvas.put(GUTTER + x, tall - 1 - min(int(height * tall), tall - 1), sign, "bold curve2")
 
     def _bar(self, canvas: Canvas, x: int, tall: int, height: float, kind: str) -> None:
         full, ink = self._signs()[kind]
@@ -127,7 +154,7 @@ class SpectrumPanel(Panel):
             return {"negative": ("-", "curve1"), "near zero": (".", "dim"), "positive": ("#", "curve0")}
         return {"negative": ("▒", "curve1"), "near zero": ("░", "dim"), "positive": ("█", "curve0")}
 
-    def _legend(self, canvas: Canvas, y: int, end: int) -> None:
+    def _legend(self, canvas: Canvas, y: int, end: int, chance: bool) -> None:
         x = GUTTER
         for word, (sign, ink) in self._signs().items():
             if word == "near zero" and self.held.density.fraction_tolerance is None:
@@ -138,7 +165,11 @@ class SpectrumPanel(Panel):
             sign = "^" if self.ascii_only else "▲"
             words = f"{sign} λ of step {grouped(self.held.ends.step)}"
             if x + cells(words) <= end:
-                canvas.put(x, y, words, "dim", end=end)
+                x = canvas.put(x, y, words, "dim", end=end) + 2
+        said = next((words for words in _CHANCE if x + 1 + cells(words) <= end), "")
+        if chance and said:
+            x = canvas.put(x, y, "o" if self.ascii_only else "∘", "bold curve2", end=end)
+            canvas.put(x, y, said, "dim", end=end)
 
 
 def across(density: Curvature, outliers: Sequence[float]) -> ValueAxis:

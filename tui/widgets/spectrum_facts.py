@@ -8,6 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lsmon.protocol.frames import Curvature, Ritz
+from lsmon.protocol.nulls import (
+    SEMICIRCLE_KURTOSIS,
+    log10_minimum_by_repulsion,
+    log10_minimum_by_signs,
+    semicircle,
+)
 
 from ..format import grouped, number, percent, with_error, with_share
 from ..view import EMPTY
@@ -48,6 +54,21 @@ def facts(held: Spectrum) -> list[Fact]:
     if density.resolution is not None:
         said.append(("resolution", f"{number(density.resolution)} |H|"))
     said.append(("measured", f"step {grouped(density.step)}, {grouped(density.batch)} examples"))
+    return said + chance(density)
+
+
+def chance(density: Curvature) -> list[Fact]:
+    """What the null models say: the bulk's shape beside a semicircle's, and how rare a minimum would be by chance."""
+    said: list[Fact] = []
+    circle = semicircle(density.density_grid, density.density_mass, density.parameters)
+    if circle is not None:
+        shape = f"bulk kurtosis about {number(circle.kurtosis, 2)}, a semicircle's {SEMICIRCLE_KURTOSIS:.0f}"
+        said.append(("chance", shape))
+    share, dim = density.negative_fraction, density.parameters
+    if share is not None and 0 <= share <= 1 and dim > 0:
+        signs = log10_minimum_by_signs(share, dim)
+        powers = f"10^{number(signs, 2)} if signs were independent, 10^{number(log10_minimum_by_repulsion(dim), 2)} under repulsion"
+        said.append(("" if circle else "chance", f"no negative direction at all: {powers}"))
     return said
 
 

@@ -95,7 +95,7 @@ class LayerTable(Panel):
         return max(height - 1 - (len(slopes) + 1 if slopes and height >= len(slopes) + 5 else 0), 1)
 
     def _named(self, cols: int) -> int:
-        return min(max(6, *map(cells, self.held.names)), max(cols // 3, 8))
+        return min(max((6, *map(cells, self.held.names))), max(cols // 3, 8))
 
     def _fitting(self, cols: int) -> int:
         return max((cols - self._named(cols)) // _COLUMN, 1)
