@@ -17,7 +17,8 @@ from lsmon.protocol.codec import encode
 from lsmon.protocol.errors import BadRecording, LsmonError
 from lsmon.protocol.frames import AnyFrame, Curvature, RunEnded, RunStarted, Scalars
 from lsmon.protocol.sources import tfevents
-from lsmon.protocol.sources.imported import Imported, open_path
+from lsmon.protocol.sources.imported import Imported
+from lsmon.protocol.sources.opening import open_path
 from lsmon.protocol.sources.replay import Replay
 
 GOLDEN = Path(__file__).parent / "golden" / "events.out.tfevents.1"

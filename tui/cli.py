@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.metadata import version
-from typing import NoReturn
 
-from lsmon.protocol.errors import LsmonError, UsageError
+from lsmon.protocol.errors import LsmonError
 
 COMMANDS = {
     "replay": "watch a recording again, at any speed",
@@ -72,26 +69,18 @@ def _run(words: list[str]) -> int:
         sys.stdout.write(HELP.format(commands=commands))
         return 0
     if words[:1] == ["--version"]:
+        from importlib.metadata import version  # 20 ms, more than all the rest of --help
+
         sys.stdout.write(f"lsmon {version('lsmon')}\n")
         return 0
     name = words.pop(0) if words[:1] and words[0] in (*COMMANDS, "show") else "show"
+    from .arguments import Arguments
+
     command = import_module(f".commands.{name}", __package__)
-    parser = _Parser(
-        prog=f"lsmon {name}",
-        description=command.__doc__,
-        formatter_class=RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Arguments(name, command.__doc__ or "")
     command.add(parser)
     code: int = command.run(parser.parse_args(words))
     return code
-
-
-class _Parser(ArgumentParser):
-    """argparse, with a usage error as one sentence."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message[:1].upper()}{message[1:]}; see `{self.prog} --help`.")
 
 
 def _say(sentence: str, code: int) -> int:

@@ -72,7 +72,7 @@ def live(card: Card) -> Source:
 
 
 def open_recording(path: Path, speed: float = 1.0) -> Seekable:
-    from lsmon.protocol.sources.imported import open_path
+    from lsmon.protocol.sources.opening import open_path
     from lsmon.protocol.sources.replay import Replay
 
     return Replay(open_path(path), speed=speed)

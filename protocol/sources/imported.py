@@ -1,4 +1,4 @@
-"""Any file with a training's numbers, opened as a recording: ours as it is, another's written anew beside it.
+"""Another's file with a training's numbers, opened as a recording by writing it anew.
 
 CSV, JSON lines and TensorBoard events become a recording in a temporary folder, which is gone when it is closed. So
 replay, alerts and the rest have one way to go, and the detectors have said their word about it.
@@ -66,20 +66,14 @@ class Imported(Recording):
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def open_path(path: Path) -> Recording:
-    """The recording at this path, whoever wrote it. Raises BadRecording or NewerFormat, a plain sentence each."""
-    path = Path(path)
-    try:
-        reader = _reader(path)
-        if reader is None:
-            return Recording.open(path)
-        return _imported(path, reader)
-    except OSError as error:
-        raise BadRecording(f"Cannot read this file ({error.strerror or error}): {path}") from None
+def imported(path: Path) -> Imported | None:
+    """The recording made of this file or folder; None when it is nobody's. Raises BadRecording or OSError."""
+    reader = _reader(path)
+    return None if reader is None else _imported(path, reader)
 
 
 def _reader(path: Path) -> Callable[[Path, list[str]], Iterator[AnyFrame]] | None:
-    """How to read it; None for what is ours, or nobody's."""
+    """How to read it; None when there is no way."""
     if path.is_file() and (rows := _BY_SUFFIX.get(path.suffix.lower())) is not None:
         if rows is json_lines.rows and json_lines.are_frames(path):
             return json_lines.recorded

@@ -19,7 +19,7 @@ from lsmon.protocol.detectors.watch import Watch
 from lsmon.protocol.errors import UsageError
 from lsmon.protocol.frames import Alert
 from lsmon.protocol.recording.reader import Recording
-from lsmon.protocol.sources.imported import open_path
+from lsmon.protocol.sources.opening import open_path
 
 from ..target import recording_path
 

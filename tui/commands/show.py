@@ -6,6 +6,7 @@ Without one: the live run of this machine, a list when there are several or none
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from argparse import ArgumentParser, Namespace
@@ -42,6 +43,8 @@ def watch(source: Source, *, bell: bool = False, osc9: bool = False) -> int:
     """
     from ..app import ENDINGS, LsmonApp
 
+    # Else numpy starts a thread a core for its linear algebra, a quarter of its loading time; nothing here uses it.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     app = LsmonApp(source, bell=bell, osc9=osc9)
     before = {number: signal.getsignal(number) for number in ENDINGS}
     try:

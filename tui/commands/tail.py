@@ -42,7 +42,7 @@ def print_target(target: str, remote_command: str, json: bool = False) -> int:
 
 def print_recording(path: Path, json: bool = False) -> int:
     """All of a recording at once, however long it took to make."""
-    from lsmon.protocol.sources.imported import open_path
+    from lsmon.protocol.sources.opening import open_path
 
     recording = open_path(path)
     try:

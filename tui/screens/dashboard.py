@@ -106,6 +106,7 @@ class Dashboard(Watching):
 
     def on_mount(self) -> None:
         self.set_interval(1 / self._fps, self.tick)
+        self.call_after_refresh(self.tick)  # what is there already follows the first paint at once
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._arrange)
