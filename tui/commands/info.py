@@ -16,7 +16,8 @@ import msgspec
 from lsmon.protocol.clean import clean_line
 from lsmon.protocol.process import is_alive
 from lsmon.protocol.recording.about import About
-from lsmon.protocol.sources.imported import Imported, open_path
+from lsmon.protocol.sources.imported import Imported
+from lsmon.protocol.sources.opening import open_path
 
 from ..format import counted, duration, grouped, percent, short
 from ..target import recording_path
