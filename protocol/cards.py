@@ -38,6 +38,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     started: float = 0.0
     """Unix time in seconds."""
     lsmon: str = ""
+    python: str = ""
+    """Path of the interpreter that trains: lsmon is certainly there, whatever the PATH of a command over ssh is."""
 
     @property
     def alive(self) -> bool:
@@ -116,4 +118,5 @@ def _read(path: Path) -> Card | None:
         host=clean_name(card.host),
         recording=clean_line(card.recording),
         lsmon=clean_name(card.lsmon),
+        python=clean_line(card.python),
     )

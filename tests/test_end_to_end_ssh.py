@@ -20,7 +20,8 @@ import pytest
 from lsmon.protocol.cards import read_cards
 from lsmon.protocol.errors import Unreachable
 from lsmon.protocol.frames import UNNUMBERED, AnyFrame, RunEnded, RunStarted, Scalars
-from lsmon.protocol.sources.remote import Remote, ssh_command
+from lsmon.protocol.sources.remote import Remote
+from lsmon.protocol.wire.carrier import ssh
 
 SSHD = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 PRIVILEGE_SEPARATION = Path("/run/sshd")
@@ -109,7 +110,7 @@ def box() -> Iterator[Path]:
             patch.setenv("LSMON_DIR", name)
             patch.setenv("LSMON_SSH", f"ssh -F {folder}/ssh_config")
             deadline = time.monotonic() + 15
-            knock = ssh_command("box", "true", remote_command=())
+            knock = ssh("box", ("true",)).command()
             while subprocess.run(knock, check=False, capture_output=True).returncode:
                 if sshd.poll() is not None or time.monotonic() > deadline:
                     pytest.skip(f"sshd does not serve here: {(folder / 'log').read_text()[-300:]}")
@@ -137,7 +138,7 @@ def training(box: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def remote(box: Path, host: str = "box") -> Remote:
-    return Remote(host, remote_command=("env", f"LSMON_DIR={box}", sys.executable, "-m", "lsmon.tui"))
+    return Remote(ssh(host, ("env", f"LSMON_DIR={box}", sys.executable, "-m", "lsmon.tui")))
 
 
 def phase(source: Remote) -> str:
@@ -159,8 +160,8 @@ def test_killing_ssh_in_mid_stream_loses_no_frame(box: Path, training: subproces
     with closing(remote(box)) as source:
         frames = read_until(source, lambda frames: len(frames) > 300)
         assert phase(source) == "live"
-        assert source._ssh is not None
-        os.kill(source._ssh.pid, signal.SIGKILL)
+        assert source._carried is not None
+        os.kill(source._carried.pid, signal.SIGKILL)
         frames += read_until(source, lambda _: source.link.words.startswith("reconnecting to box"))
         frames += read_until(source, lambda frames: len(frames) > 300)
         assert phase(source) == "live"
@@ -187,7 +188,7 @@ def test_a_training_that_is_killed_there_is_dead_here_and_no_relay_stays(
         read_until(source, lambda _: source.link.phase == "dead")
         assert time.monotonic() - began < 5
         assert f"On box: The training process {card.pid} is gone" in source.link.words
-        read_until(source, lambda _: source._ssh is None)
+        read_until(source, lambda _: source._carried is None)
 
 
 def test_nothing_to_watch_and_nobody_there_are_a_sentence_each(box: Path) -> None:

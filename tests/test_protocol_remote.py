@@ -21,7 +21,8 @@ from lsmon.protocol.codec import encode
 from lsmon.protocol.errors import LsmonError, NewerFormat, Unreachable, UsageError
 from lsmon.protocol.frames import AnyFrame, RunEnded, RunStarted, Scalars
 from lsmon.protocol.process import this_process
-from lsmon.protocol.sources.remote import Remote, ssh_command
+from lsmon.protocol.sources.remote import Remote
+from lsmon.protocol.wire.carrier import ssh
 from lsmon.protocol.wire.relay import LONGEST, MAGIC, VERSION, State, records
 from lsmon.protocol.wire.server import Server
 
@@ -70,7 +71,7 @@ class Far:
             self.server.publish(frame, encode(frame))
 
     def remote(self, run: str = "", **options: Callable[[], float]) -> Remote:
-        return Remote("box-3", run, remote_command=self.command, **options)
+        return Remote(ssh("box-3", self.command), run, **options)
 
     def close(self) -> None:
         self.server.close()
@@ -119,17 +120,17 @@ def test_the_command_is_quoted_for_the_far_shell_and_takes_no_host_for_an_option
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("LSMON_SSH", raising=False)
-    command = ssh_command("me@box-3", "relay", "a b;$(reboot)", remote_command=("~/my env/lsmon",))
+    command = ssh("me@box-3", ("~/my env/lsmon",)).command("relay", "a b;$(reboot)")
     assert command[0] == "ssh" and command[-3:-1] == ["--", "me@box-3"]
     assert "BatchMode=yes" in command
     assert command[-1] == "~/'my env/lsmon' relay 'a b;$(reboot)'"
     monkeypatch.setenv("LSMON_SSH", "ssh -F '/tmp/my config'")
-    assert ssh_command("box", "ls")[:3] == ["ssh", "-F", "/tmp/my config"]
+    assert ssh("box").command("ls")[:3] == ["ssh", "-F", "/tmp/my config"]
     for host in ("-oProxyCommand=reboot", "", "a b", "a;b", "box\n", "$(x)"):
         with pytest.raises(UsageError):
-            Remote(host)
+            ssh(host)
     with pytest.raises(UsageError):
-        Remote("box", "--after")
+        Remote(ssh("box"), "--after")
 
 
 def test_a_far_run_is_seen_from_its_header_to_its_end(far: Far) -> None:
@@ -159,8 +160,8 @@ def test_a_broken_connection_is_made_again_and_no_frame_is_lost(far: Far) -> Non
     with closing(far.remote()) as remote:
         frames = read_until(far, remote, 101)
         for _ in range(2):
-            assert remote._ssh is not None
-            os.kill(remote._ssh.pid, signal.SIGKILL)
+            assert remote._carried is not None
+            os.kill(remote._carried.pid, signal.SIGKILL)
             far.publish(50)
             deadline = time.monotonic() + 10
             while "reconnecting to box-3, attempt 1" not in remote.link.words:
@@ -179,8 +180,8 @@ def test_attempts_grow_apart_up_to_ten_seconds(far: Far, monkeypatch: pytest.Mon
     with closing(far.remote(clock=lambda: now)) as remote:
         read_until(far, remote, 1)
         monkeypatch.setenv("FAKE_SSH_TROUBLE", "echo ssh: connect to host box-3: No route >&2; exit 255")
-        assert remote._ssh is not None
-        os.kill(remote._ssh.pid, signal.SIGKILL)
+        assert remote._carried is not None
+        os.kill(remote._carried.pid, signal.SIGKILL)
         waits: list[float] = []
         deadline = time.monotonic() + 20
         while len(waits) < 7:
@@ -192,7 +193,9 @@ def test_attempts_grow_apart_up_to_ten_seconds(far: Far, monkeypatch: pytest.Mon
                 now = remote._retry_at
             time.sleep(0.001)
         assert waits == [0.5, 1, 2, 4, 8, 10, 10]
-        assert remote.link.phase == "stale" and remote.link.words == "reconnecting to box-3, attempt 7"
+        assert remote.link.phase == "stale" and remote.link.words == (
+            "reconnecting to box-3, attempt 7 (ssh: connect to host box-3: No route)"
+        )
         monkeypatch.delenv("FAKE_SSH_TROUBLE")
         far.publish(1)
         assert [frame.seq for frame in read_until(far, remote, 2)] == [2]
@@ -202,10 +205,10 @@ def test_a_connection_that_says_nothing_is_taken_for_broken(far: Far) -> None:
     now = 100.0
     with closing(far.remote(clock=lambda: now)) as remote:
         read_until(far, remote, 1)
-        assert remote._ssh is not None
-        os.kill(remote._ssh.pid, signal.SIGSTOP)
+        assert remote._carried is not None
+        os.kill(remote._carried.pid, signal.SIGSTOP)
         deadline = time.monotonic() + 10
-        while remote._ssh is not None:
+        while remote._carried is not None:
             assert time.monotonic() < deadline
             now += 4
             remote.read()
@@ -258,8 +261,8 @@ def test_a_later_lsmon_there_is_refused(far: Far, monkeypatch: pytest.MonkeyPatc
 def test_a_run_that_is_gone_when_it_reconnects_is_over(far: Far) -> None:
     with closing(far.remote()) as remote:
         read_until(far, remote, 1)
-        assert remote._ssh is not None
-        os.kill(remote._ssh.pid, signal.SIGKILL)
+        assert remote._carried is not None
+        os.kill(remote._carried.pid, signal.SIGKILL)
         remove_card("0a1b")
         assert "ended while the connection was broken; box-3 says: No live run" in str(trouble(far, remote))
 
@@ -268,8 +271,8 @@ def test_closing_ends_the_far_relay(far: Far) -> None:
     """By the end of its stdin; nothing is left running."""
     remote = far.remote()
     read_until(far, remote, 1)
-    assert remote._ssh is not None
-    pid = remote._ssh.pid
+    assert remote._carried is not None
+    pid = remote._carried.pid
     remote.close()
     remote.close()
     with pytest.raises(ProcessLookupError):

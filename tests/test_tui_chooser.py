@@ -52,3 +52,9 @@ def test_without_runs_it_tells_how_to_start_one() -> None:
     assert choice is None
     for words in ("lsmon demo", "Probe(model, optimizer, loss_fn)", "lsmon replay PATH", "lsmon HOST:"):
         assert words in rows
+
+
+def test_what_went_wrong_stands_below_the_list() -> None:
+    """Without a control character."""
+    _, rows = chosen(ChooserApp(LIVE, [], ["dark says: \x1b]52;c;AAAA\x07"]), "q")
+    assert "dark says: ␦]52;c;AAAA␦" in rows and "grok-p97" in rows

@@ -14,7 +14,7 @@ from lsmon.protocol.errors import LsmonError
 
 COMMANDS = {
     "replay": "watch a recording again, at any speed",
-    "ls": "live and recorded runs, here or on HOST",
+    "ls": "live and recorded runs, here or on each HOST",
     "info": "what a recording holds: steps, gaps, drops, overhead",
     "tail": "a run as plain lines, or as JSON",
     "alerts": "run the detectors over a recording, a table or TensorBoard events",
@@ -33,7 +33,8 @@ usage: lsmon [TARGET] [options]
 A live view of a training and its loss landscape.
 
 TARGET is the name, id or pid of a run on this machine, HOST: or HOST:RUN over ssh,
-or the path of a recording. Without one lsmon opens the run that is live here.
+or the path of a recording. Without one lsmon opens the run that is live here;
+with several hosts, a list of what runs on them. --via CMD replaces ssh.
 
 commands:
 {commands}

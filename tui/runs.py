@@ -1,4 +1,4 @@
-"""The runs of a machine, live and recorded, in the order a person looks for them; and those of another host over ssh."""
+"""The runs of a machine, live and recorded, in the order a person looks for them; and those elsewhere."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from lsmon.protocol.clean import clean_line, clean_name
 from lsmon.protocol.errors import Unreachable
 from lsmon.protocol.places import recordings_dir
 from lsmon.protocol.recording.folder import list_recordings, read_meta
+from lsmon.protocol.wire.carried import last_words
+from lsmon.protocol.wire.carrier import Carrier
 
 ANSWER_SECS = 20.0
 """A cold ssh takes 0.6 s here; behind two jump hosts and a slow agent it may take ten times as long."""
@@ -31,6 +33,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     steps: int | None = None
     """Last step; None where only opening the recording would tell."""
     recording: str = ""
+    place: str = ""
+    """Where it was asked for: a host as the person calls it, or the words of --via; empty for this machine."""
 
 
 def local_runs() -> list[Run]:
@@ -92,29 +96,24 @@ def _state(ended: str) -> Literal["finished", "stopped", "failed", "ended early"
     return "stopped" if ended.startswith("error: KeyboardInterrupt") else "failed"
 
 
-def remote_runs(host: str, remote_command: list[str]) -> list[Run]:
-    """What ``lsmon ls`` says on that host.
+def remote_runs(carrier: Carrier) -> list[Run]:
+    """What ``lsmon ls`` says there.
 
     Raises Unreachable.
     """
-    from lsmon.protocol.wire.ssh import failure, ssh_command
-
-    command = ssh_command(host, "ls", "--json", remote_command=remote_command)
     try:
         answer = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=ANSWER_SECS, check=False
-        )
+            carrier.command("ls", "--json"), stdin=subprocess.DEVNULL, capture_output=True, timeout=ANSWER_SECS, check=False
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
-        raise Unreachable(f"No answer within {ANSWER_SECS:.0f} s from {clean_name(host)}.") from None
+        raise Unreachable(f"No answer within {ANSWER_SECS:.0f} s from {carrier.name}.") from None
     except OSError as error:
-        raise Unreachable(f"ssh cannot be started: {error.strerror}.") from None
-    # A noisy shell start-up file may print before us: the array is the last line.
-    lines = answer.stdout.strip().splitlines()
-    try:
-        runs = msgspec.json.decode(lines[-1], type=list[Run])
-    except (IndexError, msgspec.DecodeError, UnicodeDecodeError):
-        last = (answer.stderr.decode(errors="replace").strip().splitlines() or [""])[-1]
-        raise Unreachable(failure(clean_name(host), answer.returncode, clean_line(last, 200))) from None
+        raise Unreachable(
+            f"{clean_line(carrier.prefix[0], 80)} cannot be started: {(error.strerror or str(error)).lower()}."
+        ) from None
+    runs = _listed(answer.stdout)
+    if runs is None:
+        raise Unreachable(carrier.failure(answer.returncode, last_words(answer.stderr)))
     return [
         msgspec.structs.replace(
             run,
@@ -122,6 +121,18 @@ def remote_runs(host: str, remote_command: list[str]) -> list[Run]:
             run=clean_name(run.run),
             host=clean_name(run.host),
             recording=clean_line(run.recording),
+            place=carrier.name,
         )
         for run in runs
     ]
+
+
+def _listed(answer: bytes) -> list[Run] | None:
+    """The line that is the array: a noisy shell may print before it, and after it."""
+    for line in reversed(answer.splitlines()):
+        if line.startswith(b"["):
+            try:
+                return msgspec.json.decode(line, type=list[Run])
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                continue
+    return None

@@ -3,33 +3,75 @@
 from __future__ import annotations
 
 import re
-import shlex
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from lsmon.protocol.cards import Card, read_cards
 from lsmon.protocol.clean import clean_line
 from lsmon.protocol.errors import NoSuchRun, UsageError
 from lsmon.protocol.sources.source import Seekable, Source
 
-_REMOTE = re.compile(r"(?P<host>[^/:\s]+|\[[0-9a-fA-F:]+\]):(?P<run>[^/]*)")
+if TYPE_CHECKING:
+    from lsmon.protocol.wire.carrier import Carrier
+
+_REMOTE = re.compile(
+    r"(?P<host>(?:[^/:\s@]+@)?(?:[^/:\s\[\]]+|\[[0-9a-fA-F:]+\])):(?P<run>[^/]*)"
+    r"|(?P<url>ssh://[^/\s]+)(?:/(?P<there>[^/]*))?"
+)
 
 HOW_TO_START = "start one with `with lsmon.probe.Probe(model, optimizer, loss_fn) as probe:` or `lsmon demo`"
 
 
+class Reach(NamedTuple):
+    """How another place is reached, as far as the person says."""
+
+    remote_command: tuple[str, ...] = ()
+    via: str = ""
+
+    @staticmethod
+    def of(args: Namespace) -> Reach:
+        """Raises UsageError."""
+        from lsmon.protocol.wire.carrier import split
+
+        return Reach(tuple(split(args.remote_command, "--remote-command")), args.via)
+
+
 def add_target(parser: ArgumentParser) -> None:
     parser.add_argument("target", nargs="?", default="", metavar="TARGET")
-    add_remote_command(parser)
+    add_reach(parser)
 
 
-def add_remote_command(parser: ArgumentParser) -> None:
+def add_reach(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--remote-command",
-        default="lsmon",
+        default="",
         metavar="CMD",
-        help="how to call lsmon on HOST when it is not on PATH there, e.g. '.venv/bin/lsmon'",
+        help="how to call lsmon on HOST when it is not found there, e.g. '.venv/bin/lsmon'",
     )
+    parser.add_argument(
+        "--via",
+        default="",
+        metavar="CMD",
+        help="run lsmon behind this command instead of ssh, e.g. 'srun --jobid 7 --overlap', "
+        "'kubectl exec -i pod --', 'docker exec -i box'; TARGET is the run there",
+    )
+
+
+def place(target: str, reach: Reach) -> tuple[Carrier, str] | None:
+    """The place that ``target`` names, and the run there, if it names one. Raises UsageError for what is no host."""
+    from lsmon.protocol.wire.carrier import ssh, via
+
+    remote = _REMOTE.fullmatch(target)
+    if reach.via:
+        if remote:
+            raise UsageError("--via says where already; name the run alone.")
+        return via(reach.via, reach.remote_command), target
+    if not remote or Path(target).exists():
+        return None
+    host, run = (remote["url"], remote["there"]) if remote["url"] else (remote["host"], remote["run"])
+    return ssh(re.sub(r"\[([0-9a-fA-F:]+)\]$", r"\1", host), reach.remote_command), run or ""
 
 
 def live_cards() -> list[Card]:
@@ -37,32 +79,43 @@ def live_cards() -> list[Card]:
     return [card for card in read_cards() if card.alive]
 
 
-def locate(target: str, remote_command: str = "lsmon") -> Source | Path:
-    """What ``target`` names: a run here or on a host as a source, a recorded one as a path. Nothing: the one live run.
+def locate(target: str, reach: Reach = Reach()) -> Source | Path:  # noqa: B008  it is immutable
+    """What ``target`` names: a run here or elsewhere as a source, a recorded one as a path. Nothing: the one live run.
 
     Raises NoSuchRun or UsageError.
     """
-    if not target:
+    if not target and not reach.via:
         return live(pick("", live_cards()))
     if target.startswith(("tcp://", "ipc://")):
         raise UsageError(
             "Sockets are found by run name, and over the network by `HOST:`; an address cannot be opened."
         )
-    remote = _REMOTE.fullmatch(target)
-    if remote and not Path(target).exists():
-        from lsmon.protocol.sources.remote import Remote
-
-        return Remote(remote["host"].strip("[]"), remote["run"], remote_command=shlex.split(remote_command))
+    found = place(target, reach)
+    if found is not None:
+        return remote(*found)
     cards = live_cards()
     if not _is_path(target) and matching(target, cards):
         return live(pick(target, cards))
-    return recording_path(target)
+    try:
+        return recording_path(target)
+    except NoSuchRun as error:
+        from lsmon.protocol.wire.carrier import known_to_ssh, ssh
+
+        if "@" in target or known_to_ssh(target):
+            return remote(ssh(target, reach.remote_command), "")
+        raise NoSuchRun(f"{error} A host is written with a colon, `HOST:`.") from None
 
 
-def find(target: str, remote_command: str = "lsmon") -> Source:
+def find(target: str, reach: Reach = Reach()) -> Source:  # noqa: B008
     """As ``locate``, and a recording as a source too. Raises also what opening it raises."""
-    where = locate(target, remote_command)
+    where = locate(target, reach)
     return open_recording(where) if isinstance(where, Path) else where
+
+
+def remote(carrier: Carrier, run: str) -> Source:
+    from lsmon.protocol.sources.remote import Remote
+
+    return Remote(carrier, run)
 
 
 def live(card: Card) -> Source:

@@ -1,22 +1,22 @@
-"""A run on another host: ``ssh HOST lsmon relay RUN``, over its stdin and stdout."""
+"""A run elsewhere: ``ssh HOST lsmon relay RUN``, or another carrier than ssh, over its stdin and stdout."""
 
 from __future__ import annotations
 
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
+from ..cards import RUN_ID
 from ..clean import clean_line
 from ..codec import decode
 from ..errors import BadFrame, LsmonError, Unreachable, UsageError
 from ..frames import AnyFrame, RunEnded
+from ..wire.carried import PATIENCE_SECS, Carried
+from ..wire.carrier import Carrier
 from ..wire.order import Order
 from ..wire.relay import Record, RelayReader, State
-from ..wire.ssh import BROKEN, MISSING, PATIENCE_SECS, Ssh, failure, ssh_command
 from .source import Link
-
-__all__ = ["Remote", "ssh_command"]
 
 STALE_SECS = 3.0
 """The relay speaks every second."""
@@ -32,29 +32,31 @@ _HOPELESS = re.compile("Permission denied|Host key verification failed|Too many 
 
 
 class Remote:
-    """Watches ``run`` (or the only one) on ``host``; comes back after a broken connection without losing a frame.
+    """Watches ``run`` (or the only one) where ``carrier`` goes; comes back after a broken connection without losing
+    a frame.
 
-    Raises UsageError for what is not a host. ``read`` raises Unreachable, with the remedy, when there is no hope:
-    no connection at the start, no lsmon there, no such run.
+    ``read`` raises Unreachable, with the remedy, when there is no hope: no connection at the start, no lsmon there,
+    no such run.
     """
 
     def __init__(
         self,
-        host: str,
+        carrier: Carrier,
         run: str = "",
         *,
-        remote_command: Sequence[str] = ("lsmon",),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if run.startswith("-"):
             raise UsageError(f"Not the name of a run: {clean_line(run, 80)!r}.")
-        self.host = host
+        self.place = carrier.name
+        self._carrier = carrier
         self._run = run
-        self._remote_command = tuple(remote_command)
         self._clock = clock
         self._order = Order()
-        self._command()  # raises at once for what is not a host
-        self._ssh: Ssh | None = None
+        self._carried: Carried | None = None
+        self._alone = False
+        """Whether the last connection went silent: the next one shares nothing with it."""
+        self._why = ""
         self._reader = RelayReader()
         self._records: Iterator[Record] = iter(())
         self._lines: deque[bytes] = deque()
@@ -77,17 +79,18 @@ class Remote:
             return Link("ended", self._ended.error, lost)
         if self._hopeless:
             return Link("dead", self._hopeless, lost)
-        words = f"On {self.host}: {self._state.words}" if self._state.words else ""
+        words = f"On {self.place}: {self._state.words}" if self._state.words else ""
         if self._over:
             return Link("dead", words, lost)
         silent = self._clock() - self._heard
         if not self._joined:
-            return Link("connecting", f"connecting to {self.host}", lost)
-        if self._ssh is None or not self._reader.started:
-            words = f"reconnecting to {self.host}, attempt {max(1, self._failures)}"
+            return Link("connecting", f"connecting to {self.place}", lost)
+        if self._carried is None or not self._reader.started:
+            why = f" ({self._why})" if self._why else ""
+            words = f"reconnecting to {self.place}, attempt {max(1, self._failures)}{why}"
             return Link("stale" if silent > STALE_SECS else "connecting", words, lost)
         if silent > STALE_SECS:
-            return Link("stale", f"Nothing from {self.host} for {silent:.0f} s.", lost)
+            return Link("stale", f"Nothing from {self.place} for {silent:.0f} s.", lost)
         return Link(self._state.phase, words, lost)
 
     def read(self, max_items: int = 5000, max_secs: float = 0.02) -> list[AnyFrame]:
@@ -117,9 +120,9 @@ class Remote:
 
     def close(self) -> None:
         self._over = True
-        if self._ssh is not None:
-            self._ssh.close()
-            self._ssh = None
+        if self._carried is not None:
+            self._carried.close()
+            self._carried = None
 
     def _decode(self, line: bytes) -> AnyFrame | None:
         try:
@@ -133,27 +136,27 @@ class Remote:
         try:
             record = next(self._records, None)
         except LsmonError as error:
-            self._hopeless = f"{error.args[0]} (host {self.host})"
+            self._hopeless = f"{error.args[0]} The place is {self.place}."
             self.close()
             raise type(error)(self._hopeless) from None
         if record is not None:
             self._lines.extend(record.lines)
             self._state = record.state
-            self._run = (
-                record.state.run or self._run
-            )  # the same run again, whatever else starts there meanwhile
+            if RUN_ID.fullmatch(record.state.run) and not record.state.run.startswith("-"):
+                self._run = record.state.run  # the same one again, whatever else starts there meanwhile
             self._joined = True
+            self._alone = False
             if record.lines:
-                self._failures = 0
+                self._failures, self._why = 0, ""
             return True
         now = self._clock()
-        if self._ssh is None:
+        if self._carried is None:
             if self._over or now < self._retry_at:
                 return False
             self._reader = RelayReader()
-            self._ssh = Ssh(self._command())
+            self._carried = Carried(self._command())
             self._called = now
-        data = self._ssh.read()
+        data = self._carried.read()
         if data:
             self._heard = now
             self._records = self._reader.feed(data)
@@ -165,26 +168,31 @@ class Remote:
             self._hang_up(f"no answer for {waited:.0f} s")
         return False
 
-    def _hang_up(self, why: str) -> None:
+    def _hang_up(self, silence: str) -> None:
         """The connection is over: be content, give up, or try again later."""
-        ssh, self._ssh = self._ssh, None
-        code = ssh.close(HUNG_SECS if why else PATIENCE_SECS) if ssh is not None else 0
-        why = why or (ssh.words if ssh is not None else "")
+        carried, self._carried = self._carried, None
+        code = carried.close(HUNG_SECS if silence else PATIENCE_SECS) if carried is not None else 0
+        why = silence or (carried.words if carried is not None else "")
+        self._alone = bool(silence)
         if self._ended is not None or (self._reader.started and self._state.phase == "dead"):
             self._over = True
-        elif self._reader.started or (self._joined and code in BROKEN and not _HOPELESS.search(why)):
+        elif self._reader.started or (self._joined and self._is_broken(code, why)):
             self._failures += 1
+            self._why = why
             self._retry_at = self._clock() + min(RETRY_SECS * 2 ** (self._failures - 1), RETRY_MAX_SECS)
         else:
             self._hopeless = self._sentence(code, why)
             raise Unreachable(self._hopeless)
 
+    def _is_broken(self, code: int, why: str) -> bool:
+        return self._carrier.is_broken(code, why) and not _HOPELESS.search(why)
+
     def _sentence(self, code: int, why: str) -> str:
-        if not (code in BROKEN or code in MISSING) and why and self._joined:
-            return f"The run ended while the connection was broken; {self.host} says: {why.removeprefix('lsmon: ')}"
-        return failure(self.host, code, why)
+        if why.startswith("lsmon: ") and self._joined:
+            return f"The run ended while the connection was broken; {self.place} says: {why.removeprefix('lsmon: ')}"
+        return self._carrier.failure(code, why)
 
     def _command(self) -> list[str]:
         run = (self._run,) if self._run else ()
         after = ("--after", str(self._order.last)) if self._order.last else ()
-        return ssh_command(self.host, "relay", *run, *after, remote_command=self._remote_command)
+        return self._carrier.command("relay", *run, *after, alone=self._alone)

@@ -1,46 +1,65 @@
-"""List the runs of this machine, or of HOST over ssh: the live ones, then the recorded ones, newest first."""
+"""List the runs of this machine, or of each HOST over ssh: the live ones, then the recorded ones, newest first."""
 
 from __future__ import annotations
 
-import shlex
 import sys
 import time
 from argparse import ArgumentParser, Namespace
 
 import msgspec
 
+from lsmon.protocol.clean import clean_line
+from lsmon.protocol.errors import LsmonError
+
 from ..format import age
-from ..runs import Run, local_runs, remote_runs
-from ..target import HOW_TO_START, add_remote_command
+from ..runs import Run, local_runs
+from ..target import HOW_TO_START, Reach, add_reach
 
 
 def add(parser: ArgumentParser) -> None:
-    parser.add_argument("host", nargs="?", default="", metavar="HOST")
+    parser.add_argument("hosts", nargs="*", metavar="HOST")
     parser.add_argument("--json", action="store_true", help="one JSON array")
-    add_remote_command(parser)
+    add_reach(parser)
 
 
 def run(args: Namespace) -> int:
-    host = args.host.rstrip(":")
-    runs = remote_runs(host, shlex.split(args.remote_command)) if host else local_runs()
+    """Exit code 1 when a host could not be asked; what the others said is listed all the same."""
+    reach = Reach.of(args)
+    hosts = [host if ":" in host else f"{host}:" for host in args.hosts] or ([""] if reach.via else [])
+    trouble: list[LsmonError] = []
+    runs: list[Run] = []
+    if hosts:
+        from ..places import look
+
+        for place in look(hosts, reach):
+            runs += place.runs
+            trouble += [place.trouble] if place.trouble else []
+        if len(trouble) == len(hosts) == 1:
+            raise trouble[0]
+    else:
+        runs = local_runs()
     if args.json:
         sys.stdout.write(msgspec.json.encode(runs).decode() + "\n")
-    elif not runs:
-        sys.stderr.write(f"No runs{f' on {host}' if host else ''}; {HOW_TO_START}.\n")
-    else:
+    elif runs:
         sys.stdout.write(table(runs, time.time()))
-    return 0
+    elif not trouble:
+        where = f" on {', '.join(hosts).replace(':', '')}" if hosts else ""
+        sys.stderr.write(clean_line(f"No runs{where}; {HOW_TO_START}.") + "\n")
+    for error in trouble:
+        sys.stderr.write(f"lsmon: {clean_line(str(error))}\n")
+    return 1 if trouble else 0
 
 
 def table(runs: list[Run], now: float) -> str:
     """Columns as wide as they must be; the path last, since it is the longest."""
+    places = len({run.place for run in runs}) > 1  # as the person calls them, which opens a run: HOST:ID
     rows = [("STATE", "NAME", "ID", "HOST", "PID", "STARTED", "RECORDING")]
     rows += [
         (
             run.state,
             run.name,
             run.run[:8],
-            run.host,
+            run.place if places else run.host,
             str(run.pid or ""),
             f"{age(now - run.started)} ago",
             run.recording,

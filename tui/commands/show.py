@@ -2,6 +2,7 @@
 
 TARGET is the name, id or pid of a live run, HOST: or HOST:RUN over ssh, or a recording by path or name.
 Without one: the live run of this machine, a list when there are several or none.
+Several hosts: a list of what runs on them, to which leaving a run returns.
 """
 
 from __future__ import annotations
@@ -10,29 +11,39 @@ import os
 import signal
 import time
 from argparse import ArgumentParser, Namespace
+from functools import partial
 from pathlib import Path
 
 from lsmon.protocol.errors import LsmonError, UsageError
 from lsmon.protocol.sources.source import Source
 
 from ..ringing import add_ringing
-from ..target import add_target, find, live, live_cards, matching, open_recording
+from ..target import Reach, add_reach, find, live, live_cards, matching, open_recording
 from ..terminal import has_screen
 
 
 def add(parser: ArgumentParser) -> None:
-    add_target(parser)
+    parser.add_argument("targets", nargs="*", metavar="TARGET")
+    add_reach(parser)
     add_ringing(parser)
 
 
 def run(args: Namespace) -> int:
+    reach = Reach.of(args)
+    target = args.targets[0] if args.targets else ""
+    if len(args.targets) > 1:
+        if not has_screen():
+            raise UsageError("Several targets need a terminal; `lsmon ls HOST HOST` lists what runs on them.")
+        from ..places import watch_several
+
+        return watch_several(args.targets, reach, partial(watch, bell=args.bell, osc9=args.notify))
     if not has_screen():
         if args.bell or args.notify:
             raise UsageError("There is no screen here; without one `lsmon watch` takes --bell and --notify.")
         from .tail import print_target
 
-        return print_target(args.target, args.remote_command)
-    source = find(args.target, args.remote_command) if args.target else _choose()
+        return print_target(target, reach)
+    source = find(target, reach) if target or reach.via else _choose()
     return watch(source, bell=args.bell, osc9=args.notify) if source else 0
 
 

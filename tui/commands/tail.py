@@ -17,7 +17,7 @@ from lsmon.protocol.frames import Alert, AnyFrame, RunEnded
 from lsmon.protocol.sources.source import Source
 
 from ..lines import Lines
-from ..target import add_target, locate
+from ..target import Reach, add_target, locate
 
 LOSSY = 3
 """Exit code when frames are missing from what was printed."""
@@ -31,12 +31,12 @@ def add(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    return print_target(args.target, args.remote_command, args.json)
+    return print_target(args.target, Reach.of(args), args.json)
 
 
-def print_target(target: str, remote_command: str, json: bool = False) -> int:
+def print_target(target: str, reach: Reach, json: bool = False) -> int:
     """A run as long as it goes on, or a recording."""
-    where = locate(target, remote_command)
+    where = locate(target, reach)
     return print_recording(where, json) if isinstance(where, Path) else follow(where, json)
 
 

@@ -23,7 +23,7 @@ from lsmon.protocol.sources.source import Source
 from ..alarms import Alarm, Alarms, Command, Webhook, facts_of
 from ..news import News
 from ..ringing import Terminal, add_ringing
-from ..target import add_target, locate
+from ..target import Reach, add_target, locate
 
 PAUSE_SECS = 0.1
 """Between two looks at a source that had nothing: soon enough for an alert."""
@@ -55,7 +55,7 @@ def add(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     alarms = [*_alarms(args)]
-    where = locate(args.target, args.remote_command)
+    where = locate(args.target, Reach.of(args))
     if isinstance(where, Path):
         raise UsageError(f"This run is over; `lsmon alerts` lists what happened in it: {where}")
     told = Alarms(alarms, _talk)

@@ -14,6 +14,8 @@ from textual.containers import Vertical
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from lsmon.protocol.clean import clean_line
+
 from ..themes import THEMES, palette_for
 from ..widgets.canvas import cells, fit
 
@@ -62,9 +64,9 @@ class ChooserApp(App["Choice | None"]):
         Binding("ctrl+c,ctrl+q", "quit", show=False, priority=True, tooltip="Choose nothing", id="quit_hard"),
     ]
 
-    def __init__(self, live: Sequence[Choice], recorded: Sequence[Choice]) -> None:
+    def __init__(self, live: Sequence[Choice], recorded: Sequence[Choice], notes: Sequence[str] = ()) -> None:
         super().__init__()
-        self._live, self._recorded = live, recorded
+        self._live, self._recorded, self._notes = live, recorded, notes
         self._listed: list[Choice] = []
         for theme, _ in THEMES.values():
             self.register_theme(theme)
@@ -79,6 +81,8 @@ class ChooserApp(App["Choice | None"]):
                 yield Static(Text("q quit", ink("faint")), id="chooser-keys")
             else:
                 yield OptionList(*self._options(), id="runs")
+                for note in self._notes:
+                    yield Static(Text(clean_line(note), ink("warning")), classes="chooser-note")
                 yield Static(Text("enter open   q quit", ink("faint")), id="chooser-keys")
 
     def _options(self) -> list[Option]:
@@ -117,6 +121,6 @@ def _padded(text: str, width: int) -> str:
     return text + " " * (width - cells(text))
 
 
-def choose(live: Sequence[Choice], recorded: Sequence[Choice]) -> Choice | None:
-    """Opens the list on the terminal; None when the person chose nothing."""
-    return ChooserApp(live, recorded).run()
+def choose(live: Sequence[Choice], recorded: Sequence[Choice], notes: Sequence[str] = ()) -> Choice | None:
+    """Opens the list on the terminal, with what went wrong below it; None when the person chose nothing."""
+    return ChooserApp(live, recorded, notes).run()
