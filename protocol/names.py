@@ -57,7 +57,7 @@ QUANTITIES: dict[str, Quantity] = {
         Quantity("layers/dead", "dead", "1", "Largest share of units of a layer that no example activates.",
                  "gradient exactly zero over 512 examples", "trainability"),
         Quantity("regime", "regime", "", "What the training is doing, in a word and a sentence.",
-                 "protocol/regime.py", "trainability"),
+                 "protocol/regime/signs.py", "trainability"),
         Quantity("hessian/max", "λ max", "loss", "Sharpness: the largest eigenvalue of the Hessian on the reference batch.",
                  "Lanczos 1950; Cohen et al. 2021, Edge of Stability", "sharpness"),
         Quantity("hessian/min", "λ min", "loss", "The smallest eigenvalue; negative at a saddle.",

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..optimizers import decoupled, gain, kind, metric_root
+from ..optimizers import decoupled, gain, kind, learning_rate, metric_root
 
 
 class Shape(NamedTuple):
@@ -21,6 +21,8 @@ class Shape(NamedTuple):
     """κθ with the coupled weight decay κ, which the optimizer adds to the gradient."""
     kappa: Tensor
     """κ, by which it raises every curvature."""
+    shrink: Tensor
+    """ηκθ with the decoupled weight decay κ: by how much an update shrinks each parameter."""
     plain: bool
     """No momentum and P = 1: then the gauge is exact at any learning rate."""
 
@@ -28,17 +30,19 @@ class Shape(NamedTuple):
 def shape(optimizer: Any, parameters: list[Tensor]) -> Shape | None:
     """For the live ``parameters``; None before Adam's first update, when there is no metric."""
     groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
-    columns: list[list[Tensor]] = [[], [], [], []]
+    columns: list[list[Tensor]] = [[], [], [], [], []]
     plain = kind(optimizer) == "SGD"
     for parameter in parameters:
         value = parameter.detach().reshape(-1).to(torch.promote_types(parameter.dtype, torch.float32))
         group, metric = groups.get(id(parameter)), torch.ones_like(value)
-        rate, kappa = 0.0, 0.0
+        rate = kappa = shrink = 0.0
         if group is None:
             metric = torch.zeros_like(value)
         else:
             rate = gain(group)
-            kappa = 0.0 if decoupled(optimizer, group) else float(group["weight_decay"])
+            kappa = float(group["weight_decay"])
+            if decoupled(optimizer, group):
+                kappa, shrink = 0.0, kappa * learning_rate(group)
             plain = plain and not group["momentum"]
             if kind(optimizer) == "Adam":
                 root = metric_root(optimizer, group, parameter)
@@ -46,12 +50,16 @@ def shape(optimizer: Any, parameters: list[Tensor]) -> Shape | None:
                     return None
                 metric = root.reshape(-1).square().to(value)
         for column, piece in zip(
-            columns, (rate * metric, metric, kappa * value, torch.full_like(value, kappa)), strict=True
+            columns,
+            (rate * metric, metric, kappa * value, torch.full_like(value, kappa), shrink * value),
+            strict=True,
         ):
             column.append(piece)
     home = columns[0][0].device
-    rates, metrics, decays, kappas = (torch.cat([piece.to(home) for piece in column]) for column in columns)
-    return Shape(rates, metrics, decays, kappas, plain)
+    rates, metrics, decays, kappas, shrinks = (
+        torch.cat([piece.to(home) for piece in column]) for column in columns
+    )
+    return Shape(rates, metrics, decays, kappas, shrinks, plain)
 
 
 class Noise(NamedTuple):
@@ -74,7 +82,8 @@ def direction(noise: Noise, form: Shape, factor: Tensor) -> Tensor:
 
 
 def balance(noise: Noise, form: Shape, factor: Tensor, finite: float, along: Tensor, product: Tensor) -> Tensor:  # fmt: skip
-    """Numerator and denominator of the gauge R, η_eff tr(PC), tr(PC), |∇L|²_P and |g|, shape (6,).
+    """Numerator and denominator of the gauge R, η_eff tr(PC), tr(PC), |∇L|²_P, and what decoupled weight decay takes
+    from the loss, shape (6,).
 
     R = ⟨|∇L|²_P⟩ / (η_eff/2 ⟨uᵀP H P u⟩), or 2⟨|∇L|²⟩/(η⟨gᵀHg⟩) for plain SGD, so that E ΔL = -η_eff |∇L|²(1 - 1/R)
     (after Rugh 1997, doi:10.1103/PhysRevLett.78.772, weighted by curvature). ``factor`` is that of clipping, ``finite``
@@ -90,6 +99,6 @@ def balance(noise: Noise, form: Shape, factor: Tensor, finite: float, along: Ten
         finite * factor * noise.trace,
         finite * noise.plain_trace,
         gradient,
-        torch.linalg.vector_norm(noise.mean),
+        form.shrink @ noise.mean,
     ]
     return torch.stack([number.double() for number in numbers])

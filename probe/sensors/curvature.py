@@ -132,9 +132,7 @@ class CurvatureSensor(Sensor):
         assert reference is not None  # a Probe with a model has one
         if self._part is not None:
             return True
-        if not reference.complete:
-            reference.offer(context.batch)
-        if not reference.complete:
+        if context.gather() is None:
             some = f"{reference.examples} examples of the reference batch so far"
             context.notes[self.name] = (
                 some if reference.batches else "pass the batch to step() or reference= to Probe"

@@ -2,14 +2,15 @@
 
 Takes a batch's two halves apart, at the parameters that the update starts from, once in a while: two backward passes of
 half a batch and a Hessian product on the batch before. That gives the temperature without the bias of consecutive
-differences, the noise scale, and the gauge R. Where the loop accumulates micro-batches their gradients are used.
+differences, the noise scale, and the gauge R; the loss on the reference batch, a forward pass, gives R once more by the
+balance of energy. Where the loop accumulates micro-batches their gradients are used.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,15 +21,15 @@ from lsmon.protocol.gauge import INSUFFICIENT, label
 from ..algorithms.estimate import Estimate
 from ..operators.difference import Difference
 from ..operators.hessian import Hessian
-from ..operators.snapshot import Snapshot
-from ..optimizers import gain, kind, single
+from ..optimizers import gain, kind
 from ..readings import Reading, read
 from ..reference import Reference, size_of
-from .accumulation import Accumulated, Accumulation
-from .balance import Noise, Shape, balance, direction, shape
+from .balance import balance, direction
+from .energy import Energy, memory
 from .full_batch import FullBatch
 from .sensor import Context, Finding, Sensor
 from .temperature import NEWS, WINDOW, changed, distributed, finite
+from .update_noise import UpdateNoise
 from .window import FEWEST, Window
 
 LONGEST = 2048
@@ -40,6 +41,9 @@ SHORTEST = 200
 ALIEN = 0.05
 """1 - cos (18°) between the halves' gradient and the loop's own, above which ``loss_fn`` is not what the loop computes."""
 
+DESCENT, HEAT, TRACE, PLAIN_TRACE, GRADIENT, SHRINKING, STRANGENESS, STEP = range(8)
+"""Places in the window's rows: the seven of ``balance``'s kind, and the step at which they were taken."""
+
 
 class Equilibrium(Sensor):
     """``temperature/equilibrium`` (R), ``noise/scale``, and ``temperature/noise`` where there are no micro-batches."""
@@ -50,62 +54,39 @@ class Equilibrium(Sensor):
 
     def __init__(self) -> None:
         self._context: Context | None = None
-        self._hooks: Accumulation | None = None
-        self._parts = 1
+        self._update: UpdateNoise | None = None
+        self._energy = Energy(LONGEST)
         self._gains: list[float] = []
         self._attempt = 1
-        self._form: Shape | None = None
-        self._start: dict[str, Tensor] = {}  # the parameters that the update started from
-        self._noise: Noise | None = None
-        self._consumed: Tensor | None = None
         self._before: Reference | None = None  # the batch of the last turn: its noise is another
         self._differ = False
         self._alive: Tensor | None = None
-        self._coming: deque[Reading] = deque()
-        self._window = Window(LONGEST)  # the six numbers of ``balance``, and how alien the gradient is
+        self._coming: deque[tuple[int, Reading]] = deque()
+        self._window = Window(LONGEST)
         self._full_batch = FullBatch()
         self._dim = 0.0
         self._fresh = 0
 
     def expect(self, context: Context) -> None:
         self._context = context
-        if self._hooks is None:
-            self._hooks = Accumulation(context, contrast=True)
-        self._hooks.recording = self._parts > 1
-        self._hooks.wanted = True
+        if self._update is None:
+            self._update = UpdateNoise(context)
+        self._update.expect()
 
     def before_update(self, context: Context) -> None:
-        hooks = self._hooks
-        assert hooks is not None
-        if hooks.error is not None:
-            raise hooks.error
+        assert self._update is not None
         if not kind(context.optimizer):
             return
         gains = [gain(group) for group in context.optimizer.param_groups]
         if context.attempt != self._attempt or changed(gains, self._gains):
             self._attempt, self._gains = context.attempt, gains
             self._restart()
-        found = hooks.finish()
-        if hooks.parts not in (0, self._parts):
-            self._parts = hooks.parts
+        if self._update.begin(context):
             self._restart()
-        named = _trained(context.model)
-        self._form, self._noise = shape(context.optimizer, list(named.values())), None
-        if self._form is None:
-            return
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in named.values()]
-        self._consumed = _flat([single(gradient) for gradient in gradients])
-        if found is None:
-            self._form = None  # not every backward pass was seen, so it is not known what the batch is
-        elif self._parts == 1:
-            self._start = {name: p.detach().clone() for name, p in named.items()}
-        elif found.count % 2 and not self._form.plain:
-            context.notes[self.name] = "with an odd number of micro-batches only known for plain SGD"
-        elif found.totals:
-            self._noise = _of_parts(found, context.optimizer, list(named.values()))
 
     def _restart(self) -> None:
         self._window.clear()
+        self._energy.clear()
         self._coming.clear()
         self._fresh = 0
         self._speaks(False)
@@ -116,85 +97,77 @@ class Equilibrium(Sensor):
             self._context.by_halves = halves
 
     def measure(self, context: Context) -> Finding | Sequence[Finding]:
-        hooks = self._hooks
-        if hooks is not None:
-            self.aside, hooks.seconds, hooks.wanted = hooks.seconds, 0.0, False
-            # In the middle of an accumulation the next micro-batches must be seen too.
-            self.busy = self._parts > 1 and self._form is None and hooks.under_way()
-        if not kind(context.optimizer):
-            context.notes[self.name] = f"known for SGD, Adam and AdamW, not for {type(context.optimizer).__name__}"  # fmt: skip
+        update = self._update
+        if update is None:
             return None
-        if distributed():
-            context.notes[self.name] = "with several ranks the gauge is not measured yet"
-            return None
-        words = self._full_batch.words(context, self._parts)
+        self.aside = update.seconds()
+        update.rest()
+        # In the middle of an accumulation the next micro-batches must be seen too.
+        self.busy = update.under_way
+        words = self._unmeasured(context, update)
         if words:
-            context.notes[self.name] = f"{words}: there is no noise to balance the descent"
+            context.notes[self.name] = words
             return None
-        self._estimate(context)
-        while self._coming and self._coming[0].ready():
-            *numbers, alive = self._coming.popleft().values()
-            self._window.add(*numbers)
-            self._dim = alive
+        self._estimate(context, update)
+        self._energy.take()
+        while self._coming and self._coming[0][1].ready():
+            step, reading = self._coming.popleft()
+            *numbers, self._dim = reading.values()
+            self._window.add(*numbers, float(step))
             self._fresh += 1
         count = len(self._window)
         if self._fresh < max(1, min(count, WINDOW) // NEWS) or count < FEWEST:
             return None
         self._fresh = 0
-        found: list[Finding] = [*self._temperature(context), *self._noise_scale(context)]
+        found: list[Finding] = [*self._temperature(context, update), *self._noise_scale(context, update)]
         if count < SHORTEST:
             context.notes[self.name] = f"{count} of the first {SHORTEST} estimates"
             return found
         context.notes.pop(self.name, None)
-        return [*found, *self._gauge(context, count)]
+        return [*found, *self._gauge(context, update, count)]
 
-    def _estimate(self, context: Context) -> None:
+    def _unmeasured(self, context: Context, update: UpdateNoise) -> str:
+        """Why there is no gauge here, in words."""
+        if not kind(context.optimizer):
+            return f"known for SGD, Adam and AdamW, not for {type(context.optimizer).__name__}"
+        if distributed():
+            return "with several ranks the gauge is not measured yet"
+        words = self._full_batch.words(context, update.parts)
+        return f"{words}: there is no noise to balance the descent" if words else ""
+
+    def _estimate(self, context: Context, update: UpdateNoise) -> None:
         """Queue what this update says; it takes a batch that can be cut, and another one before it."""
-        form, before = self._form, self._before
-        self._form = None
+        form, before = update.form, self._before
         if context.batch is None:
-            if self._parts == 1 or before is None:
+            if update.parts == 1 or before is None:
                 context.notes[self.name] = "pass the batch to step()"
+                update.forget()
                 return
         else:
             self._before = Reference(context.batch)
-        noise = self._noise
-        if form is None or before is None or self._consumed is None:
+        if form is not None:
+            self._energy.look(context, form, update.parts)
+        noise = update.of(context) if before is not None else None
+        if update.trouble:
+            context.notes[self.name] = update.trouble
+        consumed = update.consumed
+        update.forget()
+        if form is None or before is None or noise is None or consumed is None:
             return
-        if self._parts == 1:
-            halves = Reference(context.batch).halves()
-            if halves is None:
-                context.notes[self.name] = "the batch cannot be cut into two halves"
-                return
-            noise = self._of_halves(context, halves, form)
-        if noise is None:
-            return
-        noise = noise if context.clip is not None or self._parts == 1 else _unscaled(noise, self._consumed)
-        length = torch.linalg.vector_norm(noise.mean)
-        consumed = torch.linalg.vector_norm(self._consumed)
-        cosine = (self._consumed @ noise.mean) / (length * consumed)
+        length, took = torch.linalg.vector_norm(noise.mean), torch.linalg.vector_norm(consumed)
+        cosine = (consumed @ noise.mean) / (length * took)
         factor = torch.ones_like(length)
         if context.clip is not None:
-            factor = (consumed / length).clamp_max(1.0)
+            factor = (took / length).clamp_max(1.0)
         along = direction(noise, form, factor)
         product = self._product(context, before, along)
         numbers = balance(
-            noise, form, factor, finite(context, self._parts, consecutive=False), along, product
+            noise, form, factor, finite(context, update.parts, consecutive=False), along, product
         )
         live = noise.mean != 0
         self._alive = live if self._alive is None else self._alive.logical_or_(live)
         last = torch.stack([1 - cosine.double(), self._alive.sum().double()])
-        self._coming.append(read(torch.cat([numbers, last])))
-        self._start, self._noise, self._consumed = {}, None, None
-
-    def _of_halves(self, context: Context, halves: tuple[Reference, Reference], form: Shape) -> Noise:
-        assert context.loss_fn is not None
-        one, other = (
-            Snapshot(context.model, context.loss_fn, half).gradient(self._start)[0] for half in halves
-        )
-        contrast = (one - other) / 2
-        squares = contrast.square()
-        return Noise((one + other) / 2, contrast, form.rate @ squares, form.metric @ squares)
+        self._coming.append((context.step, read(torch.cat([numbers, last]))))
 
     def _product(self, context: Context, batch: Reference, vector: Tensor) -> Tensor:
         """H·v on a batch that had no part in this noise."""
@@ -206,12 +179,12 @@ class Equilibrium(Sensor):
                 self._differ = True
         return Difference(context.model, context.loss_fn, batch).matvec(vector)
 
-    def _temperature(self, context: Context) -> list[Scalars]:
-        if self._parts > 1:
+    def _temperature(self, context: Context, update: UpdateNoise) -> list[Scalars]:
+        if update.parts > 1:
             return []  # the other sensor has it, from the same micro-batches and more of them
         self._speaks(True)
         last = min(len(self._window), WINDOW)
-        heat, words = self._window.mean(2, last), self._words(context, last)
+        heat, words = self._window.mean(TRACE, last), self._words(context, update, last)
         names, parts = ("temperature/noise", "temperature/thermal_loss"), (2 * max(self._dim, 1.0), 4.0)
         return [
             Scalars(
@@ -222,75 +195,67 @@ class Equilibrium(Sensor):
             )
         ]
 
-    def _noise_scale(self, context: Context) -> list[Scalars]:
+    def _noise_scale(self, context: Context, update: UpdateNoise) -> list[Scalars]:
         """McCandlish et al. 2018, arXiv:1812.06162: B tr(PC)/|∇L|²_P, ratio of window means."""
         last = min(len(self._window), WINDOW)
-        ratio = self._window.ratio(3, 4, last)
-        if ratio is None or context.batch is None or self._parts > 1:
+        ratio = self._window.ratio(PLAIN_TRACE, GRADIENT, last)
+        if ratio is None or context.batch is None or update.parts > 1:
             return []
         size = size_of(context.batch)
         scale = Estimate(size * ratio.value, size * ratio.se)
-        return [_one(context.step, "noise/scale", scale, f"{self._words(context, last)}; B={size}")]
+        words = f"{self._words(context, update, last)}; B={size}"
+        return [_one(context.step, "noise/scale", scale, words)]
 
-    def _gauge(self, context: Context, count: int) -> list[Scalars]:
+    def _gauge(self, context: Context, update: UpdateNoise, count: int) -> list[Scalars]:
         """The latest stretch whose interval allows a label; else all, and "insufficient"."""
-        last, said, ratio = SHORTEST, INSUFFICIENT, None
+        last, said = SHORTEST, INSUFFICIENT
+        found: tuple[Estimate, str] | None = None
         while said == INSUFFICIENT:
-            ratio = self._window.ratio(0, 1, min(last, count))
-            said = INSUFFICIENT if ratio is None else label(ratio.value, ratio.se)
+            found = self._ratio(context, min(last, count))
+            said = INSUFFICIENT if found is None else label(found[0].value, found[0].se)
             if last >= count:
                 break
             last *= 2
-        if ratio is None:
+        if found is None:
             context.notes[self.name] = "the curvature along the noise is not positive: no gauge"
             return []
-        return [_one(context.step, "temperature/equilibrium", ratio, f"{said}; {self._words(context, min(last, count))}")]  # fmt: skip
+        ratio, way = found
+        words = f"{said}; {way}; {self._words(context, update, min(last, count))}"
+        return [_one(context.step, "temperature/equilibrium", ratio, words)]
 
-    def _words(self, context: Context, count: int) -> str:
+    def _ratio(self, context: Context, last: int) -> tuple[Estimate, str] | None:
+        """R of the last so many estimates, and by what: the better known of the two."""
+        by_gradients = self._window.ratio(DESCENT, HEAT, last)
+        if by_gradients is None:
+            return None
+        heat, shrinking = self._window.mean(HEAT, last), self._window.mean(SHRINKING, last)
+        since = int(self._window.rows(last)[0][STEP])
+        rate = self._energy.rate(since, memory(context.optimizer))
+        if rate is None:
+            return by_gradients, "by |∇L|²"
+        # Decoupled weight decay moves the loss too, and is neither of the two that are compared.
+        gained = Estimate(rate.value + shrinking.value, math.hypot(rate.se, shrinking.se))
+        relative = gained.value / heat.value
+        error = math.hypot(gained.se, relative * heat.se) / heat.value
+        by_energy = Estimate(1 - relative, error)
+        return (by_energy, "by energy") if error < by_gradients.se else (by_gradients, "by |∇L|²")
+
+    def _words(self, context: Context, update: UpdateNoise, count: int) -> str:
         metric = "Adam" if kind(context.optimizer) == "Adam" else "identity"
-        way = f"micro-batches, M={self._parts}" if self._parts > 1 else "two halves of the batch"
+        way = f"micro-batches, M={update.parts}" if update.parts > 1 else "two halves of the batch"
         words = [f"{way}, n={count}, {metric} metric, d={self._dim:.0f}"]
-        if self._parts == 1:
+        if update.parts == 1:
             words.append("eval mode")
-            if self._window.mean(6, min(len(self._window), WINDOW)).value > ALIEN:
+            if self._window.mean(STRANGENESS, min(len(self._window), WINDOW)).value > ALIEN:
                 words.append("unreliable: loss_fn gives another gradient than the loop's own")
         return "; ".join(words)
 
     def close(self) -> None:
         self._speaks(False)
-        if self._hooks is not None:
-            self._hooks.close()
-        self._start, self._noise, self._consumed, self._before, self._alive = {}, None, None, None, None
-
-
-def _trained(model: Any) -> dict[str, Tensor]:
-    return {name: p for name, p in model.named_parameters() if p.requires_grad}
-
-
-def _flat(pieces: list[Tensor]) -> Tensor:
-    return torch.cat([
-        (piece.to_dense() if piece.is_sparse else piece).detach().reshape(-1).to(pieces[0].device) for piece in pieces
-    ])  # fmt: skip
-
-
-def _of_parts(found: Accumulated, optimizer: Any, parameters: list[Tensor]) -> Noise:
-    """From micro-gradients; parameters that are not among them have none."""
-    places = {id(p): place for place, p in enumerate(found.parameters)}
-    rates = {id(p): gain(group) for group in optimizer.param_groups for p in group["params"]}
-
-    def whole(pieces: list[Tensor]) -> Tensor:
-        return _flat([pieces[places[id(p)]] if id(p) in places else torch.zeros_like(single(p)) for p in parameters])  # fmt: skip
-
-    traces = found.traces()
-    trace = torch.stack([rates[id(p)] * each for p, each in zip(found.parameters, traces, strict=True)]).sum()
-    mean = whole(found.totals)
-    return Noise(mean, whole(found.contrasts), trace.to(mean), torch.stack(traces).sum().to(mean))
-
-
-def _unscaled(noise: Noise, consumed: Tensor) -> Noise:
-    """In the unit of what the optimizer consumed: the backward passes may have had a loss scale."""
-    unit = torch.linalg.vector_norm(consumed) / torch.linalg.vector_norm(noise.mean)
-    return Noise(noise.mean * unit, noise.contrast * unit, noise.trace * unit**2, noise.plain_trace * unit**2)
+        if self._update is not None:
+            self._update.close()
+        self._energy.clear()
+        self._before = self._alive = None
 
 
 def _one(step: int, name: str, estimate: Estimate, words: str) -> Scalars:

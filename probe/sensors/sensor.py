@@ -62,6 +62,18 @@ class Context:
     """Median wall time of the training's own step; 0 while too few have been seen."""
     allowance: float = 0.0
     """Seconds of work per second of wall time that this sensor may count on."""
+    gathered: int = -1
+    """The step whose batch the reference was offered last."""
+
+    def gather(self) -> Reference | None:
+        """The reference batch once it is complete; until then this step's batch is added to it, once."""
+        reference = self.reference
+        if reference is None or reference.complete:
+            return reference
+        if self.gathered != self.step:
+            self.gathered = self.step
+            reference.offer(self.batch)
+        return reference if reference.complete else None
 
 
 class Sensor:

@@ -39,6 +39,10 @@ class Window:
     def clear(self) -> None:
         self._rows.clear()
 
+    def rows(self, last: int | None = None) -> list[Sequence[float]]:
+        """The last so many estimates, or all, the oldest first."""
+        return list(self._rows)[-(last or len(self._rows)) :]
+
     def mean(self, place: int, last: int | None = None) -> Estimate:
         """Mean of the ``place``-th quantity over the last so many estimates, or all. Needs 8 of them."""
         return estimate(self._blocks(lambda rows: _mean(rows, place), last))
@@ -58,7 +62,7 @@ class Window:
 
     def _blocks(self, of: Callable[[Sequence[Sequence[float]]], float], last: int | None) -> list[float]:
         """The number of each block, the oldest remainder left out."""
-        rows = list(self._rows)[-(last or len(self._rows)) :]
+        rows = self.rows(last)
         blocks = MORE_BLOCKS if len(rows) >= LONG else BLOCKS
         size = len(rows) // blocks
         first = len(rows) - size * blocks
