@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -84,7 +85,7 @@ def recorded(run: Langevin, *phases: Callable[[], int]) -> list[Scalars]:
             probe.step(run.potential(run.model), batch)
     folder = probe._outlets.header.recording
     probe.close()
-    with Recording.open(folder) as recording:
+    with Recording.open(Path(folder)) as recording:
         return [frame for frame in recording.frames() if isinstance(frame, Scalars)]
 
 

@@ -252,8 +252,8 @@ def test_by_energy_and_by_gradients_it_is_the_same(decay: float) -> None:
     for reference in (None, Reference(torch.zeros(2, 400))):
         bath = Bath(torch.logspace(0, 1, 400), 0.05)
         optimizer = torch.optim.AdamW(bath.model.parameters(), 0.02, weight_decay=decay)
-        bath.settle(optimizer, 800)
-        read.append(last(watch(bath, optimizer, 420, reference=reference), "temperature/equilibrium"))
+        bath.settle(optimizer, 1500)
+        read.append(last(watch(bath, optimizer, 230, reference=reference), "temperature/equilibrium"))
     (value, error, words), (better, its_error, by) = read
     assert "by |∇L|²" in words and "by energy" in by
     assert its_error < error
