@@ -38,13 +38,26 @@ class Guard:
             return
         if not self._strict:
             self._say(f"lsmon: {part} is off, training goes on: {words}\n")
-        alert = Alert(
-            kind="probe_fault",
-            severity="warning",
-            message=f"The probe's {part} failed and is off: {words}",
-            advice="Training is not affected. LSMON_STRICT=1 shows where it failed.",
-            confidence=1.0,
+        self._alert(
+            f"The probe's {part} failed and is off: {words}",
+            "Training is not affected. LSMON_STRICT=1 shows where it failed.",
         )
+
+    def waits(self, part: str, words: str) -> None:
+        """Note that ``part`` cannot do its work for a reason outside of us and will try again; without words, that it can."""
+        if words == self.notes.get(part, ""):
+            return
+        if not words:
+            del self.notes[part]
+            return
+        self.notes[part] = words
+        self._say(f"lsmon: {part} {words.rstrip('.')}; training goes on\n")
+        self._alert(
+            f"The {part} {words.rstrip('.')}.", "Training is not affected. It is tried again every 10 s."
+        )
+
+    def _alert(self, message: str, advice: str) -> None:
+        alert = Alert(kind="probe_fault", severity="warning", message=message, advice=advice, confidence=1.0)
         if self._tell is not None:
             self._tell(alert)
         else:

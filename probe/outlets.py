@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from lsmon.protocol.cards import Card, remove_card, write_card
+from lsmon.protocol.cards import Card, has_card, remove_card, write_card
 from lsmon.protocol.clean import clean_line, clean_name
+from lsmon.protocol.errors import LsmonError
 from lsmon.protocol.frames import AnyFrame, RunStarted
 from lsmon.protocol.places import recordings_dir, runtime_dir
 from lsmon.protocol.process import this_process
@@ -30,6 +31,10 @@ from .sender import Sink
 
 if TYPE_CHECKING:
     from lsmon.protocol.wire.server import Server
+
+
+LOOK_SECS = 10.0
+"""Between looks at whether the run can still be found and joined. Somebody clears a folder or a disk in minutes."""
 
 
 def run_header(name: str | None, budget: float, rank: int) -> RunStarted:
@@ -54,62 +59,105 @@ def run_header(name: str | None, budget: float, rank: int) -> RunStarted:
 
 
 class Outlets:
-    """The sinks that could be opened for a run, and the card that tells of them."""
+    """The sinks of a run, and the card that tells of them."""
 
     def __init__(self, header: RunStarted, *, record: bool, guard: Guard) -> None:
         self.header = header
-        """As it went out: with the folder of the recording, when there is one."""
+        """As it goes out: with the folder of the recording, when there is one."""
         self.sinks: list[Sink] = []
-        self._recorder: Recorder | None = None
-        self._run = header.run
+        self._file: _File | None = None
         if record:
-            guard.run("recording", self._open_recording)
+            self.header = structs.replace(header, recording=str(new_folder(recordings_dir(), header)))
+            guard.run("recording", self._open_recording, guard)
         else:
             guard.notes["recording"] = "switched off by the training (record=False or LSMON_RECORD=0)"
-        guard.run("live view", self._open_wire)
+        guard.run("live view", self._open_wire, guard)
 
     @property
-    def trouble(self) -> str:
-        """Words about the recording when it is not simply recording."""
-        return self._recorder.trouble if self._recorder is not None else ""
+    def words(self) -> str:
+        """About the recording when it is not, or was not always, simply recording."""
+        return self._file.words if self._file is not None else ""
 
     def forget(self) -> None:
         """The run is over: it is not to be found any more."""
-        remove_card(self._run)
+        remove_card(self.header.run)
 
-    def _open_recording(self) -> None:
-        folder = new_folder(recordings_dir(), self.header)
-        header = structs.replace(self.header, recording=str(folder))
-        self._recorder = Recorder(folder, header)
-        self.header = header
-        self.sinks.append(self._recorder)
+    def _open_recording(self, guard: Guard) -> None:
+        self._file = _File(self.header, guard)
+        self.sinks.append(self._file)
 
-    def _open_wire(self) -> None:
-        from lsmon.protocol.wire.server import Server  # where zmq is broken, the recording goes on
+    def _open_wire(self, guard: Guard) -> None:
+        self.sinks.append(_Wire(self.header, guard))
 
-        server = Server(runtime_dir(), self.header)
-        try:
-            write_card(_card(self.header, server))
-        except BaseException:
-            server.close()  # nobody could find it
-            raise
-        self.sinks.append(_Wire(server))
+
+class _File:
+    """The recorder as a sink: what keeps it from recording is said when it begins."""
+
+    def __init__(self, header: RunStarted, guard: Guard) -> None:
+        self._recorder = Recorder(Path(header.recording), header)
+        self._guard = guard
+        self.tick()
+
+    @property
+    def words(self) -> str:
+        return self._recorder.words
+
+    def write(self, frame: AnyFrame, data: bytes) -> None:
+        self._recorder.write(frame, data)
+
+    def tick(self) -> None:
+        self._recorder.tick()
+        self._guard.waits("recording", self._recorder.trouble)
+
+    def close(self) -> None:
+        self._recorder.close()
+        self._guard.waits("recording", self._recorder.trouble)
 
 
 class _Wire:
-    """The server as a sink."""
+    """The server as a sink. Without a card nobody could find it, so it listens only while there is one."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self, header: RunStarted, guard: Guard) -> None:
+        from lsmon.protocol.wire.server import Server  # where zmq is broken, the recording goes on
+
+        self._make = Server
+        self._header = header
+        self._guard = guard
+        self._server: Server | None = None
+        self._look_at = 0.0
+        self.tick()
 
     def write(self, frame: AnyFrame, data: bytes) -> None:
-        self._server.publish(frame, data)
+        if self._server is not None:
+            self._server.publish(frame, data)
 
     def tick(self) -> None:
-        self._server.poll()
+        if self._server is not None:
+            self._server.poll()
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + LOOK_SECS
+            self._guard.waits("live view", self._look())
 
     def close(self) -> None:
-        self._server.close()
+        if self._server is not None:
+            self._server.close()
+
+    def _look(self) -> str:
+        """See that the run can be found and listens; why not, in words."""
+        try:
+            server = self._server or self._make(runtime_dir(), self._header)
+            try:
+                if server is not self._server or not has_card(self._header.run):
+                    write_card(_card(self._header, server))
+            except BaseException:
+                if server is not self._server:
+                    server.close()
+                raise
+        except LsmonError as error:
+            return f"waits: {clean_line(str(error), 300)}"
+        self._server = server
+        return f"waits: {server.trouble}" if server.trouble else ""
 
 
 def _card(header: RunStarted, server: Server) -> Card:

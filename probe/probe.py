@@ -11,7 +11,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, SupportsInt
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, SupportsInt, TypeVar
 
 from msgspec import structs
 
@@ -64,6 +64,9 @@ class Probe:
     and scale; without them it logs numbers from any framework and loads no torch. It never changes the training,
     never raises into it and never blocks it. ``loss_fn`` must draw its randomness, if any, from the global
     generators of torch, numpy and random, which the probe puts back; a generator of its own would advance.
+
+    A probe that nothing refers to any more ends its run, and in a notebook a new one ends the one before it that has
+    the same name, so that a cell can be run again. A copy, pickled or not, is switched off: the run is the original's.
 
     Args:
         reference: the fixed batch, or list of batches, that curvature is measured on, all of it. By default the first
@@ -171,9 +174,11 @@ class Probe:
         from lsmon.protocol.detectors.watch import Watch
 
         from .outlets import Outlets, run_header
-        from .sender import Sender
+        from .sender import Pulse, Sender
 
         header = run_header(name, self._budget.allowed, rank)
+        if _by_hand():
+            _replace(header.name)
         if context.reference is not None:
             from .subject import describe, trouble
 
@@ -190,18 +195,20 @@ class Probe:
             outlets.header,
             outlets.sinks,
             guard=self._guard,
-            pulse=self._pulse,
+            pulse=_while_alive(self._pulse, Pulse()),
             watch=Watch(thresholds),
-            on_alert=self._heard,
-            on_wish=self._wish,
+            on_alert=_while_alive(self._heard, None),
+            on_wish=_while_alive(self._wish, None),
             on_end=outlets.forget,
         )
-        self._guard.tell_to(self._tell)
+        self._guard.tell_to(_while_alive(self._tell, None))
         if sensors:
             from .instruments import Instruments
 
             self._instruments = Instruments(sensors, context, self._budget, self._guard, self._found)
         self._sender.start()
+        _senders.add(self._sender)
+        weakref.finalize(self, self._sender.end, RunEnded()).atexit = False
 
     @_guest
     def step(self, loss: Any = None, batch: Any = None, *, step: SupportsInt | None = None) -> None:
@@ -254,9 +261,11 @@ class Probe:
         _probes.discard(self)
         words = _reason(error)
         ended = RunEnded(reason="error" if words else "finished", error=clean_message(words))
-        if self._instruments is not None:
-            self._guard.run("close", self._instruments.close)
-        self._guard.run("close", self._sender.close, ended, timeout)
+        try:
+            if self._instruments is not None:
+                self._guard.run("close", self._instruments.close)
+        finally:  # a second Ctrl-C may come at any moment
+            self._guard.run("close", self._sender.close, ended, timeout)
 
     def __enter__(self) -> Self:
         return self
@@ -265,6 +274,9 @@ class Probe:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close(error)
+
+    def __reduce__(self) -> tuple[Callable[[], Probe], tuple[()]]:
+        return _silent, ()
 
     @property
     def share(self) -> float:
@@ -314,7 +326,7 @@ class Probe:
     def _pulse(self) -> Pulse:
         from .sender import Pulse
 
-        return Pulse(self._budget.share, self._outlets.trouble, dict(self._guard.notes))
+        return Pulse(self._budget.share, self._outlets.words, dict(self._guard.notes))
 
     def _fault(self, part: str, error: Exception) -> None:
         self._faults += 1
@@ -376,7 +388,43 @@ def _thresholds(config: Mapping[str, Any] | None) -> Thresholds:
     return Thresholds().changed(changed)
 
 
+_T = TypeVar("_T")
+
+
+def _while_alive(method: Callable[..., _T], otherwise: _T) -> Callable[..., _T]:
+    """For the sending thread: it must not keep a probe that was dropped, and with it the model and its memory."""
+    reference = weakref.WeakMethod(method)
+
+    def call(*args: Any) -> _T:
+        alive = reference()
+        return otherwise if alive is None else alive(*args)
+
+    return call
+
+
+def _silent() -> Probe:
+    """What a copy of a probe is."""
+    probe = Probe.__new__(Probe)
+    probe._on = False
+    return probe
+
+
+def _by_hand() -> bool:
+    """Whether a person types here, line by line or cell by cell."""
+    return hasattr(sys, "ps1")
+
+
+def _replace(name: str) -> None:
+    """A cell was run again: the run that it began before is over, though the session goes on."""
+    for probe in list(_probes):
+        if probe._outlets.header.name == name:
+            probe.mark("replaced by a new probe")
+            probe._close(None, CLOSE_SECS)
+            sys.stderr.write(f"lsmon: the probe {name!r} of before is closed; two at once need two names\n")
+
+
 _probes: weakref.WeakSet[Probe] = weakref.WeakSet()
+_senders: weakref.WeakSet[Sender] = weakref.WeakSet()
 
 
 def _leave_to_parent() -> None:
@@ -384,11 +432,17 @@ def _leave_to_parent() -> None:
     for probe in list(_probes):
         probe._on = False
     _probes.clear()
+    _senders.clear()
 
 
 def _close_all() -> None:
+    """At exit. An exception that nobody caught is in ``sys.last_value`` by now; so is, in a notebook, any of before."""
+    error = None if _by_hand() else getattr(sys, "last_value", None)
     for probe in list(_probes):
-        probe._close(getattr(sys, "last_value", None), EXIT_SECS)
+        probe._close(error, EXIT_SECS)
+    until = time.monotonic() + EXIT_SECS
+    for sender in list(_senders):  # also those whose probe was dropped, or whose close was interrupted
+        sender.wait(max(until - time.monotonic(), 0.0))
 
 
 atexit.register(_close_all)

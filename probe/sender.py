@@ -110,6 +110,7 @@ class Sender:
         self._rates: deque[tuple[float, int]] = deque()
         self._next_beat = clock()
         self._closing = threading.Event()
+        self._done = threading.Event()
         self._ended = RunEnded()
         self._thread: threading.Thread | None = None
 
@@ -125,13 +126,21 @@ class Sender:
 
     def close(self, ended: RunEnded, timeout: float) -> bool:
         """Ask for the end and wait at most ``timeout`` seconds for it; True when all is written."""
+        self.end(ended)
+        return self.wait(timeout)
+
+    def end(self, ended: RunEnded) -> None:
+        """Ask for the end. On any thread, also on the sending one."""
         self._ended = ended
         self._closing.set()
         if self._thread is None:
             self._finish()
-            return True
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait at most ``timeout`` seconds for the end that was asked for; True when all is written."""
+        return self._thread is None or self._done.wait(
+            timeout
+        )  # a join that Ctrl-C interrupts is never one again
 
     # ---- on the sending thread
 
@@ -140,6 +149,7 @@ class Sender:
             self._guard.run("sender", self.turn)
             self.cpu_secs = time.thread_time()
         self._guard.run("sender", self._finish)
+        self._done.set()
 
     def turn(self) -> None:
         """Empty the queue, beat when due, and let every sink do what is due."""

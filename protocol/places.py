@@ -49,14 +49,14 @@ def runtime_dir() -> Path:
             raise LsmonError(
                 f"A socket's path holds {PATH_BYTES} bytes; set LSMON_RUNTIME_DIR to a shorter path than {folder}"
             )
-        return _private(folder)
+        return private(folder)
     choices = [state_dir() / "sockets", Path(tempfile.gettempdir()) / f"lsmon-{os.getuid()}"]
     trouble = ""
     for folder in choices:
         if not _fits(folder) or _on_network(folder):
             continue
         try:
-            return _private(folder)
+            return private(folder)
         except LsmonError as error:
             trouble = str(error)
     raise LsmonError(
@@ -68,8 +68,11 @@ def _fits(folder: Path) -> bool:
     return len(os.fsencode(folder)) + SOCKET_NAME_BYTES <= PATH_BYTES
 
 
-def _private(folder: Path) -> Path:
-    """Make the folder, or see that it is ours alone: in a shared one somebody else may have made it first."""
+def private(folder: Path) -> Path:
+    """Make the folder, or see that it is ours alone: in a shared one somebody else may have made it first.
+
+    Raises LsmonError when it is not.
+    """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = folder.lstat()

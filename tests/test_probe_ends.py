@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import builtins
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lsmon.probe import Probe
-from lsmon.protocol.cards import read_cards
+from lsmon.protocol.cards import read_cards, remove_card
 from lsmon.protocol.errors import LsmonError
 from lsmon.protocol.recording.folder import list_recordings
 from lsmon.protocol.recording.reader import Recording
@@ -62,20 +64,31 @@ def test_a_part_that_cannot_be_loaded_leaves_the_training_alone(
     assert "probe is off, training goes on: ImportError: cannot import" in capsys.readouterr().err
 
 
-def test_without_a_card_there_is_no_server_and_the_sentence_is_plain(
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_without_a_card_there_is_no_server_until_there_can_be_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A run that nobody could find does not listen; the recording goes on."""
+    """A run that nobody could find does not listen; the recording goes on; a card that is lost is written again."""
 
     def fails(card: object) -> Path:
         raise LsmonError("Cannot write the session card; set LSMON_DIR.")
 
-    monkeypatch.setenv("LSMON_STRICT", "0")
-    monkeypatch.setattr("lsmon.probe.outlets.write_card", fails)
-    with Probe(name="mlp") as probe:
+    monkeypatch.setattr("lsmon.probe.outlets.LOOK_SECS", 0.0)
+    with monkeypatch.context() as broken, Probe(name="mlp") as probe:
+        broken.setattr("lsmon.probe.outlets.write_card", fails)
         probe.step(1.0)
-        sockets = list((Path(probe._outlets.header.recording).parents[1] / "sockets").iterdir())
-    assert sockets == [] and read_cards() == []
+        (card,) = read_cards()
+        remove_card(card.run)
+        until(lambda: "live view" in probe._guard.notes)
+        broken.undo()
+        until(lambda: read_cards() == [card] and "live view" not in probe._guard.notes)
+    assert read_cards() == []
     assert capsys.readouterr().err == (
-        "lsmon: live view is off, training goes on: Cannot write the session card; set LSMON_DIR.\n"
+        "lsmon: live view waits: Cannot write the session card; set LSMON_DIR; training goes on\n"
     )

@@ -80,7 +80,10 @@ def test_a_full_disk_stops_the_recorder_in_words_and_it_comes_back(
     recorder.tick()
     assert recorder.trouble == ""
     feed(recorder, clock, 31, 60)
+    assert (recorder.missing, recorder.words) == (10, "again, 10 frames are missing")
     recorder.close()
+    meta = folders.read_meta(tmp_path)
+    assert meta is not None and meta.frames == 50
     assert recorded(tmp_path) == [*range(1, 21), *range(31, 61)]
     with Recording.open(tmp_path) as recording:
         assert (recording.lost, recording.damage) == (10, ("10 frames lost near step 31",))
@@ -107,16 +110,42 @@ def test_a_disk_that_fills_at_any_moment_is_no_trouble_for_training(
     assert found == list(range(1, len(found) + 1))
 
 
-def test_a_folder_that_cannot_be_written_to_is_told_at_once(tmp_path: Path) -> None:
-    """A path that is a file, or absent: no raise, words, and frames are taken without harm."""
+def test_a_recorder_that_cannot_begin_says_so_and_begins_when_it_can(tmp_path: Path) -> None:
+    """A file stands where the folder should be: no raise, words, frames are taken without harm; then it makes way."""
     (tmp_path / "file").write_text("")
     clock = Clock()
-    for path, words in ((tmp_path / "file", "not a directory"), (tmp_path / "absent", "the folder is gone")):
-        recorder = Recorder(path, HEADER, clock=clock)
-        assert words in recorder.trouble
-        feed(recorder, clock, 2, 5)
-        recorder.close()
-        recorder.tick()
+    recorder = Recorder(tmp_path / "file" / "run", HEADER, clock=clock)
+    assert recorder.trouble == recorder.words == "stopped: a file is where the folder should be"
+    feed(recorder, clock, 2, 5)
+    (tmp_path / "file").unlink()
+    clock.now += RETRY_SECS
+    recorder.tick()
+    assert recorder.trouble == ""
+    feed(recorder, clock, 6, 9)
+    recorder.close()
+    assert recorder.words == "again, 4 frames are missing"
+    with Recording.open(tmp_path / "file" / "run") as recording:
+        assert [frame.seq for frame in recording.frames()] == [1, *range(6, 10)]
+        assert recording.lost == 4
+
+
+def test_a_read_only_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the start, and when it becomes so in the middle."""
+
+    def read_only(*_: object) -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    clock = Clock()
+    recorder = Recorder(tmp_path / "run", HEADER, clock=clock, rotate_secs=3.0)
+    monkeypatch.setattr(os, "open", read_only)
+    feed(recorder, clock, 2, 9)
+    assert recorder.trouble == "stopped: read-only file system"
+    assert Recorder(tmp_path / "other", HEADER, clock=clock).trouble == recorder.trouble
+    monkeypatch.undo()
+    clock.now += RETRY_SECS
+    recorder.tick()
+    assert recorder.trouble == ""
+    recorder.close()
 
 
 def test_a_folder_that_vanishes_is_told(tmp_path: Path) -> None:

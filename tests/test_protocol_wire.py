@@ -183,13 +183,19 @@ def test_a_path_that_is_too_long_is_told_in_a_sentence(folder: Path) -> None:
         Client("relative", "@abstract")
 
 
-def test_a_deleted_file_comes_back_and_viewers_with_it(folder: Path) -> None:
+@pytest.mark.parametrize("also_its_folder", [False, True])
+def test_a_deleted_file_comes_back_and_viewers_with_it(folder: Path, also_its_folder: bool) -> None:
+    """As after a clean-up of temporary files, or with the folder at the last logout."""
     now = 0.0
+    folder = folder / "sockets"
+    folder.mkdir(mode=0o700)
     with closing(Server(folder, HEADER, clock=lambda: now)) as server, closing(joined(server)) as old:
         publish(server, 2)
         read_until(server, old, 2)
         server.live.unlink()
         server.ask.unlink()
+        if also_its_folder:
+            folder.rmdir()
         server.poll()
         assert not server.live.exists()
         now += 2.0

@@ -83,3 +83,13 @@ def test_the_rate_comes_from_the_heartbeat() -> None:
         "step 1  train 1",
         "step 2  train 2  312.2 it/s",
     ]
+
+
+def test_trouble_with_the_recording_is_a_line_when_it_changes() -> None:
+    """Not once a second; and what it cost when it is over."""
+    words = ["", "stopped: disk full", "stopped: disk full", "again, 12 frames are missing"]
+    out = fold(*(Heartbeat(wall=float(i), recording=word) for i, word in enumerate(words)))
+    assert [line for line in out if line.startswith("!")] == [
+        "! recording stopped: disk full",
+        "! recording again, 12 frames are missing",
+    ]

@@ -36,6 +36,7 @@ class Lines:
         self._step = 0
         self._printed_at = float("-inf")
         self._fresh = False
+        self._trouble = ""
         self.recording = ""
         self.ended: RunEnded | None = None
 
@@ -55,7 +56,9 @@ class Lines:
                 return [*self._numbers(frame.wall), f"ended, {frame.reason}{why}"]
             case Heartbeat():
                 self._rate = frame.rate
-                return self._due(frame.wall)
+                news, self._trouble = frame.recording != self._trouble, frame.recording
+                told = [f"! recording {frame.recording}"] if news and frame.recording else []
+                return [*told, *self._due(frame.wall)]
             case Curvature():
                 self._curvature |= _curvature(frame)
             case Scalars():

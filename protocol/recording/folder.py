@@ -6,12 +6,13 @@ import os
 import re
 import time
 from collections import Counter
+from itertools import chain, count
 from pathlib import Path
 
 import msgspec
 
 from ..codec import decode, encode
-from ..errors import BadFrame, LsmonError
+from ..errors import BadFrame
 from ..frames import RunStarted
 
 META = "meta.json"
@@ -48,27 +49,17 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def new_folder(root: Path, header: RunStarted) -> Path:
-    """Makes ``root/<YYYYmmdd-HHMMSS>-<name>-<run>``, which only the owner can enter.
-
-    Raises LsmonError when it cannot be made.
-    """
+    """A name, not taken yet, for a folder ``root/<YYYYmmdd-HHMMSS>-<name>-<run>``; the recorder makes it."""
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(header.wall))
     stem = f"{stamp}-{_safe(header.name, 'run')}-{_safe(header.run, str(os.getpid()))}"
-    try:
-        root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for again in range(100):
-            folder = root / (f"{stem}-{again + 1}" if again else stem)
-            try:
-                folder.mkdir(mode=0o700)
-            except FileExistsError:
-                continue
-            return folder
-    except OSError as error:
-        raise LsmonError(
-            f"Cannot make a folder for the recording ({error.strerror or error}); set LSMON_DIR to a folder "
-            f"that can be written to, instead of {root}"
-        ) from None
-    raise LsmonError(f"A hundred recordings are called {stem} already; give this run another name.")
+    names = chain([stem], (f"{stem}-{again}" for again in count(1)))
+    return next(folder for name in names if not os.path.lexists(folder := root / name))
+
+
+def make_folder(folder: Path) -> None:
+    """Makes it and the one above, which only their owner can enter. Raises OSError."""
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def list_recordings(root: Path) -> list[Path]:

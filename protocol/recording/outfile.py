@@ -63,6 +63,8 @@ class OutFile:
         self._pending = 0
         self._flushes = 0
         self._good = 0
+        self.safe_seq = 0
+        """Number of the last frame that has been flushed; 0 when none has."""
         self._log_time = 0
         self._last_seq = 0
         self._steps: list[int] = []
@@ -134,6 +136,7 @@ class OutFile:
         self._pending = 0
         self._flushes += 1
         self._good = self._stream.position
+        self.safe_seq = self._last_seq
 
     def sync(self) -> None:
         """Hands it to the disk: it survives a power cut."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..codec import encode
 from ..fold import LEVELS
 from ..frames import UNNUMBERED, Alert, AnyFrame, Mark, RunEnded, RunStarted, Summary, state
-from .folder import overview_path, segment_path, write_meta
+from .folder import make_folder, overview_path, segment_path, write_meta
 from .outfile import OutFile
 
 RETRY_SECS = 10.0
@@ -31,8 +31,9 @@ _STORY = (RunStarted, Alert, Mark, RunEnded)
 class Recorder:
     """Writes frames as they come. Never raises: what goes wrong is in ``trouble``, and it tries again by itself.
 
-    Belongs to one thread, the probe's IO thread. What is written while in trouble is missing from the record, which
-    its reader sees as a hole in the numbers.
+    Belongs to one thread, the probe's IO thread. Makes the folder, and goes on in a new file after trouble. What was
+    not flushed before it and what came during it is missing from the record, which its reader sees as a hole in the
+    numbers; ``missing`` counts it.
     """
 
     def __init__(
@@ -47,6 +48,8 @@ class Recorder:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.trouble = ""
+        self.missing = 0
+        """Frames that are not recorded because of trouble that is over."""
         self._folder, self._header, self._header_data = folder, header, encode(header)
         self._rotate_bytes, self._rotate_secs = rotate_bytes, rotate_secs
         self._flush_secs, self._sync_secs = flush_secs, sync_secs
@@ -59,10 +62,20 @@ class Recorder:
         self._overview: OutFile | None = None
         self._states: dict[tuple[type, str], tuple[AnyFrame, bytes]] = {}
         """Copied beside every coarse row, so that a seek knows the state at that row."""
+        self._begun = False
         self._frames = 1 if header.seq else 0
+        self._safe_seq = header.seq
+        self._resuming = False
         self._last: AnyFrame | None = None
         self._ended = ""
         self._guard(self._begin)
+
+    @property
+    def words(self) -> str:
+        """How it goes when it does not, or did not, simply record; else nothing."""
+        if self.trouble or not self.missing:
+            return self.trouble
+        return f"again, {self.missing} frame{' is' if self.missing == 1 else 's are'} missing"
 
     def write(self, frame: AnyFrame, data: bytes) -> None:
         """Takes a frame and its encoded bytes. On disk after the next flush."""
@@ -90,6 +103,8 @@ class Recorder:
 
     def _begin(self) -> None:
         now = self._clock()
+        if not self._begun:
+            make_folder(self._folder)
         while True:
             try:
                 self._segment = OutFile(segment_path(self._folder, self._number))
@@ -101,8 +116,10 @@ class Recorder:
             self._overview = OutFile(overview_path(self._folder, self._number))
             self._head(self._overview)
             self._overview_flushed = now
-        if not self._number:
+        if not self._begun:
             write_meta(self._folder, self._header)
+            self._begun = True
+        self._resuming = self._resuming or bool(self.trouble)
         self._opened = self._flushed = self._synced = now
         self.trouble = ""
 
@@ -130,6 +147,11 @@ class Recorder:
             if isinstance(frame, RunEnded):
                 self._ended = "finished" if frame.reason == "finished" else f"error: {frame.error}"
         if not isinstance(frame, UNNUMBERED):
+            if self._resuming:
+                self._resuming = False
+                self.missing += max(frame.seq - self._safe_seq - 1, 0)
+                if self._last is not None:
+                    self._frames -= max(self._last.seq - self._safe_seq, 0)  # taken, and never flushed
             self._frames, self._last = self._frames + 1, frame
         if self._segment.size >= self._rotate_bytes:
             self._rotate()
@@ -156,7 +178,10 @@ class Recorder:
     def _rotate(self) -> None:
         assert self._segment is not None
         segment, self._segment = self._segment, None
-        segment.finish()
+        try:
+            segment.finish()
+        finally:
+            self._safe_seq = max(self._safe_seq, segment.safe_seq)
         self._number += 1
         self._begin()
 
@@ -175,6 +200,8 @@ class Recorder:
         )  # fmt: skip
 
     def _stop(self, error: Exception) -> None:
+        if self._segment is not None:
+            self._safe_seq = max(self._safe_seq, self._segment.safe_seq)
         for file in (self._segment, self._overview):
             if file is not None:
                 file.abandon()
@@ -191,4 +218,6 @@ def _words(error: Exception) -> str:
         return "disk full"
     if error.errno == errno.ENOENT:
         return "the folder is gone"
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return "a file is where the folder should be"
     return os.strerror(error.errno).lower() if error.errno else str(error)

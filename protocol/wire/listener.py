@@ -17,6 +17,7 @@ from pathlib import Path
 import zmq
 
 from ..errors import LsmonError
+from ..places import private
 
 BACKLOG = 64
 """Connections that wait to be accepted: libzmq's own default is 100, and a run has a few viewers."""
@@ -42,7 +43,11 @@ class Listener:
             return True
 
     def renew(self) -> None:
-        """Listen again under the same path; connections that stand are kept. Raises LsmonError."""
+        """Listen again under the same path, whose folder may be gone too; connections that stand are kept.
+
+        Raises LsmonError.
+        """
+        private(self.path.parent)
         self._unbind()
         self._open()
 
