@@ -25,6 +25,11 @@ class Fold:
         self._last: AnyFrame | None = None
         self._series: dict[str, list[float]] = {}  # name → n, min, max, mean, last, nonfinite
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing has been added since the last Summary."""
+        return self._first is None
+
     def add(self, frame: AnyFrame) -> Summary | None:
         """The Summary that this frame completes, if it does. A new attempt closes the stretch before it."""
         if isinstance(frame, UNNUMBERED) and not isinstance(frame, Summary):

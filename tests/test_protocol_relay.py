@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import os
 import struct
 import tempfile
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO
@@ -21,17 +20,24 @@ from hypothesis import strategies as st
 from lsmon.protocol.cards import Card
 from lsmon.protocol.codec import decode, encode
 from lsmon.protocol.errors import LsmonError, NewerFormat, Unreachable
-from lsmon.protocol.frames import Heartbeat, RunEnded, RunStarted, Scalars
+from lsmon.protocol.frames import RunEnded, RunStarted, Scalars
 from lsmon.protocol.process import this_process
-from lsmon.protocol.wire import relay as room
-from lsmon.protocol.wire.relay import MAGIC, NOISE_BYTES, VERSION, Record, RelayReader, State, records, relay
+from lsmon.protocol.wire import outflow as room
+from lsmon.protocol.wire import relay as far_end
+from lsmon.protocol.wire.records import MAGIC, NOISE_BYTES, VERSION, Packer, Record, RelayReader, State
+from lsmon.protocol.wire.relay import relay
 from lsmon.protocol.wire.server import Server
 
 HELLO = MAGIC + VERSION
 
 
-def one(*lines: bytes, state: State | None = None) -> bytes:
-    return b"".join(records(state or State("r", "live"), list(lines)))
+LIVE = State("r", "live")
+
+
+def packed(*records: tuple[State, list[bytes]]) -> bytes:
+    """As a relay sends them."""
+    packer = Packer()
+    return HELLO + b"".join(packer.pack(state, lines) for state, lines in records)
 
 
 def fed(data: bytes, size: int) -> list[Record]:
@@ -41,50 +47,40 @@ def fed(data: bytes, size: int) -> list[Record]:
 
 @pytest.mark.parametrize("size", [1, 7, 1 << 20])
 def test_records_come_out_whatever_the_pieces(size: int) -> None:
-    data = HELLO + one(b"a", b"b") + one() + one(b"c", state=State("r", "stale", "slow"))
-    assert fed(b"Last login: now\n" + data, size) == [
-        (State("r", "live"), [b"a", b"b"]),
-        (State("r", "live"), []),
-        (State("r", "stale", "slow"), [b"c"]),
-    ]
-
-
-def test_much_is_sent_in_several_records() -> None:
-    lines = [bytes([65 + n % 26]) * 1000 for n in range(1000)]
-    parts = list(records(State(), lines))
-    assert len(parts) > 3
-    assert [line for record in fed(HELLO + b"".join(parts), 1 << 20) for line in record.lines] == lines
+    sent = [(LIVE, [b"a", b"b"]), (LIVE, []), (State("r", "stale", "slow"), [b"c"])]
+    assert fed(b"Last login: now\n" + packed(*sent), size) == sent
 
 
 def test_noise_is_skipped_up_to_64_kib() -> None:
     noise = b"welcome to box-3\n" * 3000
     assert len(noise) < NOISE_BYTES
-    assert len(fed(noise + HELLO + one(b"a"), 4096)) == 1
+    assert len(fed(noise + packed((LIVE, [b"a"])), 4096)) == 1
     with pytest.raises(Unreachable, match="prints more at start-up"):
         fed(b"\0" * (NOISE_BYTES + 1), 4096)
 
 
 def test_a_later_relay_is_refused_in_a_sentence() -> None:
     with pytest.raises(NewerFormat, match="update lsmon here"):
-        fed(MAGIC + b"2\n", 100)
+        fed(MAGIC + b"3\n", 100)
+    with pytest.raises(Unreachable, match=r"older one.*update it there"):
+        fed(MAGIC + b"1\n", 100)
 
 
 def test_words_from_the_far_end_are_cleaned() -> None:
-    ((state, _),) = fed(HELLO + one(state=State("a\x1b[2J", "stale", "x\x1b]0;y\x07")), 100)
+    ((state, _),) = fed(packed((State("a\x1b[2J", "stale", "x\x1b]0;y\x07"), [])), 100)
     assert state == State("a␦[2J", "stale", "x␦]0;y␦")
 
 
-def _bomb() -> bytes:
-    packed = zlib.compress(b"0" * (64 << 20))
-    return struct.pack(">I", len(packed)) + packed
+def _one(text: bytes) -> bytes:
+    data = zlib.compress(text)
+    return struct.pack(">I", len(data)) + data
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        b"\xff\xff\xff\xff", struct.pack(">I", 3) + b"abc", struct.pack(">I", 0), _bomb(),
-        struct.pack(">I", len(zlib.compress(b"{"))) + zlib.compress(b"{"),
-        struct.pack(">I", len(zlib.compress(b'{"phase":"x"}'))) + zlib.compress(b'{"phase":"x"}'),
+        b"\xff\xff\xff\xff", struct.pack(">I", 3) + b"abc", struct.pack(">I", 0), _one(b"0" * (64 << 20)), _one(b"{"),
+        _one(b'{"phase":"x"}'),
     ],
     ids=["length", "not zlib", "nothing", "bomb", "not json", "unknown phase"],
 )  # fmt: skip
@@ -114,84 +110,137 @@ class Pipe:
         self.writing.close()
 
 
+FRAMES = 3000
+
+
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     with tempfile.TemporaryDirectory(prefix="lsmon-") as folder:
         monkeypatch.setenv("LSMON_DIR", folder)
         with closing(Server(Path(folder), RunStarted(seq=1, run="0a1b", name="mlp"))) as server:
-            for seq in range(2, 3000):
+            for seq in range(2, FRAMES):
                 server.publish(frame := Scalars(seq=seq, step=seq, values={"loss": 1.0}), encode(frame))
             yield server
 
 
-def card_of(server: Server) -> Card:
-    me = this_process()
-    return Card(
-        run="0a1b", name="mlp", host=me.host, pid=me.pid, boot=me.boot, pid_started=me.pid_started,
-        live=str(server.live), ask=str(server.ask),
-    )  # fmt: skip
-
-
 class Relayed:
-    """A relay in a thread, and what came out of it; the server is looked after meanwhile."""
+    """A relay in a thread, whose other end reads, says what it has taken in, and looks after the server meanwhile."""
 
-    def __init__(self, server: Server, out: BinaryIO, stdin: Pipe, after: int = 0) -> None:
-        self.codes: list[int] = []
+    def __init__(self, server: Server, after: int = 0) -> None:
+        me = this_process()
+        card = Card(
+            run="0a1b", name="mlp", host=me.host, pid=me.pid, boot=me.boot, pid_started=me.pid_started,
+            live=str(server.live), ask=str(server.ask),
+        )  # fmt: skip
         self.server = server
-        self.thread = threading.Thread(
-            target=lambda: self.codes.append(relay(card_of(server), out, stdin.reading, after))
-        )
+        self.out, self.stdin = Pipe(), Pipe()
+        os.set_blocking(self.out.reading.fileno(), False)
+        self.records: list[Record] = []
+        self.codes: list[int] = []
+        self._reader = RelayReader()
+        ends = (self.out.writing.fileno(), self.stdin.reading.fileno())
+        self.thread = threading.Thread(target=lambda: self.codes.append(relay(card, *ends, after)))
         self.thread.start()
 
-    def until_over(self, secs: float = 10.0) -> None:
+    def say(self, taken: int) -> None:
+        self.stdin.writing.write(b"%d\n" % taken)
+
+    def read(self) -> bool:
+        """Whether something came."""
+        self.server.poll()
+        data = self.out.reading.read(1 << 16)
+        self.records += self._reader.feed(data or b"")
+        return bool(data)
+
+    def until(self, done: Callable[[], bool], *, answer: bool = True, secs: float = 10.0) -> None:
         deadline = time.monotonic() + secs
-        while self.thread.is_alive():
-            assert time.monotonic() < deadline
-            self.server.poll()
-            self.thread.join(0.002)
+        while not done():
+            assert time.monotonic() < deadline, "waited in vain"
+            if self.read() and answer:
+                self.say(len(self.records))
+            time.sleep(0.002)
+
+    def over(self) -> bool:
+        return not self.thread.is_alive()
+
+    @property
+    def seqs(self) -> list[int]:
+        lines = [line for record in self.records for line in record.lines]
+        return [frame.seq for line in lines if (frame := decode(line)) is not None]
+
+    def close(self) -> None:
+        self.stdin.writing.close()
+        self.out.reading.close()
+        self.thread.join(10)
+        assert self.codes == [0]
+        self.stdin.reading.close()
+        self.out.writing.close()
 
 
-@pytest.mark.parametrize("after", [0, 2990])
+@pytest.mark.parametrize("after", [0, FRAMES - 10])
 def test_a_run_is_relayed_to_its_end(server: Server, after: int) -> None:
-    out = io.BytesIO()
-    with closing(Pipe()) as stdin:
-        server.publish(end := RunEnded(seq=3000), encode(end))
-        relayed = Relayed(server, out, stdin, after)
-        relayed.until_over()
-    got = fed(out.getvalue(), 1 << 16)
-    seqs = [frame.seq for record in got for line in record.lines if (frame := decode(line)) is not None]
-    assert seqs == list(range(after + 1, 3001)) and relayed.codes == [0]
-    assert got[-1].state == State("0a1b", "ended")
+    server.publish(end := RunEnded(seq=FRAMES), encode(end))
+    with closing(Relayed(server, after)) as relayed:
+        relayed.say(0)
+        relayed.until(relayed.over)
+        while relayed.read():
+            pass
+    assert relayed.seqs == list(range(after + 1, FRAMES + 1))
+    assert relayed.records[-1].state == State("0a1b", "ended")
 
 
-def test_the_relay_ends_when_its_stdin_does(server: Server) -> None:
-    out = io.BytesIO()
-    with closing(Pipe()) as stdin:
-        relayed = Relayed(server, out, stdin)
-        stdin.writing.close()
-        relayed.until_over()
-    assert relayed.codes == [0]
+def test_the_relay_ends_when_its_viewer_says_goodbye(server: Server) -> None:
+    with closing(Relayed(server)) as relayed:
+        relayed.say(0)
+        relayed.until(lambda: len(relayed.seqs) == FRAMES - 1)
+        relayed.stdin.writing.close()
+        relayed.until(relayed.over, answer=False)
+
+
+def test_a_carrier_that_has_no_stdin_carries_a_run_all_the_same(server: Server) -> None:
+    """``docker exec`` and ``kubectl exec`` without ``-i`` end it at once; then a pipe that is full tells the pace."""
+    with closing(Relayed(server)) as relayed:
+        relayed.stdin.writing.close()
+        relayed.until(lambda: len(relayed.seqs) == FRAMES - 1, answer=False)
+        server.publish(end := RunEnded(seq=FRAMES), encode(end))
+        relayed.until(relayed.over, answer=False)
+        while relayed.read():
+            pass
+    assert relayed.seqs == list(range(1, FRAMES + 1))
 
 
 def test_the_relay_ends_when_nobody_reads_it_any_more(server: Server) -> None:
-    with closing(Pipe()) as stdin, closing(Pipe()) as out:
-        relayed = Relayed(server, out.writing, stdin)
-        assert out.reading.read(len(HELLO)) == HELLO
-        out.reading.close()
-        relayed.until_over()
-    assert relayed.codes == [0]
+    with closing(Relayed(server)) as relayed:
+        relayed.say(0)
+        relayed.until(lambda: bool(relayed.records))
+        relayed.out.reading.close()
+        deadline = time.monotonic() + 10
+        while not relayed.over():
+            assert time.monotonic() < deadline
+            server.poll()
+            time.sleep(0.002)
+
+
+def test_a_relay_whose_viewer_is_gone_without_a_word_ends(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a network goes away: nobody closes anything, and nobody answers."""
+    monkeypatch.setattr(far_end, "ABANDONED_SECS", 0.3)
+    with closing(Relayed(server)) as relayed:
+        relayed.say(0)
+        relayed.until(relayed.over, answer=False)
+        assert relayed.seqs
+
+
+def test_what_a_viewer_says_that_makes_no_sense_is_ignored(server: Server) -> None:
+    with closing(Relayed(server)) as relayed:
+        relayed.stdin.writing.write(b"0\n-5\nx\n\xff\n99999999999999999999999\n" + b"7" * 5000 + b"\n")
+        relayed.until(lambda: len(relayed.seqs) == FRAMES - 1)
 
 
 def test_a_silent_relay_still_beats(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a viewer can tell a silent connection from a silent training."""
     monkeypatch.setattr(room, "BEAT_SECS", 0.02)
-    with closing(Pipe()) as stdin, closing(Pipe()) as out:
-        relayed = Relayed(server, out.writing, stdin)
-        reader, empty = RelayReader(), 0
-        while empty < 5:
-            server.poll()
-            empty += sum(not record.lines for record in reader.feed(out.reading.read(1 << 16)))
-        server.publish(beat := Heartbeat(seq=2999), encode(beat))
-        stdin.writing.close()
-        out.reading.close()
-        relayed.until_over()
+    with closing(Relayed(server)) as relayed:
+        relayed.say(0)
+        relayed.until(lambda: sum(not record.lines for record in relayed.records) >= 5)

@@ -23,7 +23,7 @@ from lsmon.protocol.frames import AnyFrame, RunEnded, RunStarted, Scalars
 from lsmon.protocol.process import this_process
 from lsmon.protocol.sources.remote import Remote
 from lsmon.protocol.wire.carrier import ssh
-from lsmon.protocol.wire.relay import LONGEST, MAGIC, VERSION, State, records
+from lsmon.protocol.wire.records import LONGEST, MAGIC, VERSION, Packer, State
 from lsmon.protocol.wire.server import Server
 
 SSH = """
@@ -43,7 +43,7 @@ from lsmon.protocol.wire.relay import relay
 args = sys.argv[2:]
 after = int(args.pop(args.index("--after") + 1)) if "--after" in args else 0
 cards = [card for card in read_cards() if args[:1] in ([], ["--after"], [card.run])]
-sys.exit(relay(cards[0], sys.stdout.buffer, sys.stdin, after) if cards else "lsmon: No live run is called 'x'.")
+sys.exit(relay(cards[0], sys.stdout.fileno(), sys.stdin.fileno(), after) if cards else "lsmon: No live run is called 'x'.")
 """
 
 
@@ -254,8 +254,20 @@ def test_a_missing_ssh_and_a_silent_host_are_told(far: Far, monkeypatch: pytest.
 
 
 def test_a_later_lsmon_there_is_refused(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FAKE_SSH_TROUBLE", "printf 'lsmon-relay 2\\n'; sleep 60")
-    assert isinstance(trouble(far, far.remote()), NewerFormat)
+    monkeypatch.setenv("FAKE_SSH_TROUBLE", "printf 'lsmon-relay 9\\n'; sleep 60")
+    error = trouble(far, far.remote())
+    assert isinstance(error, NewerFormat) and "update lsmon here. The place is box-3." in str(error)
+
+
+@pytest.mark.parametrize(
+    "says",
+    ["printf 'lsmon-relay 1\\n'; sleep 60", "echo 'lsmon: Unrecognized arguments: --x; see' >&2; exit 2"],
+)
+def test_an_earlier_lsmon_there_is_to_be_updated(
+    far: Far, monkeypatch: pytest.MonkeyPatch, says: str
+) -> None:
+    monkeypatch.setenv("FAKE_SSH_TROUBLE", says)
+    assert re.search("older one than this.*update it there.*box-3", str(trouble(far, far.remote())))
 
 
 def test_a_run_that_is_gone_when_it_reconnects_is_over(far: Far) -> None:
@@ -284,7 +296,7 @@ def test_what_came_before_the_end_is_given_before_the_reason(
 ) -> None:
     """A relay that breaks in the middle: first its frames, and then the sentence."""
     frame = Scalars(seq=1, values={"loss": 1.0})
-    (record,) = records(State("0a1b", "live"), [encode(frame)])
+    record = Packer().pack(State("0a1b", "live"), [encode(frame)])
     (far.log.parent / "said").write_bytes(MAGIC + VERSION + record + struct.pack(">I", LONGEST + 1))
     monkeypatch.setenv("FAKE_SSH_TROUBLE", f"cat {far.log.parent / 'said'}; sleep 60")
     with closing(far.remote()) as remote:

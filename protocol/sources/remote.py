@@ -15,7 +15,7 @@ from ..frames import AnyFrame, RunEnded
 from ..wire.carried import PATIENCE_SECS, Carried
 from ..wire.carrier import Carrier
 from ..wire.order import Order
-from ..wire.relay import Record, RelayReader, State
+from ..wire.records import Record, RelayReader, State
 from .source import Link
 
 STALE_SECS = 3.0
@@ -59,6 +59,8 @@ class Remote:
         self._why = ""
         self._reader = RelayReader()
         self._records: Iterator[Record] = iter(())
+        self._taken = self._told = 0
+        """Records of this connection that have been taken in, and of which the relay knows."""
         self._lines: deque[bytes] = deque()
         self._state = State()
         self._joined = False
@@ -132,7 +134,13 @@ class Remote:
         return None if frame is None else self._order.admit(frame)
 
     def _next_record(self) -> bool:
-        """Whether something has come, if only a part of a record."""
+        """Whether something has come, if only a part of a record. The one before has been taken in."""
+        if (
+            self._carried is not None
+            and self._told < self._taken
+            and self._carried.tell(b"%d\n" % self._taken)
+        ):
+            self._told = self._taken
         try:
             record = next(self._records, None)
         except LsmonError as error:
@@ -140,6 +148,7 @@ class Remote:
             self.close()
             raise type(error)(self._hopeless) from None
         if record is not None:
+            self._taken += 1
             self._lines.extend(record.lines)
             self._state = record.state
             if RUN_ID.fullmatch(record.state.run) and not record.state.run.startswith("-"):
@@ -155,6 +164,8 @@ class Remote:
                 return False
             self._reader = RelayReader()
             self._carried = Carried(self._command())
+            self._carried.tell(b"0\n")  # by which the relay knows that there will be more
+            self._taken = self._told = 0
             self._called = now
         data = self._carried.read()
         if data:

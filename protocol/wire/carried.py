@@ -37,10 +37,11 @@ class Carried:
                 f"Cannot start {clean_line(command[0], 80)} ({reason.lower()}); "
                 "install an OpenSSH client, set LSMON_SSH, or mend --via."
             ) from None
-        assert self._process.stdout is not None and self._process.stderr is not None
-        self._out, self._err = self._process.stdout, self._process.stderr
-        os.set_blocking(self._out.fileno(), False)
-        os.set_blocking(self._err.fileno(), False)
+        stdin, stdout, stderr = self._process.stdin, self._process.stdout, self._process.stderr
+        assert stdin is not None and stdout is not None and stderr is not None
+        self._in, self._out, self._err = stdin, stdout, stderr
+        for pipe in (stdin, stdout, stderr):
+            os.set_blocking(pipe.fileno(), False)
         self._said = b""
 
     @property
@@ -62,11 +63,18 @@ class Carried:
         except BlockingIOError:
             return b"" if ended else None
 
+    def tell(self, line: bytes) -> bool:
+        """Write a short line to its stdin; whether it was taken, whole as a pipe takes what is short."""
+        try:
+            os.write(self._in.fileno(), line)
+        except OSError:  # full, or nobody there
+            return False
+        return True
+
     def close(self, patience_secs: float = PATIENCE_SECS) -> int:
         """End it; its exit code, which is the far command's, or the carrier's own when it failed."""
         with self._process as process:
-            if process.stdin is not None:
-                process.stdin.close()  # by which a relay knows that nobody listens
+            self._in.close()  # by which a relay knows that nobody listens
             for end in (process.terminate, process.kill):
                 try:
                     process.wait(patience_secs)

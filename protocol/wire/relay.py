@@ -1,165 +1,103 @@
-"""The far end of ssh: a run's frames as bytes on stdout, until stdin ends.
-
-A magic line, since a shell may print something first; then records: four bytes of length, and that many of zlib,
-which hold lines: the state of the link, then frames. Nothing but ``after`` travels the other way.
-"""
+"""The far end of ssh: a run's frames as records on stdout, as many as the link carries, until stdin ends."""
 
 from __future__ import annotations
 
+import os
 import select
-import struct
 import time
-import zlib
-from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple, Protocol
-
-import msgspec
 
 from ..cards import Card
-from ..clean import clean_line, clean_name
-from ..codec import MAX_FRAME, encode
-from ..errors import NewerFormat, Unreachable
 from ..sources.live import Live
-from ..sources.source import Phase
+from .outflow import BEAT_SECS, PAUSE_SECS, Outflow
+from .records import MAGIC, VERSION, State
 
-MAGIC = b"lsmon-relay "
-VERSION = b"1\n"
-NOISE_BYTES = 1 << 16
-"""A shell's start-up files may print this much before the magic line."""
-RECORD_BYTES = 1 << 18
-"""Of lines, after which a record is closed: 1700 frames; the last one may be as long as a frame can be."""
-LONGEST = RECORD_BYTES + 2 * MAX_FRAME
-"""Bytes of a record, packed or not, that a reader takes: what is longer is not from us."""
-PAUSE_SECS = 0.02
-"""Between records: what comes in it travels together, and a person does not see it."""
-BEAT_SECS = 1.0
-"""A record goes out at least this often, so that a silent connection can be told from a silent training."""
+ABANDONED_SECS = 120.0
+"""Without a sign of the other end for so long it is gone, though nothing says so: after a change of network TCP hopes
+for hours. A viewer that only slept connects anew."""
 
 
-class State(msgspec.Struct, omit_defaults=True):
-    """First line of each record: the link as the far end sees it."""
-
-    run: str = ""
-    phase: Phase = "connecting"
-    words: str = ""
-
-
-class _HasDescriptor(Protocol):
-    def fileno(self) -> int: ...
-
-
-def relay(card: Card, out: BinaryIO, stdin: _HasDescriptor, after: int = 0) -> int:
-    """Write the run's frames after number ``after`` to ``out`` until stdin ends or the run does; the exit code."""
+def relay(card: Card, out: int, stdin: int, after: int = 0) -> int:
+    """Write the run's frames after number ``after`` to the descriptor ``out`` until the run ends, or stdin does, or
+    nobody reads any more; the exit code."""
+    descriptors = (out, stdin)
     live = Live(card, after=after)
     try:
-        out.write(MAGIC + VERSION)
-        out.flush()
-        _forward(live, out, stdin.fileno())
+        for descriptor in descriptors:
+            os.set_blocking(descriptor, False)
+        _Relay(live, out, stdin).run()
     except BrokenPipeError:
         pass  # the viewer is gone, which is how it says goodbye
     finally:
+        for descriptor in descriptors:
+            os.set_blocking(descriptor, True)
         live.close()
     return 0
 
 
-def _forward(live: Live, out: BinaryIO, stdin: int) -> None:
-    said = State()
-    beat_at = 0.0
-    while True:
-        lines: list[bytes] = []
-        size = 0
-        while size < RECORD_BYTES:
-            frames = live.read(max_items=200)
-            if not frames:
-                break
-            lines += map(encode, frames)
-            size += sum(map(len, lines[-len(frames) :]))
-        link = live.link
-        state = State(live.card.run, link.phase, link.words)
-        now = time.monotonic()
-        if lines or state != said or now >= beat_at:
-            out.writelines(records(state, lines))
-            out.flush()
-            said, beat_at = state, now + BEAT_SECS
-        if size < RECORD_BYTES:
-            if link.phase in ("ended", "dead"):
+class _Relay:
+    def __init__(self, live: Live, out: int, stdin: int) -> None:
+        self._live = live
+        self._out = out
+        self._stdin = stdin
+        self._outflow = Outflow()
+        self._bytes = MAGIC + VERSION
+        """Not written yet."""
+        self._line = b""
+        """What came of the line that the viewer is sending."""
+        self._arrived = -1
+        """Records that the viewer has taken in; below zero before it has said anything."""
+        self._deaf = False
+        """Nobody is at the other end of stdin (``docker exec`` without ``-i``): what is written is taken for taken in."""
+        self._moved_at = time.monotonic()
+
+    def run(self) -> None:
+        while self._listen():
+            frames = self._live.read()
+            self._outflow.backlog.add(frames)
+            link, now = self._live.link, time.monotonic()
+            state = State(self._live.card.run, link.phase, link.words)
+            self._bytes = self._bytes or self._outflow.next(state, now)
+            self._write(now)
+            pending = bool(self._bytes or self._outflow.backlog)
+            if link.phase in ("ended", "dead") and not (frames or pending) and self._outflow.said == state:
                 return
-            if stdin in live.wait(BEAT_SECS / 2, stdin):
-                return  # nothing is ever sent this way: it ended
-        if select.select([stdin], [], [], 0 if size >= RECORD_BYTES else PAUSE_SECS)[0]:
-            return
-
-
-def records(state: State, lines: list[bytes]) -> Iterator[bytes]:
-    """The lines in as many records as they need; one without any when there are none."""
-    part, size = [msgspec.json.encode(state)], 0
-    for line in lines:
-        if size > RECORD_BYTES:
-            yield _packed(part)
-            part, size = part[:1], 0
-        part.append(line)
-        size += len(line)
-    yield _packed(part)
-
-
-def _packed(lines: list[bytes]) -> bytes:
-    packed = zlib.compress(b"\n".join(lines), 1)
-    return struct.pack(">I", len(packed)) + packed
-
-
-class Record(NamedTuple):
-    state: State
-    lines: list[bytes]
-
-
-class RelayReader:
-    """Bytes in, in any pieces; records out. Holds no more than one record and what was fed at once.
-
-    Raises Unreachable when the other end is not a relay, NewerFormat when it is a later one.
-    """
-
-    def __init__(self) -> None:
-        self.started = False
-        """Whether the magic line has been seen."""
-        self._bytes = bytearray()
-
-    def feed(self, data: bytes) -> Iterator[Record]:
-        self._bytes += data
-        if not self.started and not self._start():
-            return
-        while len(self._bytes) >= 4:
-            (length,) = struct.unpack_from(">I", self._bytes)
-            if length > LONGEST:
-                raise Unreachable("The other end stopped speaking lsmon in the middle.")
-            if len(self._bytes) < 4 + length:
+            since = self._outflow.pace.waiting_since
+            if since is not None and now - max(since, self._moved_at) > ABANDONED_SECS:
                 return
-            packed = bytes(self._bytes[4 : 4 + length])
-            del self._bytes[: 4 + length]
-            yield _unpacked(packed)
+            if frames or pending:
+                due = not self._bytes and self._outflow.due(state, now)
+                writing = [self._out] if self._bytes else []
+                select.select([] if self._deaf else [self._stdin], writing, [], 0 if due else PAUSE_SECS)
+            else:
+                self._live.wait(BEAT_SECS / 2, *([] if self._deaf else [self._stdin]))
 
-    def _start(self) -> bool:
-        at = self._bytes.find(MAGIC)
-        if at < 0 or len(self._bytes) < at + len(MAGIC + VERSION):
-            if len(self._bytes) > NOISE_BYTES:
-                raise Unreachable(
-                    "The shell there prints more at start-up than can be skipped; make it quiet."
-                )
-            return False
-        if not self._bytes.startswith(VERSION, at + len(MAGIC)):
-            raise NewerFormat("The lsmon there is a later one than this; update lsmon here.")
-        del self._bytes[: at + len(MAGIC + VERSION)]
-        self.started = True
+    def _listen(self) -> bool:
+        """Take in what the viewer says; False when it has gone."""
+        try:
+            said = b"" if self._deaf else os.read(self._stdin, 1 << 12)
+        except BlockingIOError:
+            return True
+        if not said:
+            self._deaf = self._arrived < 0
+            return self._deaf
+        *lines, self._line = (self._line + said[-64:]).split(b"\n")
+        if lines and lines[-1].isdigit():
+            arrived = int(lines[-1][:18])
+            self._outflow.pace.arrived(max(0, arrived - max(0, self._arrived)), time.monotonic())
+            self._arrived = arrived
+            self._moved_at = time.monotonic()
+        self._line = self._line[-64:]
         return True
 
-
-def _unpacked(packed: bytes) -> Record:
-    opener = zlib.decompressobj()
-    try:
-        text = opener.decompress(packed, LONGEST)
-        first, *lines = text.split(b"\n")
-        state = msgspec.json.decode(first, type=State)
-    except (zlib.error, ValueError, RecursionError):
-        raise Unreachable("The other end sends what is not lsmon's.") from None
-    if opener.unconsumed_tail:
-        raise Unreachable("The other end sends more in one piece than lsmon does.")
-    return Record(State(clean_name(state.run), state.phase, clean_line(state.words)), lines)
+    def _write(self, now: float) -> None:
+        if not self._bytes:
+            return
+        try:
+            written = os.write(self._out, self._bytes)
+        except BlockingIOError:
+            return
+        self._bytes = self._bytes[written:]
+        if self._deaf:
+            self._moved_at = now
+            if not self._bytes:
+                self._outflow.pace.arrived(1, now)

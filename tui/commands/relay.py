@@ -18,4 +18,4 @@ def add(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    return relay(pick(args.run_name, live_cards()), sys.stdout.buffer, sys.stdin, args.after)
+    return relay(pick(args.run_name, live_cards()), sys.stdout.fileno(), sys.stdin.fileno(), args.after)
