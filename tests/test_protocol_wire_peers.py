@@ -215,6 +215,17 @@ def test_a_flood_of_rubbish_holds_a_viewer_no_longer_than_a_glance(hostile: Host
         assert list(client.frames()) == [] and client.bad - so_far <= REJECTS_A_READ
 
 
+def test_what_history_has_brought_already_is_passed_over_in_one_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a viewer behind 5000 frames a second would pass over fewer than come, and show nothing new any more."""
+    with closing(Client(f"{tmp_path}/live", f"{tmp_path}/ask", after=6000)) as client:
+        waiting = [b"f" + encode(Scalars(seq=seq, values={"loss": 1.0})) for seq in range(1, 6002)]
+        monkeypatch.setattr(client, "_receive", lambda: waiting.pop(0) if waiting else None)
+        client.give_up()
+        assert [frame.seq for frame in client.frames()] == [6001]
+
+
 HEADS = st.sampled_from(
     [b"", b"{}", b'{"after":0,"upto":5,"more":true}', b'{"after":0,"more":true}', b"[", b'{"upto":-1}', b'{"lost":1e9}']
 )  # fmt: skip

@@ -18,6 +18,8 @@ from .view import EMPTY, View
 
 READ_SECS = 0.05
 """Of each tick, at most: half of the tenth of a second that a tick lasts, so that keys stay quick."""
+READ_FRAMES = 1000
+"""At a time: they fold in some 10 ms, and then the clock is looked at again."""
 CATCH_UP_SECS = 1.0
 """After a seek the old picture stays until the source has caught up, but no longer than this."""
 SPEEDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
@@ -94,7 +96,7 @@ class Feed:
         drained = False
         try:
             while not drained:
-                frames = self.source.read(max_secs=max(until - self._clock(), 0.005))
+                frames = self.source.read(READ_FRAMES, max(until - self._clock(), 0.005))
                 for frame in frames:
                     self._store.fold(frame)
                     self._fresh += self._news.see(frame)

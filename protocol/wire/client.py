@@ -25,7 +25,10 @@ REPLY_BYTES = 4 << 20
 ASK_SECS = 2.0
 """Without an answer for so long, ask again: a training that is stopped or swapping answers late."""
 REJECTS_A_READ = 200
-"""Messages in a row that give nothing to show, after which a read is over: a flood of rubbish must not hold the screen."""
+"""Messages that make no sense, after which a read is over: a flood of rubbish must not hold the screen."""
+OLD_A_READ = 10_000
+"""Frames in a row that history has brought already, after which a read is over. So many lie in buffer and queues after a
+page of history; passing them over takes 20 ms, and to take fewer than arrive meanwhile would never end."""
 RECONNECT_MS, RECONNECT_MAX_MS = 100, 1000
 
 _read_head = msgspec.json.Decoder(Head)
@@ -74,8 +77,8 @@ class Client:
 
     def frames(self) -> Iterator[AnyFrame]:
         """What is there now, in order, each once. Raises NewerFormat when the run speaks a later lsmon."""
-        rejects = 0
-        while rejects < REJECTS_A_READ:
+        rejects = old = 0
+        while rejects < REJECTS_A_READ and old < OLD_A_READ:
             if self._page:
                 frame = self._decode(self._page.popleft())
             elif self._asking:
@@ -96,10 +99,12 @@ class Client:
                     self._want_history(self.order.last)
                     continue
             admitted = self.order.admit(frame) if frame is not None else None
-            if admitted is None:
+            if frame is None:
                 rejects += 1
+            elif admitted is None:
+                old += 1
             else:
-                rejects = 0
+                rejects = old = 0
                 if isinstance(admitted, RunStarted) and admitted.format > FORMAT:
                     raise NewerFormat(
                         "This run uses a later lsmon than this one; update lsmon here to watch it."

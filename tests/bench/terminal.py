@@ -30,6 +30,7 @@ _ANSWERS = (
     (rb"\x1b\[\?u", b"\x1b[?0u"),
 )  # fmt: skip
 _QUESTIONS = re.compile(b"|".join(b"(" + question + b")" for question, _ in _ANSWERS))
+_UPDATE = b"\x1b[?2026h"
 
 
 class Terminal:
@@ -44,8 +45,10 @@ class Terminal:
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
             setting = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LC_ALL": "C.UTF-8"}
             os.execvpe(command[0], list(command), {**os.environ, **setting, **(env or {})})
-        self.drawn: list[tuple[float, int]] = []
-        """(Seconds since the start, bytes) of each read."""
+        self.bytes = 0
+        """Drawn so far."""
+        self.updates = 0
+        """Synchronised updates so far, which is a redraw each."""
         self._unanswered = b""
         self.alive = True
 
@@ -60,7 +63,8 @@ class Terminal:
         if not data:
             self.alive = False
             return b""
-        self.drawn.append((time.perf_counter() - self.started, len(data)))
+        self.bytes += len(data)
+        self.updates += data.count(_UPDATE)
         self._answer(data)
         return data
 
@@ -72,6 +76,12 @@ class Terminal:
             if seen(data):
                 return time.perf_counter() - self.started
         return None
+
+    def watch(self, secs: float) -> None:
+        """Lets it draw for this long."""
+        until = time.perf_counter() + secs
+        while self.alive and (left := until - time.perf_counter()) > 0:
+            self.read(left)
 
     def press(self, keys: bytes) -> None:
         os.write(self._fd, keys)
@@ -87,9 +97,6 @@ class Terminal:
             if int(fields[3]) == self.pid:  # its session, which is led by the command
                 total += sum(map(int, fields[11:15]))
         return total / TICKS
-
-    def bytes_between(self, start: float, end: float) -> int:
-        return sum(size for at, size in self.drawn if start <= at < end)
 
     def close(self) -> None:
         """Ends the command, and waits until it is gone."""

@@ -13,6 +13,7 @@ import time
 from argparse import ArgumentParser, Namespace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lsmon.protocol.errors import LsmonError, UsageError
 from lsmon.protocol.sources.source import Source
@@ -20,6 +21,9 @@ from lsmon.protocol.sources.source import Source
 from ..ringing import add_ringing
 from ..target import Reach, add_reach, find, live, live_cards, matching, open_recording
 from ..terminal import has_screen
+
+if TYPE_CHECKING:
+    from ..app import LsmonApp
 
 
 def add(parser: ArgumentParser) -> None:
@@ -47,16 +51,23 @@ def run(args: Namespace) -> int:
     return watch(source, bell=args.bell, osc9=args.notify) if source else 0
 
 
+def screen(source: Source, *, bell: bool = False, osc9: bool = False) -> LsmonApp:
+    """The app on this source, loaded with settings that make it quick."""
+    # Else numpy starts a thread a core for its linear algebra, a quarter of its loading time; nothing here uses it.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from ..app import LsmonApp
+
+    return LsmonApp(source, bell=bell, osc9=osc9)
+
+
 def watch(source: Source, *, bell: bool = False, osc9: bool = False) -> int:
     """The screen on this source, until the person leaves it; the exit code.
 
     Raises LsmonError when the source gave up: the screen may have had no room for the whole sentence.
     """
-    from ..app import ENDINGS, LsmonApp
+    app = screen(source, bell=bell, osc9=osc9)
+    from ..app import ENDINGS
 
-    # Else numpy starts a thread a core for its linear algebra, a quarter of its loading time; nothing here uses it.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    app = LsmonApp(source, bell=bell, osc9=osc9)
     before = {number: signal.getsignal(number) for number in ENDINGS}
     try:
         app.run()
