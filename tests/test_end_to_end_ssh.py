@@ -1,12 +1,12 @@
-"""A run watched through a real sshd on this machine: found, followed, cut off in mid-stream, and nothing lost."""
+"""A run watched through a real sshd on this machine: found, followed, cut off in every way, and nothing lost."""
 
 from __future__ import annotations
 
-import getpass
+import json
 import os
+import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,46 +20,15 @@ import pytest
 from lsmon.protocol.cards import read_cards
 from lsmon.protocol.errors import Unreachable
 from lsmon.protocol.frames import UNNUMBERED, AnyFrame, RunEnded, RunStarted, Scalars
+from lsmon.protocol.sources import remote as far
 from lsmon.protocol.sources.remote import Remote
 from lsmon.protocol.wire.carrier import ssh
-
-SSHD = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
-PRIVILEGE_SEPARATION = Path("/run/sshd")
-"""Compiled into sshd; root's must exist, which is the package's or the service's business."""
+from lsmon.tui.cli import main
+from tests.sshd import SSHD, Sshd
 
 pytestmark = pytest.mark.skipif(
     not SSHD or not shutil.which("ssh"), reason="needs sshd and ssh (apt-get install openssh-server)"
 )
-
-SSHD_CONFIG = """
-Port {port}
-ListenAddress 127.0.0.1
-HostKey {folder}/host_key
-PidFile {folder}/sshd.pid
-AuthorizedKeysFile {folder}/user_key.pub
-PasswordAuthentication no
-KbdInteractiveAuthentication no
-UsePAM no
-StrictModes no
-DisableForwarding yes
-ForceCommand echo "Welcome to a noisy shell."; eval "$SSH_ORIGINAL_COMMAND"
-"""
-
-SSH_CONFIG = """
-Host box
-  HostName 127.0.0.1
-  Port {port}
-  User {user}
-  IdentityFile {folder}/user_key
-  IdentitiesOnly yes
-  IdentityAgent none
-  StrictHostKeyChecking no
-  UserKnownHostsFile {folder}/known_hosts
-  LogLevel ERROR
-Host nobody
-  HostName 127.0.0.1
-  Port {closed}
-"""
 
 TRAINING = """
 import sys, time
@@ -73,7 +42,7 @@ from lsmon.protocol.wire.server import Server
 me = this_process()
 server = Server(Path(sys.argv[1]), RunStarted(seq=1, run="0a1b", name="mlp", pid=me.pid))
 write_card(Card(run="0a1b", name="mlp", host=me.host, pid=me.pid, boot=me.boot, pid_started=me.pid_started,
-                live=str(server.live), ask=str(server.ask)))
+                live=str(server.live), ask=str(server.ask), python=sys.executable))
 print("ready", flush=True)
 seq, beat_at, stop = 1, 0.0, Path(sys.argv[1]) / "stop"
 while not stop.exists():
@@ -83,7 +52,7 @@ while not stop.exists():
         server.publish(beat := Heartbeat(seq=seq), encode(beat))
         beat_at = time.monotonic() + 1
     server.poll()
-    time.sleep(0.002)
+    time.sleep(0.005)
 server.publish(end := RunEnded(seq=seq + 1), encode(end))
 server.close()
 remove_card("0a1b")
@@ -91,111 +60,205 @@ remove_card("0a1b")
 
 
 @pytest.fixture(scope="module")
-def box() -> Iterator[Path]:
-    """A folder that is the state of a host called ``box``, which $LSMON_SSH can reach."""
-    with tempfile.TemporaryDirectory(prefix="lsmon-") as name, pytest.MonkeyPatch.context() as patch:
-        folder = Path(name)
-        for key in ("host_key", "user_key"):
-            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True)
-        values = {"port": _free_port(), "closed": _free_port(), "folder": folder, "user": getpass.getuser()}
-        (folder / "sshd_config").write_text(SSHD_CONFIG.format(**values))
-        (folder / "ssh_config").write_text(SSH_CONFIG.format(**values))
-        made = os.getuid() == 0 and not PRIVILEGE_SEPARATION.exists()
-        if made:
-            PRIVILEGE_SEPARATION.mkdir(mode=0o755)
-        assert SSHD is not None
-        with (folder / "log").open("wb") as log:
-            sshd = subprocess.Popen([SSHD, "-D", "-e", "-f", folder / "sshd_config"], stderr=log)
-        try:
-            patch.setenv("LSMON_DIR", name)
-            patch.setenv("LSMON_SSH", f"ssh -F {folder}/ssh_config")
-            deadline = time.monotonic() + 15
-            knock = ssh("box", ("true",)).command()
-            while subprocess.run(knock, check=False, capture_output=True).returncode:
-                if sshd.poll() is not None or time.monotonic() > deadline:
-                    pytest.skip(f"sshd does not serve here: {(folder / 'log').read_text()[-300:]}")
-                time.sleep(0.05)
-            yield folder
-        finally:
-            sshd.terminate()
-            sshd.wait(10)
-            if made:
-                PRIVILEGE_SEPARATION.rmdir()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
+def sshd() -> Iterator[Sshd]:
+    with (
+        tempfile.TemporaryDirectory(prefix="lsmon-") as name,
+        pytest.MonkeyPatch.context() as patch,
+        closing(Sshd(Path(name), patch)) as sshd,
+    ):
+        yield sshd
 
 
 @pytest.fixture
-def training(box: Path) -> Iterator[subprocess.Popen[bytes]]:
-    (box / "stop").unlink(missing_ok=True)
-    with subprocess.Popen([sys.executable, "-c", TRAINING, str(box)], stdout=subprocess.PIPE) as process:
+def training(sshd: Sshd) -> Iterator[subprocess.Popen[bytes]]:
+    (sshd.folder / "stop").unlink(missing_ok=True)
+    with subprocess.Popen(
+        [sys.executable, "-c", TRAINING, str(sshd.folder)], stdout=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None and process.stdout.readline() == b"ready\n"
         yield process
         process.kill()
 
 
-def remote(box: Path, host: str = "box") -> Remote:
-    return Remote(ssh(host, ("env", f"LSMON_DIR={box}", sys.executable, "-m", "lsmon.tui")))
+class Viewer:
+    """Watches a run on a host, and keeps every numbered frame."""
+
+    def __init__(self, host: str = "box", *remote_command: str) -> None:
+        self.source = Remote(ssh(host, remote_command))
+        self.frames: list[AnyFrame] = []
+
+    @property
+    def phase(self) -> str:
+        return self.source.link.phase
+
+    @property
+    def ssh(self) -> int:
+        """Process id of the connection."""
+        assert self.source._carried is not None
+        return self.source._carried.pid
+
+    def until(self, done: Callable[[], bool], secs: float = 30.0) -> None:
+        deadline = time.monotonic() + secs
+        while not done():
+            assert time.monotonic() < deadline, f"waited in vain: {self.source.link}"
+            self.frames += [frame for frame in self.source.read() if not isinstance(frame, UNNUMBERED)]
+            time.sleep(0.005)
+
+    def until_more(self, frames: int = 100) -> None:
+        before = len(self.frames)
+        self.until(lambda: len(self.frames) > before + frames)
+        assert self.phase == "live"
+
+    def until_end(self, sshd: Sshd) -> None:
+        """The run ends; then every number from the header on has come, once, with its value."""
+        (sshd.folder / "stop").touch()
+        self.until(lambda: self.phase == "ended")
+        assert self.source.link.lost == 0
+        assert isinstance(self.frames[0], RunStarted) and isinstance(self.frames[-1], RunEnded)
+        assert [frame.seq for frame in self.frames] == list(range(1, len(self.frames) + 1))
+        for frame in self.frames:
+            assert not isinstance(frame, Scalars) or frame.values["loss"] == pytest.approx(1 / frame.seq)
+
+    def close(self) -> None:
+        self.source.close()
 
 
-def phase(source: Remote) -> str:
-    return source.link.phase
-
-
-def read_until(source: Remote, done: Callable[[list[AnyFrame]], bool], secs: float = 30.0) -> list[AnyFrame]:
-    frames: list[AnyFrame] = []
-    deadline = time.monotonic() + secs
-    while not done(frames):
-        assert time.monotonic() < deadline, f"waited in vain: {source.link}"
-        frames += [frame for frame in source.read() if not isinstance(frame, UNNUMBERED)]
-        time.sleep(0.005)
-    return frames
-
-
-def test_killing_ssh_in_mid_stream_loses_no_frame(box: Path, training: subprocess.Popen[bytes]) -> None:
-    """The run goes on, the connection comes back by itself, and every number from the header to the end is there."""
-    with closing(remote(box)) as source:
-        frames = read_until(source, lambda frames: len(frames) > 300)
-        assert phase(source) == "live"
-        assert source._carried is not None
-        os.kill(source._carried.pid, signal.SIGKILL)
-        frames += read_until(source, lambda _: source.link.words.startswith("reconnecting to box"))
-        frames += read_until(source, lambda frames: len(frames) > 300)
-        assert phase(source) == "live"
-        (box / "stop").touch()
-        frames += read_until(source, lambda frames: bool(frames) and isinstance(frames[-1], RunEnded))
-        assert phase(source) == "ended" and source.link.lost == 0
+def test_a_run_is_found_by_its_card_with_the_python_that_trains(
+    sshd: Sshd, training: subprocess.Popen[bytes]
+) -> None:
+    """Though no ``lsmon`` is on the PATH there, the shell is noisy, and forwarding is switched off."""
+    with closing(Viewer()) as viewer:
+        viewer.until_more()
+        viewer.until_end(sshd)
     assert training.wait(10) == 0
-    assert isinstance(frames[0], RunStarted)
-    assert [frame.seq for frame in frames] == list(range(1, len(frames) + 1))
-    assert all(
-        frame.values["loss"] == pytest.approx(1 / frame.seq) for frame in frames if isinstance(frame, Scalars)
-    )
+
+
+def kill(viewer: Viewer, _: Sshd) -> None:
+    os.kill(viewer.ssh, signal.SIGKILL)
+
+
+def sleep(viewer: Viewer, _: Sshd) -> None:
+    """As a laptop does: the connection is still there, and says nothing."""
+    os.kill(viewer.ssh, signal.SIGSTOP)
+
+
+def cut(_: Viewer, sshd: Sshd) -> None:
+    sshd.wire.cut()
+
+
+def forget(_: Viewer, sshd: Sshd) -> None:
+    sshd.wire.forget()
+
+
+@pytest.mark.parametrize(("happens", "times"), [(kill, 2), (sleep, 1), (cut, 1), (forget, 1)])
+def test_a_connection_that_breaks_is_made_again_and_no_frame_is_lost(
+    sshd: Sshd,
+    training: subprocess.Popen[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    happens: Callable[[Viewer, Sshd], None],
+    times: int,
+) -> None:
+    """By itself, though the run goes on meanwhile; a silence counts after some seconds."""
+    monkeypatch.setattr(far, "SILENT_SECS", 2.5)
+    with closing(Viewer("wire")) as viewer:
+        viewer.until_more()
+        for _ in range(times):
+            happens(viewer, sshd)
+            viewer.until(lambda: viewer.source.link.words.startswith("reconnecting to wire, attempt"))
+            viewer.until_more()
+        viewer.until_end(sshd)
+
+
+def test_the_users_master_connection_is_shared_and_left_alone_once_it_is_dead(
+    sshd: Sshd, training: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a change of network a master hangs, and whatever goes over it hangs with it."""
+    monkeypatch.setattr(far, "SILENT_SECS", 2.5)
+    command = ["ssh", "-F", str(sshd.folder / "ssh_config"), "shared", "true"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    found = re.search(r"pid=(\d+)", sshd.control("check").stderr)
+    assert found is not None
+    logins = sshd.logins
+    with closing(Viewer("shared")) as viewer:
+        viewer.until_more()
+        assert sshd.logins == logins
+        os.kill(int(found[1]), signal.SIGSTOP)
+        try:
+            viewer.until(lambda: "no answer" in viewer.source.link.words)
+            viewer.until_more()
+            assert sshd.logins == logins + 1
+            viewer.until_end(sshd)
+        finally:
+            os.kill(int(found[1]), signal.SIGKILL)
+
+
+def test_jump_hosts_users_and_ports_are_those_of_the_users_config(
+    sshd: Sshd, training: subprocess.Popen[bytes]
+) -> None:
+    logins = sshd.logins
+    with closing(Viewer("behind")) as viewer:
+        viewer.until_more(1)
+        assert sshd.logins == logins + 2
+    user = os.environ.get("USER") or "root"
+    assert ssh(f"{user}@box").command()[-2] == f"{user}@box"
+    with closing(Viewer(f"ssh://127.0.0.1:{sshd.port}")) as viewer:
+        viewer.until_more(1)
+        viewer.until_end(sshd)
 
 
 def test_a_training_that_is_killed_there_is_dead_here_and_no_relay_stays(
-    box: Path, training: subprocess.Popen[bytes]
+    training: subprocess.Popen[bytes],
 ) -> None:
-    with closing(remote(box)) as source:
-        read_until(source, lambda frames: len(frames) > 10)
+    with closing(Viewer()) as viewer:
+        viewer.until_more(10)
         (card,) = read_cards()
         training.kill()
         training.wait()
         began = time.monotonic()
-        read_until(source, lambda _: source.link.phase == "dead")
+        viewer.until(lambda: viewer.phase == "dead")
         assert time.monotonic() - began < 5
-        assert f"On box: The training process {card.pid} is gone" in source.link.words
-        read_until(source, lambda _: source._carried is None)
+        assert f"On box: The training process {card.pid} is gone" in viewer.source.link.words
+        viewer.until(lambda: viewer.source._carried is None)
 
 
-def test_nothing_to_watch_and_nobody_there_are_a_sentence_each(box: Path) -> None:
-    """Without a run, and without an sshd."""
-    for host, words in (
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
         ("box", "box says: .*No training"),
         ("nobody", "Cannot connect .*Connection refused"),
-    ):
-        with closing(remote(box, host)) as source, pytest.raises(Unreachable, match=words):
-            read_until(source, lambda _: False)
+        ("stranger", "Cannot connect .*Permission denied.*cannot ask for a password.*ssh -o BatchMode=yes stranger"),
+        ("changed", "Cannot connect "),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_watched_is_a_sentence(sshd: Sshd, host: str, words: str) -> None:
+    """Without a run, without an sshd, with a key that is not let in, with a host that is not the one it was."""
+    with closing(Viewer(host)) as viewer, pytest.raises(Unreachable, match=words):
+        viewer.until(lambda: False)
+
+
+def test_a_host_without_lsmon_is_told_with_the_remedy(sshd: Sshd) -> None:
+    words = r"not installed there.*--remote-command.*box"
+    with closing(Viewer("box", "/nowhere/lsmon")) as viewer, pytest.raises(Unreachable, match=words):
+        viewer.until(lambda: False)
+
+
+def test_the_command_line_lists_several_hosts_and_follows_a_run_by_name(
+    sshd: Sshd, training: subprocess.Popen[bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bare name that the user's ssh config knows is a host; frames come out whole, and the exit code tells of losses."""
+    assert main(["ls", "box", "gate", "nobody", "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert [(run["place"], run["run"]) for run in json.loads(out)] == [("box", "0a1b"), ("gate", "0a1b")]
+    assert "Connection refused" in err
+    (sshd.folder / "stop").touch()
+    for target in ("box:mlp", "gate"):
+        (sshd.folder / "stop").unlink(missing_ok=True)
+        assert main(["tail", "box:nosuch"]) == 1
+        assert "box says: No live run is called 'nosuch'" in capsys.readouterr().err
+        with subprocess.Popen(
+            [sys.executable, "-m", "lsmon.tui", "tail", target, "--json"], stdout=subprocess.PIPE, text=True
+        ) as tail:
+            assert tail.stdout is not None
+            lines = [json.loads(tail.stdout.readline()) for _ in range(50)]
+            assert [frame["seq"] for frame in lines if "loss" in str(frame)][:3] == [2, 3, 4]
+            tail.terminate()

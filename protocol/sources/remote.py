@@ -144,6 +144,9 @@ class Remote:
         try:
             record = next(self._records, None)
         except LsmonError as error:
+            if self._state.phase in ("ended", "dead"):
+                self._hang_up("")  # the relay had its say; a shell's farewell is nobody's business
+                return False
             self._hopeless = f"{error.args[0]} The place is {self.place}."
             self.close()
             raise type(error)(self._hopeless) from None
@@ -185,7 +188,7 @@ class Remote:
         code = carried.close(HUNG_SECS if silence else PATIENCE_SECS) if carried is not None else 0
         why = silence or (carried.words if carried is not None else "")
         self._alone = bool(silence)
-        if self._ended is not None or (self._reader.started and self._state.phase == "dead"):
+        if self._ended is not None or (self._reader.started and self._state.phase in ("ended", "dead")):
             self._over = True
         elif self._reader.started or (self._joined and self._is_broken(code, why)):
             self._failures += 1

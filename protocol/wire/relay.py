@@ -55,11 +55,14 @@ class _Relay:
             frames = self._live.read()
             self._outflow.backlog.add(frames)
             link, now = self._live.link, time.monotonic()
-            state = State(self._live.card.run, link.phase, link.words)
+            over = link.phase in ("ended", "dead")
+            truth = State(self._live.card.run, link.phase, link.words)
+            last = over and not (frames or self._outflow.backlog)  # that it is over is said last
+            state = truth if last or not over else self._outflow.said or State(self._live.card.run)
             self._bytes = self._bytes or self._outflow.next(state, now)
             self._write(now)
             pending = bool(self._bytes or self._outflow.backlog)
-            if link.phase in ("ended", "dead") and not (frames or pending) and self._outflow.said == state:
+            if last and not pending and self._outflow.said == state:
                 return
             since = self._outflow.pace.waiting_since
             if since is not None and now - max(since, self._moved_at) > ABANDONED_SECS:
