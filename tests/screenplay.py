@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 from textual.pilot import Pilot
 
@@ -37,6 +39,14 @@ async def settle(app: LsmonApp, pilot: Pilot[None]) -> None:
         placed = [panel for panel in app.screen.query(Panel) if panel.display]
         if turn >= 2 and all(panel.region.area for panel in placed) and (placed or app.size.height < 4):
             break
+
+
+async def until(pilot: Pilot[None], fact: Callable[[], bool], secs: float = 30.0) -> None:
+    """Waits for it; what the screen shows is said when it does not come."""
+    end = time.monotonic() + secs
+    while not fact():
+        assert time.monotonic() < end, shown(cast("LsmonApp", pilot.app))
+        await pilot.pause(0.01)
 
 
 def dashboard(app: LsmonApp) -> Dashboard:

@@ -8,6 +8,7 @@ import re
 import pytest
 from rich.cells import cell_len
 
+from lsmon.protocol.clean import clean_line, clean_name
 from lsmon.protocol.codec import decode, encode
 from lsmon.protocol.frames import (
     Alert,
@@ -22,8 +23,10 @@ from lsmon.protocol.frames import (
 )
 from lsmon.protocol.sources.source import Link
 from lsmon.tui.app import LsmonApp
-from lsmon.tui.screens.chooser import Choice, ChooserApp
+from lsmon.tui.catalog import Found, Listed
+from lsmon.tui.runs import Run
 from lsmon.tui.screens.dashboard import Dashboard
+from lsmon.tui.screens.runs import RunsScreen
 from tests.bench.story import Told
 
 PAYLOADS = [
@@ -90,7 +93,7 @@ def test_no_payload_reaches_the_screen_raw(group: int) -> None:
     asyncio.run(session())
 
 
-def check(app: LsmonApp | ChooserApp, width: int) -> None:
+def check(app: LsmonApp, width: int) -> None:
     for strip in app.screen._compositor.render_strips():
         assert not _CONTROL.search(strip.text)
         assert cell_len(strip.text) == width
@@ -117,16 +120,40 @@ def test_trouble_and_link_words_are_shown_as_they_are() -> None:
     asyncio.run(session())
 
 
-@pytest.mark.parametrize("payload", ["[red]x[/red]", "x[/", "run[/foo]x", "[@click=app.bell()]x[/]"])
-def test_the_chooser_takes_no_markup(payload: str) -> None:
-    """Names of runs are shown as they are."""
+@pytest.mark.parametrize("group", range(3))
+def test_no_name_of_a_run_reaches_the_list_raw(group: int) -> None:
+    """Names, hosts, states and troubles of other machines, in the list of runs and where several are compared."""
 
     async def session() -> None:
-        app = ChooserApp([Choice(payload, payload, payload, payload)], [Choice(payload)])
-        async with app.run_test(size=(100, 20)) as pilot:
-            await pilot.pause()
-            rows = "\n".join(strip.text for strip in app.screen._compositor.render_strips())
-            assert payload in rows
-            check(app, 100)
+        app = LsmonApp(Told(), fps=0.01)
+        async with app.run_test(size=(120, 30)) as pilot:
+            for payload in PAYLOADS[group::3]:
+                name = clean_name(payload)
+                run = Run(
+                    state="live",
+                    name=name,
+                    run=name,
+                    host=name,
+                    pid=1,
+                    started=0.0,
+                    recording=clean_line(payload),
+                    place=name,
+                )
+                await pilot.press("r")
+                await pilot.pause()
+                screen = app.screen
+                assert isinstance(screen, RunsScreen)
+                await app.workers.wait_for_complete()
+                screen.post_message(RunsScreen.Step(Found((Listed(run),), (clean_line(payload),))))
+                await pilot.pause()
+                check(app, app.size.width)
+                await pilot.press("q")
+                app.compare([Told(hostile(payload)), Told(hostile("b"))])
+                await pilot.pause()
+                await pilot.press("pagedown", "x", "pagedown", "x", "enter")
+                await pilot.pause()
+                check(app, app.size.width)
+                await pilot.press("escape", "escape")
+                await pilot.pause()
 
     asyncio.run(session())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,11 +12,13 @@ import pytest
 from lsmon.protocol.cards import Card, write_card
 from lsmon.protocol.errors import LsmonError
 from lsmon.protocol.process import this_process
+from lsmon.tui.app import LsmonApp
 from lsmon.tui.cli import main
-from lsmon.tui.places import watch_several
-from lsmon.tui.screens import chooser
-from lsmon.tui.screens.chooser import Choice
+from lsmon.tui.places import hosts as hosts_of
+from lsmon.tui.screens.dashboard import Dashboard
+from lsmon.tui.screens.runs import RunsScreen
 from lsmon.tui.target import Reach
+from tests.screenplay import shown, text, until
 
 SSH = """
 case "$*" in
@@ -84,46 +86,40 @@ def test_a_carrier_that_makes_no_sense_is_a_sentence(
     assert sentence in capsys.readouterr().err
 
 
-class Person:
-    """Chooses by a plan, and remembers what there was to choose from."""
-
-    def __init__(self, *plan: int | None) -> None:
-        self.plan = list(plan)
-        self.seen: list[tuple[list[tuple[str, str]], list[str]]] = []
-
-    def choose(self, live: Sequence[Choice], _: Sequence[Choice], notes: Sequence[str] = ()) -> Choice | None:
-        self.seen.append(([(choice.host, choice.name) for choice in live], list(notes)))
-        wanted = self.plan.pop(0)
-        return None if wanted is None else live[wanted]
-
-
-def test_leaving_a_run_returns_to_the_list_of_all_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With what went wrong: a host out of reach, and the run that was watched."""
-    person, watched = Person(0, 3, None), []
-
-    def watch(source: object) -> int:
-        watched.append(source)
-        if len(watched) == 2:
-            raise LsmonError("The run is gone.")
-        return 0
-
-    monkeypatch.setattr(chooser, "choose", person.choose)
+def test_several_hosts_make_one_list() -> None:
+    """Each run with its host, each host's trouble in a sentence; leaving a run returns to the list."""
     reach = Reach(remote_command=(sys.executable, "-m", "lsmon.tui"))
-    assert watch_several(["box-1:", "dark:", "box-2:"], reach, watch) == 0
-    assert len(watched) == 2 and not person.plan
-    for runs, notes in person.seen:
-        assert sorted(runs) == [(box, name) for box in ("box-1", "box-2") for name in ("mlp-0", "mlp-2")]
-        assert "No route to host" in notes[0]
-    assert person.seen[-1][1][1] == "The run is gone."
+    named = hosts_of(["box-1:", "dark:", "box-2:"], reach)
+    app = LsmonApp(fps=0.01, runs=lambda ascii_only: RunsScreen(named, here=False, ascii_only=ascii_only))
+
+    async def session() -> None:
+        async with app.run_test(size=(120, 30)) as pilot:
+            await until(pilot, lambda: "No route to host" in shown(app) and shown(app).count("box-") >= 4)
+            assert sum("●" in row and " live " in row for row in text(app)) == 4
+            for box in ("box-1", "box-2"):
+                for name in ("mlp-0", "mlp-2"):
+                    assert any(box in row and name in row for row in text(app)), (
+                        box,
+                        name,
+                    )
+            await pilot.press("enter")
+            await until(pilot, lambda: isinstance(app.screen, Dashboard))
+            await pilot.press("q")
+            await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+        app.close_opened()
+
+    asyncio.run(session())
 
 
 def test_hosts_without_a_run_are_a_sentence() -> None:
-    def watch(_: object) -> int:
-        raise AssertionError("there is nothing to watch")
+    app = LsmonApp(fps=0.01, runs=lambda _: RunsScreen(hosts_of(["idle:"], Reach()), here=False))
 
-    with pytest.raises(LsmonError, match="No training with a probe is running on idle, idle"):
-        watch_several(["idle:", "idle:"], Reach(), watch)
-    with pytest.raises(LsmonError, match="No route to host"):
-        watch_several(["idle:", "dark:"], Reach(), watch)
+    async def session() -> None:
+        async with app.run_test(size=(100, 20)) as pilot:
+            await until(pilot, lambda: "No runs on idle." in shown(app))
+            await pilot.press("q")
+            await until(pilot, lambda: not app.is_running)
+
+    asyncio.run(session())
     with pytest.raises(LsmonError, match="must all be hosts"):
-        watch_several(["idle:", "mlp"], Reach(), watch)
+        hosts_of(["idle:", "mlp"], Reach())

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App
@@ -20,9 +20,11 @@ from .feed import Feed
 from .ringing import Terminal, line_of
 from .screens.dashboard import Dashboard
 from .themes import THEMES
+from .waiting import Waiting
 
 if TYPE_CHECKING:
     from .screens.page import Page
+    from .screens.runs import RunsScreen
 
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -43,17 +45,27 @@ class LsmonApp(App[None]):
 
     def __init__(
         self,
-        source: Source,
+        source: Source | None = None,
         *,
+        runs: Callable[[bool], RunsScreen] | None = None,
+        compared: Sequence[Source] = (),
         fps: float | None = None,
         ascii_only: bool | None = None,
         clock: Callable[[], float] = time.monotonic,
         bell: bool = False,
         osc9: bool = False,
     ) -> None:
-        """``ascii_only`` follows the terminal's encoding when it is None; ``bell`` and ``osc9`` tell of what is news."""
+        """``runs`` makes the list of runs; without a source it is what is shown first, unless runs are to be compared. ``ascii_only`` follows the
+        terminal's encoding when it is None; ``bell`` and ``osc9`` tell of what is news."""
         super().__init__()
+        self._runs = runs
+        self._compared = tuple(compared)
+        self._listed_first = source is None and not compared
+        self._opened: list[Source] = []
+        if source is None:
+            source = Waiting(lambda: None, "no run is open yet")
         self._terminal = Terminal(bell, osc9, self._to_terminal)
+        self._clock = clock
         self.feed = Feed(source, clock=clock, on_news=self._ring)
         self._fps = fps or (REMOTE_FPS if os.environ.get("SSH_CONNECTION") else LOCAL_FPS)
         self._ascii = _is_ascii() if ascii_only is None else ascii_only
@@ -63,6 +75,10 @@ class LsmonApp(App[None]):
         self.theme = wanted if wanted in self.available_themes else "lsmon-dark"
 
     def on_mount(self) -> None:
+        if self._compared:
+            self.compare(self._compared)
+        elif self._listed_first:
+            self.action_runs()
         if not self.is_headless:
             loop = asyncio.get_running_loop()
 
@@ -96,6 +112,75 @@ class LsmonApp(App[None]):
             self.push_screen(opened)
         else:
             self.switch_screen(opened)
+
+    # Other runs.
+
+    def action_runs(self) -> None:
+        """The list of runs, over whatever is shown."""
+        from .screens.runs import RunsScreen
+
+        if not any(isinstance(screen, RunsScreen) for screen in self.screen_stack):
+            make = self._runs or (lambda ascii_only: RunsScreen(ascii_only=ascii_only))
+            self.push_screen(make(self._ascii))
+
+    def open(self, source: Source) -> None:
+        """Show another run in place of the one that is shown, which is closed if it was opened here."""
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+        self.close_opened()
+        self._opened.append(source)
+        self.feed = Feed(source, clock=self._clock, on_news=self._ring)
+        dashboard = self.screen
+        assert isinstance(dashboard, Dashboard)
+        dashboard.take(self.feed)
+
+    def compare(self, sources: Sequence[Source]) -> None:
+        """Lay several runs over one another; they are closed when that is left."""
+        from .screens.compare import CompareScreen
+
+        feeds = [Feed(source, clock=self._clock) for source in sources]
+        leave = (lambda _: self.exit()) if self._compared else None
+        self.push_screen(CompareScreen(feeds, ascii_only=self._ascii), leave)
+
+    def compare_steps(self, origins: Sequence[int]) -> None:
+        """Lay what followed several steps of the run that is shown over one another."""
+        from .screens.compare import CompareScreen
+
+        self.push_screen(CompareScreen([self.feed], origins=origins, ascii_only=self._ascii, mine=False))
+
+    def on_runs_screen_ready(self, message: RunsScreen.Ready) -> None:
+        if len(message.sources) == 1:
+            self.open(message.sources[0])
+        elif message.sources:
+            self.compare(message.sources)
+
+    def action_leave_runs(self) -> None:
+        """From the list back to the run; out, where there is none behind it."""
+        if self._listed_first and isinstance(self.feed.source, Waiting):
+            self.exit()
+        else:
+            self.pop_screen()
+
+    def action_leave(self) -> None:
+        """To the list, when it was the first thing shown; else out."""
+        if not self._listed_first:
+            self.exit()
+            return
+        self.action_runs()
+        if self.feed.trouble:
+            self.notify(self.feed.trouble, severity="warning", markup=False, timeout=10)
+
+    def close_opened(self) -> None:
+        """Close what was opened from the list; the caller closes its own source."""
+        for source in self._opened:
+            source.close()
+        self._opened.clear()
+
+    def action_help(self) -> None:
+        from .screens.help import Help
+
+        replayed = self.feed.seekable is not None
+        self.push_screen(Help(self.feed.newest.series, replay=replayed, ascii_only=self._ascii))
 
     def action_next_theme(self) -> None:
         names = list(THEMES)

@@ -16,6 +16,7 @@ COMMANDS = {
     "replay": "watch a recording again, at any speed",
     "ls": "live and recorded runs, here or on each HOST",
     "info": "what a recording holds: steps, gaps, drops, overhead",
+    "compare": "lay runs over one another, and tell how they differ",
     "tail": "a run as plain lines, or as JSON",
     "alerts": "run the detectors over a recording, a table or TensorBoard events",
     "watch": "wait for alerts without a screen, and run a command or call a webhook",

@@ -160,6 +160,13 @@ class Feed:
         self._unseen = True
         self._catching_until = self._clock() + CATCH_UP_SECS
 
+    def seek_last(self) -> None:
+        """The whole recording at once, standing still."""
+        timeline = self.timeline
+        if timeline is not None and self.seekable is not None:
+            self.seekable.play(False)
+            self.seek(timeline.last_step)
+
     def seek_by(self, share: float) -> None:
         """Forward or back by a share of the recording, at least one step."""
         timeline = self.timeline

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from lsmon.protocol.cards import read_cards
 from lsmon.protocol.clean import clean_line, clean_name
-from lsmon.protocol.errors import Unreachable
+from lsmon.protocol.errors import LsmonError, Unreachable
 from lsmon.protocol.places import recordings_dir
 from lsmon.protocol.recording.folder import list_recordings, read_meta
 from lsmon.protocol.wire.carried import last_words
@@ -35,6 +36,21 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     recording: str = ""
     place: str = ""
     """Where it was asked for: a host as the person calls it, or the words of --via; empty for this machine."""
+    loss: tuple[float, ...] = ()
+    """Its course in a few points, oldest first; only where it was asked for."""
+
+
+def with_course(run: Run) -> Run:
+    """With the course of its loss and its last recorded step, as far as the recording can be read."""
+    if not run.recording:
+        return run
+    from .loss_course import loss_course
+
+    try:
+        loss, last_step = loss_course(Path(run.recording))
+    except LsmonError:
+        return run
+    return msgspec.structs.replace(run, loss=loss, steps=last_step)
 
 
 def local_runs() -> list[Run]:
@@ -96,14 +112,14 @@ def _state(ended: str) -> Literal["finished", "stopped", "failed", "ended early"
     return "stopped" if ended.startswith("error: KeyboardInterrupt") else "failed"
 
 
-def remote_runs(carrier: Carrier) -> list[Run]:
-    """What ``lsmon ls`` says there.
+def remote_runs(carrier: Carrier, *options: str) -> list[Run]:
+    """What ``lsmon ls`` says there, with these options of it.
 
     Raises Unreachable.
     """
     try:
         answer = subprocess.run(
-            carrier.command("ls", "--json"), stdin=subprocess.DEVNULL, capture_output=True, timeout=ANSWER_SECS, check=False
+            carrier.command("ls", "--json", *options), stdin=subprocess.DEVNULL, capture_output=True, timeout=ANSWER_SECS, check=False
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise Unreachable(f"No answer within {ANSWER_SECS:.0f} s from {carrier.name}.") from None

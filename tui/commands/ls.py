@@ -12,13 +12,20 @@ from lsmon.protocol.clean import clean_line
 from lsmon.protocol.errors import LsmonError
 
 from ..format import age
-from ..runs import Run, local_runs
+from ..runs import Run, local_runs, with_course
 from ..target import HOW_TO_START, Reach, add_reach
 
 
 def add(parser: ArgumentParser) -> None:
     parser.add_argument("hosts", nargs="*", metavar="HOST")
     parser.add_argument("--json", action="store_true", help="one JSON array")
+    parser.add_argument(
+        "--loss",
+        type=int,
+        default=0,
+        metavar="N",
+        help="with the course of the loss of the newest N runs, in the JSON",
+    )
     add_reach(parser)
 
 
@@ -31,13 +38,13 @@ def run(args: Namespace) -> int:
     if hosts:
         from ..places import look
 
-        for place in look(hosts, reach):
+        for place in look(hosts, reach, args.loss):
             runs += place.runs
             trouble += [place.trouble] if place.trouble else []
         if len(trouble) == len(hosts) == 1:
             raise trouble[0]
     else:
-        runs = local_runs()
+        runs = [with_course(run) if at < args.loss else run for at, run in enumerate(local_runs())]
     if args.json:
         sys.stdout.write(msgspec.json.encode(runs).decode() + "\n")
     elif runs:

@@ -15,6 +15,7 @@ from lsmon.protocol.names import quantity
 from ..feed import Feed
 from ..view import View
 from ..widgets.alerts import AlertsPanel
+from ..widgets.bars import ReplayBar
 from ..widgets.curve import CurvePanel, Look, NegativePanel
 from ..widgets.gauges import GaugesPanel
 from ..widgets.layout import ORDER, enlarged, holds_strip, plan
@@ -54,11 +55,12 @@ class Dashboard(Watching):
         ("l", "layers"),
         ("s", "spectrum"),
         ("a", "alerts"),
+        ("r", "runs"),
         ("?", "help"),
         ("q", "quit"),
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q", "app.quit", "Quit", tooltip="Leave; the training goes on", id="quit"),
+        Binding("q", "app.leave", "Quit", tooltip="Leave; the training goes on", id="quit"),
         Binding("y", "log", "Log", tooltip="Logarithmic or linear axis", id="log"),
         Binding(
             "enter", "enlarge", "Enlarge", tooltip="The focused panel over the whole screen", id="enlarge"
@@ -86,6 +88,14 @@ class Dashboard(Watching):
         self._names: dict[str, list[str]] = {}
         self._large = ""
         self._shown: tuple[View, tuple[Alert, ...]] | None = None
+
+    def take(self, feed: Feed) -> None:
+        """Show another run from now on."""
+        self.feed = feed
+        self._present, self._known, self._names, self._large, self._shown = (), frozenset(), {}, "", None
+        self.query_one(ReplayBar).display = feed.seekable is not None
+        self._arrange()
+        self.tick()
 
     def body(self) -> Iterable[Widget]:
         yield Container(*(self._made(name) for name in ORDER), id="panels")

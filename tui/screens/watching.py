@@ -38,7 +38,12 @@ class Watching(Screen[None]):
         Binding("a", "app.page('alerts')", "Alerts", tooltip="All alerts, with their evidence", id="alerts"),
         Binding("l", "app.page('layers')", "Layers", tooltip="Scale and sharpness by layer", id="layers"),
         Binding("s", "app.page('spectrum')", "Spectrum", tooltip="Density of the curvatures", id="spectrum"),
-        Binding("question_mark,h", "help", "Help", tooltip="Keys and quantities", key_display="?", id="help"),
+        Binding(
+            "question_mark,h", "app.help", "Help", tooltip="Keys and quantities", key_display="?", id="help"
+        ),
+        Binding(
+            "r", "app.runs", "Runs", tooltip="All runs, here and on the hosts that were named", id="runs"
+        ),
         Binding("left", "seek_by(-0.01)", "Back 1 %", tooltip="Back by 1 % of the recording", id="back"),
         Binding("right", "seek_by(0.01)", "On 1 %", tooltip="Forward by 1 %", id="forward"),
         Binding(
@@ -122,12 +127,6 @@ class Watching(Screen[None]):
     def action_pause(self) -> None:
         self.feed.toggle_pause()
         self.show()
-
-    def action_help(self) -> None:
-        from .help import Help
-
-        names, replayed = self.feed.newest.series, self.feed.seekable is not None
-        self.app.push_screen(Help(names, replay=replayed, ascii_only=self._ascii))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys of a replay do nothing on a live run."""

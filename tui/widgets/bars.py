@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from textual import events
@@ -140,18 +141,23 @@ class Status(Bar):
             if x > 1:
                 x = canvas.put(x, 0, " | " if moment.ascii_only else " · ", "faint")
             x = canvas.put(x, 0, words, ink)
-        hints: list[tuple[str, str]] = []
-        room = canvas.cols - x - 3
-        for key, does in reversed(moment.keys):
-            key = plain(key) if moment.ascii_only else key
-            if room < len(key) + len(does) + 3:
-                break
-            room -= len(key) + len(does) + 3
-            hints.insert(0, (key, does))
-        at = canvas.cols - 1 - sum(len(key) + len(does) + 3 for key, does in hints) + 2
-        for key, does in hints:
-            at = canvas.put(at, 0, key, "ink")
-            at = canvas.put(at + 1, 0, does, "faint") + 2
+        put_keys(canvas, x, 0, moment.keys)
+
+
+def put_keys(canvas: Canvas, x: int, y: int, keys: Sequence[tuple[str, str]]) -> None:
+    """(key, what it does) at the right end, as many as there is room for right of ``x``, the last ones first."""
+    hints: list[tuple[str, str]] = []
+    room = canvas.cols - x - 3
+    for key, does in reversed(keys):
+        key = plain(key) if canvas.ascii_only else key
+        if room < len(key) + len(does) + 3:
+            break
+        room -= len(key) + len(does) + 3
+        hints.insert(0, (key, does))
+    at = canvas.cols - 1 - sum(len(key) + len(does) + 3 for key, does in hints) + 2
+    for key, does in hints:
+        at = canvas.put(at, y, key, "ink")
+        at = canvas.put(at + 1, y, does, "faint") + 2
 
 
 def said(moment: Moment) -> list[tuple[str, str]]:

@@ -113,6 +113,10 @@ class Panel(Drawn, can_focus=True):
     def draw_inside(self, canvas: Canvas) -> None:
         raise NotImplementedError
 
+    def title(self) -> str:
+        """In the upper border."""
+        return str(self.name)
+
     def readouts(self) -> Sequence[Readout]:
         """Shown in the upper border, or where they do not fit, in the first line inside."""
         return ()
@@ -134,7 +138,7 @@ class Panel(Drawn, can_focus=True):
         if self.number:
             key = str(self.number) if self.ascii_only else _RAISED[self.number]
             x = canvas.put(x, 0, key, "faint")
-        x = canvas.put(x, 0, fit(str(self.name), right - 6), "bold ink" if self.has_focus else "ink")
+        x = canvas.put(x, 0, fit(self.title(), right - 6), "bold ink" if self.has_focus else "ink")
         canvas.put(x, 0, " ", ink)
         if self.titled():
             said = self._chosen(right - x - 4)
@@ -146,7 +150,7 @@ class Panel(Drawn, can_focus=True):
 
     def titled(self) -> bool:
         """Whether the read-outs go into the border."""
-        return bool(self._chosen(self.size.width - len(str(self.name)) - 9))
+        return bool(self._chosen(self.size.width - len(self.title()) - 9))
 
     def _chosen(self, room: int) -> Sequence[Readout]:
         said = self.spelled()

@@ -1,0 +1,252 @@
+"""Runs over one another: moved to a common axis, differences with their error, two steps of one run."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from array import array
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+from textual.pilot import Pilot
+
+from lsmon.protocol.frames import AnyFrame, Curvature, Ritz, Scalars
+from lsmon.protocol.sources.source import Source
+from lsmon.tui.app import LsmonApp
+from lsmon.tui.cli import main
+from lsmon.tui.screens.compare import CompareScreen
+from lsmon.tui.screens.dashboard import Dashboard
+from lsmon.tui.side import Side, common_names, volume_change
+from lsmon.tui.store import Store
+from tests.bench.story import Told, header
+from tests.recorded import record
+from tests.screenplay import shown, text, until
+
+
+def run(
+    name: str, *, pace: float = 1.0, factor: float = 1.0, volume: float = -100.0, start: float = 1000.0
+) -> list[AnyFrame]:
+    """loss = factor · 10^(-step/100) for 300 steps of ``pace`` seconds, a sharpness, and a log-volume that grows by 1 a
+    100 steps, seen by four probes."""
+    made: list[AnyFrame] = [structs.replace(header(name), run=name, wall=start)]
+    for i in range(301):
+        made.append(
+            Scalars(
+                seq=len(made) + 1,
+                step=i,
+                wall=start + pace * i,
+                values={"loss": factor * 10 ** (-i / 100), "val/acc": i / 300},
+            )
+        )
+        if i % 100 == 0:
+            level = volume + i / 100
+            made.append(
+                Curvature(
+                    seq=len(made) + 1, step=i, wall=start + pace * i, top=(Ritz(10.0 * factor, 0.3, True),), bottom=(Ritz(-1.0, 0.1, True),),
+                    density_grid=(0.0, 1.0), density_mass=(0.5, 0.5), parameters=100, delta=0.1, log_volume=level, log_volume_se=3.0,
+                    log_volume_probes=tuple(level + spread * (1 + 0.01 * i / 100) for spread in (-3.0, -1.0, 1.0, 3.0)),
+                    log_volume_shorter=(level + 0.5, level - 0.5),
+                )
+            )  # fmt: skip
+    return made
+
+
+def side(frames: Sequence[AnyFrame], origin: int | None = None) -> Side:
+    store = Store()
+    for frame in frames:
+        store.fold(frame)
+    return Side("a", store.view(), origin)
+
+
+def places(of: Side, how: str, name: str = "loss") -> list[float]:
+    track = of.aligned(name, how)
+    assert track is not None
+    return list(array("d", track.steps))
+
+
+def test_by_step_and_by_time_a_side_begins_at_zero() -> None:
+    """A whole run as it is; what followed a step, from that step on."""
+    whole, later = side(run("a", pace=2.0)), side(run("a", pace=2.0), 100)
+    assert places(whole, "step")[-1] == 300
+    assert places(later, "step")[0] == pytest.approx(0, abs=1)
+    assert places(later, "step")[-1] == 200
+    assert places(whole, "time")[-1] == 600
+    assert places(later, "time")[-1] == pytest.approx(400, abs=4)
+
+
+def test_by_loss_two_runs_of_one_law_lie_on_each_other() -> None:
+    """At the same loss: 10^(-i/100) and twice that reach 0.01 at steps 200 and 230, and have the same place there."""
+    for of, step in ((side(run("a")), 200), (side(run("b", factor=2.0)), 230)):
+        track = of.view.series["loss"]
+        at = list(array("d", track.steps)).index(float(step))
+        assert places(of, "loss")[at] == pytest.approx(2.0, abs=0.01)
+        assert places(of, "loss") == sorted(places(of, "loss"))
+
+
+def test_a_loss_that_rises_again_stays_at_its_best() -> None:
+    frames = [Scalars(seq=i + 1, step=i, values={"loss": v}) for i, v in enumerate([1.0, 0.1, 0.5, 0.01])]
+    assert places(side(frames), "loss") == pytest.approx([0.0, 1.0, 1.0, 2.0])
+    below = [Scalars(seq=i + 1, step=i, values={"loss": v}) for i, v in enumerate([1.0, -2.0])]
+    assert places(side(below), "loss") == pytest.approx([-1.0, 2.0])  # no logarithm: minus the best loss
+
+
+def test_without_a_loss_nothing_is_aligned_by_it() -> None:
+    assert side([Scalars(seq=1, step=1, values={"x": 1.0})]).aligned("x", "loss") is None
+    assert side([Scalars(seq=1, step=1, values={"loss": math.nan})]).aligned("loss", "loss") is None
+
+
+def test_the_difference_of_volumes_has_an_error_of_its_own() -> None:
+    """Common probes: 7 nats to far more than the 3 that each is known by; other probes or none are refused in words."""
+    one, two = side(run("a")), side(run("b", volume=-93.0))
+    found, words = volume_change(one, two)
+    assert found is not None
+    assert found.value == pytest.approx(7.0)
+    assert found.se < 0.1
+    assert words == "steps 300 and 300"
+    marks = volume_change(side(run("a"), 100), side(run("a"), 250))
+    assert marks[0] is not None
+    assert marks[0].value == pytest.approx(1.0)
+    assert marks[1] == "steps 100 and 200"
+    none, words = volume_change(one, side(run("a")[:2]))
+    assert none is None and "no log-volume of a" in words
+    other = [structs.replace(f, delta=9.0) if isinstance(f, Curvature) else f for f in run("c")]
+    refused, words = volume_change(one, side(other))
+    assert refused is None and "not measured alike" in words
+
+
+def test_a_side_tells_its_values_where_it_begins() -> None:
+    assert side(run("a")).value("loss")[0] == pytest.approx(1e-3)
+    assert side(run("a"), 100).value("loss")[0] == pytest.approx(0.1)
+    assert math.isnan(side(run("a")).value("nothing")[0])
+    assert common_names([side(run("a")), side(run("b")[:2])]) == ["loss", "val/acc"]
+
+
+def compared(
+    frames: Sequence[Sequence[AnyFrame]], check: Callable[[LsmonApp, Pilot[None]], Awaitable[None]],
+    size: tuple[int, int] = (140, 40), *, ascii_only: bool = False,
+) -> None:  # fmt: skip
+    sources: list[Source] = [Told(each) for each in frames]
+
+    async def session() -> None:
+        app = LsmonApp(Told(), fps=0.01, ascii_only=ascii_only)
+        async with app.run_test(size=size) as pilot:
+            app.compare(sources)
+            await until(
+                pilot,
+                lambda: (
+                    (isinstance(app.screen, CompareScreen) and "aligned by" in shown(app)) or size[0] < 30
+                ),
+            )
+            await until(pilot, lambda: size[0] < 60 or all(each[0].name in shown(app) for each in frames[:4]))  # type: ignore[union-attr]
+            await check(app, pilot)
+
+    asyncio.run(session())
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36), (200, 60), (60, 15), (30, 10), (12, 5)])
+def test_two_runs_at_every_size(size: tuple[int, int]) -> None:
+    """Values with their doubt, the differences, the valley in words; every row as wide as the screen."""
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        await pilot.press("x", "x", "x", "enter", "pagedown", "escape", "y")
+        await pilot.pause()
+        rows = shown(app)
+        if size[0] >= 80:
+            for words in (
+                "one",
+                "two",
+                "two − one",
+                "log-volume 7",
+                "wider than that of one",
+                "aligned by step",
+            ):
+                assert words in rows, words
+
+    compared([run("one"), run("two", volume=-93.0, factor=3.0)], check, size)
+
+
+def test_x_aligns_and_says_how() -> None:
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        for words, label in (
+            ("aligned by step", "300"),
+            ("aligned by time", "0:00"),
+            ("aligned by the best loss", "0.1"),
+        ):
+            assert words in text(app)[-1]
+            assert label in shown(app)
+            await pilot.press("x")
+            await pilot.pause()
+
+    compared([run("one"), run("two", pace=0.5)], check)
+
+
+def test_the_sharpness_differs_within_its_error() -> None:
+    """10 ± 0.3 and 30 ± 0.3 differ by 20 ± 0.42."""
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        row = next(row for row in text(app) if "two − one" in row)
+        assert "+20.0 ± 0.4" in row
+
+    compared([run("one"), run("two", factor=3.0)], check, (200, 60))
+
+
+def test_more_than_four_are_said_not_to_be_drawn() -> None:
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        assert "the first 4 of 5 are drawn" in text(app)[-1]
+
+    compared([run(f"run-{i}") for i in range(5)], check)
+
+
+def test_in_ascii() -> None:
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        assert shown(app).isascii(), {char for char in shown(app) if not char.isascii()}
+
+    compared([run("one"), run("two")], check, ascii_only=True)
+
+
+def test_two_steps_of_one_run() -> None:
+    """Without another source: what followed each, and how the valley has changed between them."""
+
+    async def session() -> None:
+        app = LsmonApp(Told(run("one")), fps=0.01)
+        async with app.run_test(size=(140, 40)) as pilot:
+            dash = app.screen
+            assert isinstance(dash, Dashboard)
+            dash.tick()
+            app.compare_steps([100, 250])
+            await until(pilot, lambda: "step 250 − step 100" in shown(app))
+            assert "log-volume 1.0" in shown(app)
+            assert "(steps 100 and 200)" in shown(app)
+            await pilot.press("escape")
+            await until(pilot, lambda: app.screen is dash)
+
+    asyncio.run(session())
+
+
+def test_without_a_terminal_the_differences_are_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a table, with the valley in words; one run alone is refused."""
+    folders = [str(record(tmp_path, frames)) for frames in (run("one"), run("two", volume=-93.0, factor=3.0))]
+    assert main(["compare", *folders]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert rows[0].split()[:2] == ["step", "train"]
+    assert rows[1].startswith("one") and rows[2].startswith("two")
+    assert "+20.0 ± 0.4" in rows[3]
+    assert "log-volume 7" in rows[4] and "wider than that of one" in rows[4]
+    assert main(["compare", folders[0]]) == 2
+    assert "two runs or more" in capsys.readouterr().err
+
+
+def test_comparing_alone_is_left_by_escape() -> None:
+    app = LsmonApp(compared=[Told(run("one")), Told(run("two"))], fps=0.01)
+
+    async def session() -> None:
+        async with app.run_test(size=(120, 36)) as pilot:
+            await until(pilot, lambda: "two − one" in shown(app))
+            await pilot.press("escape")
+            await until(pilot, lambda: not app.is_running)
+
+    asyncio.run(session())

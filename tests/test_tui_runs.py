@@ -1,0 +1,231 @@
+"""The list of runs: what is there, how its loss went, opening one, picking several."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+from textual.pilot import Pilot
+
+from lsmon.protocol.frames import AnyFrame, RunEnded, RunStarted, Scalars
+from lsmon.tui.app import LsmonApp
+from lsmon.tui.cli import main
+from lsmon.tui.loss_course import averaged, loss_course
+from lsmon.tui.screens.compare import CompareScreen
+from lsmon.tui.screens.dashboard import Dashboard
+from lsmon.tui.screens.runs import RunsScreen
+from lsmon.tui.widgets.run_list import RunList, course
+from tests.bench.story import Told, header
+from tests.recorded import record
+from tests.screenplay import shown, text, until
+
+
+def story(name: str, steps: int, *, ended: bool = True, run: str = "") -> list[AnyFrame]:
+    """A loss that halves every tenth of the run."""
+    begun = structs.replace(header(name), run=run or name, wall=time.time() - 90_000 + steps)
+    made: list[AnyFrame] = [begun]
+    made += [
+        Scalars(seq=i + 2, step=i, wall=begun.wall + i, values={"loss": 0.5 ** (10 * i / steps)})
+        for i in range(steps)
+    ]
+    return [*made, RunEnded(seq=steps + 2, step=steps - 1, wall=begun.wall + steps)] if ended else made
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three recorded runs, the newest first: long, short, and one that ended early."""
+    monkeypatch.setenv("LSMON_DIR", str(tmp_path))
+    for made in (story("cut", 50, ended=False), story("short", 300), story("long", 4000)):
+        record(tmp_path / "recordings", made)
+    return tmp_path
+
+
+def visit(
+    check: Callable[[LsmonApp, Pilot[None]], Awaitable[None]], size: tuple[int, int] = (120, 30)
+) -> LsmonApp:
+    app = LsmonApp(fps=0.01)
+
+    async def session() -> None:
+        async with app.run_test(size=size) as pilot:
+            await check(app, pilot)
+
+    asyncio.run(session())
+    app.close_opened()
+    return app
+
+
+async def filled(app: LsmonApp, pilot: Pilot[None]) -> None:
+    """Until every recording was read."""
+    await until(
+        pilot,
+        lambda: isinstance(app.screen, RunsScreen) and len(app.screen.query_one(RunList).held.rows) == 3,
+    )
+    await app.workers.wait_for_complete()
+    await pilot.pause()
+
+
+@pytest.mark.parametrize("size", [(120, 30), (80, 24), (60, 15), (30, 10), (12, 5)])
+def test_each_run_has_a_line(home: Path, size: tuple[int, int]) -> None:
+    """Name, state, age, steps, and the course of its loss, as far as there is room: newest first."""
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        await filled(app, pilot)
+        rows = [row for row in text(app) if "■" in row]
+        if size[0] >= 60:
+            assert ["long" in rows[0], "short" in rows[1], "cut" in rows[2]] == [True] * 3
+            assert "finished" in rows[0] and "ended early" in rows[2]
+            assert "ago" in rows[0]
+            assert "0 live" in shown(app) and "3 recorded" in shown(app)
+        if size[0] >= 120:
+            assert "3 999" in rows[0] and "box-3" in rows[0]
+            assert "█▇" in rows[0] and "▂▁" in rows[0]
+
+    visit(check, size)
+
+
+def test_enter_opens_and_r_leads_back(home: Path) -> None:
+    """The chosen run stays chosen; q on a run opened from the list is the list, q there is out."""
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        await filled(app, pilot)
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: isinstance(app.screen, Dashboard))
+        app.feed.seek(299)
+        app.screen_stack[0].tick()  # type: ignore[attr-defined]
+        assert app.feed.view.header.name == "short"
+        await pilot.press("r")
+        await filled(app, pilot)
+        await pilot.press("q")
+        assert isinstance(app.screen, Dashboard)
+        await pilot.press("q")
+        await filled(app, pilot)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, Dashboard))
+
+    visit(check)
+
+
+def test_the_list_opened_first_is_left_by_q(home: Path) -> None:
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        await filled(app, pilot)
+        await pilot.press("q")
+        await until(pilot, lambda: not app.is_running)
+
+    assert visit(check).return_code in (0, None)
+
+
+def test_picked_runs_are_laid_over_one_another(home: Path) -> None:
+    """Space picks, c compares; one alone is not enough, and that is said."""
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        await filled(app, pilot)
+        await pilot.press("c")
+        await pilot.pause()
+        assert isinstance(app.screen, RunsScreen)
+        await pilot.press("space")
+        assert "picked 1" in shown(app)
+        await pilot.press("space")
+        assert "picked 2" in shown(app)
+        assert sum("◆" in row for row in text(app)) == 2
+        await pilot.press("c")
+        await until(pilot, lambda: isinstance(app.screen, CompareScreen) and "short − long" in shown(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+
+    visit(check)
+
+
+def test_the_filter_hides_and_says_so(home: Path) -> None:
+    """A regular expression, refused in words when it is none; empty shows all again."""
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        await filled(app, pilot)
+        await pilot.press("slash", "(")
+        await pilot.pause()
+        assert "not a regular expression" in shown(app)
+        await pilot.press("enter")
+        await pilot.press("backspace", *"^sh", "enter")
+        await pilot.pause()
+        assert [item.run.name for item in app.screen.query_one(RunList).held.rows] == ["short"]
+        assert "the filter hides 2 runs" in shown(app)
+        await pilot.press("slash", "backspace", "backspace", "backspace", "enter")
+        await pilot.pause()
+        assert "hides" not in shown(app)
+
+    visit(check)
+
+
+def test_without_runs_it_tells_how_to_start_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LSMON_DIR", str(tmp_path))
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "lsmon demo" in shown(app))
+        for words in ("Probe(model, optimizer, loss_fn)", "lsmon replay PATH", "lsmon HOST:"):
+            assert words in shown(app)
+
+    visit(check)
+
+
+def test_a_run_over_another_comes_back_to_it(home: Path) -> None:
+    """From a run that was named: r lists, escape returns, and the source of the caller is not closed."""
+    source = Told([header("watched"), Scalars(seq=2, step=1, values={"loss": 1.0})])
+    app = LsmonApp(source, fps=0.01)
+
+    async def session() -> None:
+        async with app.run_test(size=(120, 30)) as pilot:
+            await pilot.press("r")
+            await filled(app, pilot)
+            await pilot.press("escape")
+            assert isinstance(app.screen, Dashboard)
+            await pilot.press("q")
+            await until(pilot, lambda: not app.is_running)
+
+    asyncio.run(session())
+
+
+def test_the_course_of_a_recorded_loss_is_its_means(home: Path) -> None:
+    """Few points, their stretches as long as one another, against means taken by hand: by frames and by rows."""
+    folders = {path.name.split("-")[2]: path for path in (home / "recordings").iterdir()}
+    losses, last = loss_course(folders["short"])
+    every = [0.5 ** (10 * i / 300) for i in range(300)]
+    assert losses == pytest.approx(
+        tuple(sum(every[i : i + 13]) / len(every[i : i + 13]) for i in range(0, 300, 13))
+    )
+    assert last == 299
+    rows, last = loss_course(folders["long"])
+    assert last == 3999
+    assert len(rows) <= 24
+    assert all(a > b for a, b in itertools.pairwise(rows))
+    assert rows[0] == pytest.approx(sum(0.5 ** (10 * i / 4000) for i in range(192)) / 192, rel=0.05)
+    assert averaged([], 5) == ()
+
+
+def test_a_course_is_low_and_flat_where_nothing_moves() -> None:
+    assert course((2.0, 2.0), 5) == "▁▁"
+    assert course((1.0, 10.0, 100.0), 5) == "▁▅█" or course((1.0, 10.0, 100.0), 5) == "▁▄█"
+    assert course((-1.0, 1.0), 5, ascii_only=True) == "_#"
+    assert course((), 5) == ""
+
+
+def test_ls_tells_the_course_where_it_is_asked_for(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What another machine is asked over ssh."""
+    import msgspec
+
+    from lsmon.tui.runs import Run
+
+    assert main(["ls", "--json", "--loss", "1"]) == 0
+    runs = msgspec.json.decode(capsys.readouterr().out, type=list[Run])
+    assert [run.name for run in runs] == ["long", "short", "cut"]
+    assert [bool(run.loss) for run in runs] == [True, False, False]
+    assert runs[0].steps == 3999
+
+
+def test_a_header_alone_has_no_course(tmp_path: Path) -> None:
+    begun = header("empty")
+    assert isinstance(begun, RunStarted)
+    assert loss_course(record(tmp_path, [begun])) == ((), 0)

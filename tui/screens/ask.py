@@ -1,0 +1,48 @@
+"""One line to type into, at the bottom of whatever is on the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.screen import ModalScreen
+from textual.widgets import Input, Static
+
+from ..themes import palette_for
+
+
+class Ask(ModalScreen["str | None"]):
+    """Gives what was typed, or None after escape. ``refuse`` says in words why something will not do."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", "Leave", tooltip="Leave it as it was", id="ask_leave"),
+    ]
+
+    def __init__(self, what: str, *, value: str = "", refuse: Callable[[str], str] = lambda _: "") -> None:
+        super().__init__()
+        self._what, self._value, self._refuse = what, value, refuse
+
+    def compose(self) -> ComposeResult:
+        palette = palette_for(self.app.current_theme)
+        with Horizontal(id="ask"):
+            yield Static(Text(f" {self._what} ", palette.text("bold info")), id="ask-what")
+            yield Input(self._value, id="ask-line", compact=True)
+            yield Static("", id="ask-refused", markup=False)
+
+    def on_mount(self) -> None:
+        self.query_one(Input).focus()
+
+    @on(Input.Changed)
+    def _changed(self, event: Input.Changed) -> None:
+        self.query_one("#ask-refused", Static).update(Text(self._refuse(event.value)))
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        if not self._refuse(event.value):
+            self.dismiss(event.value)

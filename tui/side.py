@@ -1,0 +1,156 @@
+"""A run, or what followed a step of it, as one side of a comparison: moved so that sides can be laid over one another."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from lsmon.protocol.errors import UsageError
+from lsmon.protocol.frames import Curvature
+from lsmon.protocol.volume import Change, change
+
+from .feed import Feed
+from .view import EMPTY, Track, View
+
+ALIGNMENTS = ("step", "time", "loss")
+"""By steps since the beginning of each side, by seconds since it, or by the best training loss reached so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    label: str
+    view: View = EMPTY
+    origin: int | None = None
+    """The step from which this side begins; None for the whole run."""
+    state: str = ""
+    """How the run is doing, in a word."""
+
+    @property
+    def began(self) -> float:
+        """Wall time at the origin."""
+        if self.origin is None:
+            return self.view.started
+        loss = self.view.series.get("loss") or next(iter(self.view.series.values()), None)
+        if loss is None:
+            return self.view.started
+        at = bisect_right(array("d", loss.steps), self.origin)
+        walls = array("d", loss.walls)
+        return walls[min(at, len(walls) - 1)] if walls else self.view.started
+
+    def aligned(self, name: str, how: str) -> Track | None:
+        """The quantity with its place on the common axis in the columns of the steps; None where it has none.
+
+        For "loss" the place is -log10 of the best loss so far (or minus it, where one is not positive): it grows.
+        """
+        track = self.view.series.get(name)
+        if track is None or not len(track):
+            return None
+        firsts, steps, walls = array("d", track.firsts), array("d", track.steps), array("d", track.walls)
+        first = 0
+        if self.origin is not None:
+            first = bisect_right(steps, self.origin - 1)  # after a resume they are not sorted: near enough
+        if how == "step":
+            offset = float(self.origin or 0)
+            places, begins = [step - offset for step in steps], [max(step - offset, 0.0) for step in firsts]
+        elif how == "time":
+            began = self.began
+            places = [wall - began for wall in walls]
+            begins = places
+        else:
+            reached = self._reached()
+            if reached is None:
+                return None
+            known, best = reached
+            places = [best[max(bisect_right(known, step) - 1, 0)] for step in steps]
+            begins = places
+        return _cut(
+            replace(track, steps=array("d", places).tobytes(), firsts=array("d", begins).tobytes()), first
+        )
+
+    def _reached(self) -> tuple[array[float], list[float]] | None:
+        """Steps, and how far the loss had fallen by each."""
+        loss = self.view.series.get("loss")
+        if loss is None:
+            return None
+        steps = array("d", loss.steps)
+        counts, totals = array("q", loss.counts), array("d", loss.totals)
+        means = [total / count if count else math.inf for total, count in zip(totals, counts, strict=True)]
+        finite = [mean for mean in means if math.isfinite(mean)]
+        if not finite:
+            return None
+        positive = min(finite) > 0
+        best, reached = math.inf, []
+        for mean in means:
+            best = min(best, mean)
+            reached.append((-math.log10(best) if positive else -best) if math.isfinite(best) else -math.inf)
+        return steps, reached
+
+    def value(self, name: str) -> tuple[float, float]:
+        """The quantity and its error at the origin, or now: the error is known only of the newest value."""
+        track = self.view.series.get(name)
+        if track is None:
+            return math.nan, math.nan
+        if self.origin is None or self.origin >= track.step:
+            return track.value, track.error
+        at = bisect_right(array("d", track.firsts), self.origin) - 1
+        count = array("q", track.counts)[at] if at >= 0 else 0
+        return (array("d", track.totals)[at] / count if count else math.nan), math.nan
+
+    @property
+    def spectrum(self) -> Curvature | None:
+        """The last measurement with a log-volume, at the origin or now."""
+        known = [item for item in self.view.spectra if item.log_volume is not None]
+        if self.origin is not None:
+            known = [item for item in known if item.step <= self.origin]
+        return known[-1] if known else None
+
+
+def _cut(track: Track, first: int) -> Track:
+    """Without its first buckets."""
+    if not first:
+        return track
+    at = first * 8
+    columns = ("firsts", "steps", "walls", "lows", "highs", "totals", "counts")
+    return replace(track, **{column: getattr(track, column)[at:] for column in columns})
+
+
+def sides_of(feeds: Sequence[Feed]) -> list[Side]:
+    """Whole runs by their names; those of one name with their ids."""
+    sides = [
+        Side(called(feed.view), feed.view, state=feed.link.phase.replace("replay", "")) for feed in feeds
+    ]
+    names = [side.label for side in sides]
+    return [
+        replace(side, label=f"{side.label} {side.view.header.run[:8]}")
+        if names.count(side.label) > 1
+        else side
+        for side in sides
+    ]
+
+
+def called(view: View) -> str:
+    return view.header.name or view.header.run or "a run"
+
+
+def volume_change(before: Side, after: Side) -> tuple[Change | None, str]:
+    """How much wider the valley of ``after`` is, in nats, with the steps in words; or why that cannot be said."""
+    one, two = before.spectrum, after.spectrum
+    if one is None or two is None:
+        lacking = before if one is None else after
+        return None, f'no log-volume of {lacking.label}: it is measured with sensors="full"'
+    try:
+        return change(one, two), f"steps {one.step} and {two.step}"
+    except UsageError as error:
+        return None, str(error)
+
+
+def common_names(sides: Sequence[Side]) -> list[str]:
+    """Quantities that at least two sides have, else those of any, in the order in which they came."""
+    counts: dict[str, int] = {}
+    for side in sides:
+        for name in side.view.series:
+            counts[name] = counts.get(name, 0) + 1
+    return [name for name, count in counts.items() if count >= min(2, len(sides))]

@@ -1,0 +1,171 @@
+"""One quantity of several runs in one plot, each in its colour and its dash."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from lsmon.protocol.names import quantity
+
+from ..axes import UNIT, StepAxis, ValueAxis
+from ..format import duration, number, percent, short, with_error, with_share
+from ..side import Side
+from ..view import Track
+from .canvas import Canvas
+from .panel import Panel, Readout, put_readouts, shortened
+from .plot import GUTTER, Plot
+
+MOST_SIDES = 4
+"""More curves in one plot cannot be told apart."""
+_LABEL_CELLS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Overlaid:
+    tracks: tuple[Track | None, ...] = ()
+    """One a side, aligned; None where a side has none."""
+    axis: StepAxis = UNIT
+    how: str = "step"
+    log: bool = False
+    name: str = ""
+
+
+class OverlayPanel(Panel):
+    """``name`` of the widget is its place; the quantity in it is chosen by the screen."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._log: dict[str, bool] = {}
+        self._told: tuple[object, ...] = ()
+
+    @property
+    def held(self) -> Overlaid:
+        return self.content if isinstance(self.content, Overlaid) else Overlaid()
+
+    def tell(self, name: str, sides: Sequence[Side], how: str) -> None:
+        cols = max(self.size.width - 4 - GUTTER, 4)
+        told = (name, how, cols, self._log.get(name), *((side.view, side.origin) for side in sides))
+        if len(told) == len(self._told) and all(
+            a is b or a == b for a, b in zip(told, self._told, strict=True)
+        ):
+            return
+        self._told = told
+        tracks = tuple(side.aligned(name, how) for side in sides[:MOST_SIDES])
+        log = self._log.get(name, quantity(name).log and all(_lowest(track) > 0 for track in tracks if track))
+        content = Overlaid(tracks, _over(tracks, 2 * cols), how, log, name)
+        if content != self.content:
+            self.content = content
+            self.redraw()
+
+    def toggle_log(self) -> None:
+        held = self.held
+        self._log[held.name] = not held.log
+
+    def title(self) -> str:
+        return quantity(self.held.name).label if self.held.name else ""
+
+    def readouts(self) -> Sequence[Readout]:
+        return [
+            Readout("", with_error(track.value, track.error), with_share(track.value, track.error), index)
+            for index, track in enumerate(self.held.tracks)
+            if track is not None
+        ]
+
+    def draw_line(self, canvas: Canvas) -> None:
+        x = canvas.put(0, 0, f" {self.title():<12.12} ", "dim")
+        put_readouts(canvas, x, 0, shortened(self.spelled(), canvas.cols - x - 1), self.ascii_only)
+
+    def draw_inside(self, canvas: Canvas) -> None:
+        held = self.held
+        present = [track for track in held.tracks if track is not None]
+        if not present:
+            words = (
+                f"no {self.title()} to align by the loss" if held.how == "loss" else f"no {self.title()} here"
+            )
+            canvas.centre(words)
+            return
+        top = 0
+        if not self.titled():
+            put_readouts(canvas, 0, 0, shortened(self.spelled(), canvas.cols), self.ascii_only)
+            top = 1
+        rows, cols = canvas.rows - top - 1, canvas.cols - GUTTER
+        if rows < 1 or cols < 4:
+            return
+        from ..braille import Columns, binned
+
+        nothing = array("d", [math.nan] * (2 * cols))
+        curves = []
+        for track in held.tracks:
+            if track is None:
+                import numpy as np
+
+                blank = np.frombuffer(nothing)
+                curves.append(Columns(blank, blank, blank, np.zeros(2 * cols, dtype=np.bool_)))
+            else:
+                curves.append(binned(track, held.axis, 2 * cols))
+        values = _values(held, present, max(2, rows // 3))
+        if values is None:
+            canvas.centre("nothing above zero to show on a logarithmic axis: y for linear")
+            return
+        plot = Plot(canvas, top, rows, self.ascii_only)
+        plot.curves(curves, values, band=False)
+        plot.value_labels(values, percent if quantity(held.name).panel == "accuracy" else short)
+        plot.zero(values)
+        self._places(canvas, top + rows, cols)
+
+    def _places(self, canvas: Canvas, y: int, cols: int) -> None:
+        """Labels of the common axis."""
+        held, free = self.held, GUTTER
+        say = sayer(held.how)
+        for tick in held.axis.ticks(2 * cols, max(cols // _LABEL_CELLS, 1)):
+            label = say(tick)
+            x = GUTTER + held.axis.column(tick) // 2 - len(label) // 2
+            x = min(max(x, GUTTER), canvas.cols - len(label))
+            if x >= free:
+                free = canvas.put(x, y, label, "faint") + 2
+
+
+def sayer(how: str) -> Callable[[float], str]:
+    """Words for a place on the axis of this alignment."""
+    if how == "time":
+        return duration
+    if how == "loss":
+        return lambda place: number(10.0**-place, 2) if abs(place) < 300 else ""
+    return short
+
+
+def _over(tracks: Sequence[Track | None], dots: int) -> StepAxis:
+    ends = [(places[0], places[-1]) for track in tracks if track and (places := _finite(track))]
+    if not ends:
+        return UNIT
+    first, last = min(low for low, _ in ends), max(high for _, high in ends)
+    # StepAxis rounds its width up to a step, which time has and a logarithm has not.
+    return (
+        StepAxis(first, max(last - first, 1e-9) / max(dots - 1, 1))
+        if last - first < dots
+        else StepAxis.over(first, last, dots)
+    )
+
+
+def _finite(track: Track) -> list[float]:
+    return sorted(place for place in array("d", track.steps) if math.isfinite(place))
+
+
+def _lowest(track: Track) -> float:
+    return min(array("d", track.lows), default=0.0)
+
+
+def _values(held: Overlaid, tracks: Sequence[Track], labels: int) -> ValueAxis | None:
+    panel = quantity(held.name).panel
+    if panel == "accuracy":
+        return ValueAxis(0.0, 1.0, False, (0.0, 0.5, 1.0) if labels >= 3 else (0.0, 1.0))
+    every = [value for track in tracks for part in (track.lows, track.highs) for value in array("d", part)]
+    every = [value for value in every if math.isfinite(value) and (value > 0 or not held.log)]
+    if not every:
+        return None if held.log else ValueAxis.linear(0.0, 1.0, labels)
+    low, high = min(every), max(every)
+    if panel == "negative curvature":  # counts
+        low, high = 0.0, max(high, 1.0)
+    return ValueAxis.logarithmic(low, high, labels) if held.log else ValueAxis.linear(low, high, labels)

@@ -1,0 +1,237 @@
+"""Runs in lines: what trains now first, each with its state, age, steps and the course of its loss."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+
+from ..catalog import Listed
+from ..format import age, counted, grouped, number
+from .canvas import Canvas, cells, fit
+from .panel import Panel, Readout
+
+_STATES = {
+    "live": ("●", "*", "good", "live"),
+    "finished": ("■", "#", "dim", "finished"),
+    "stopped": ("■", "#", "dim", "stopped"),
+    "failed": ("✖", "X", "critical", "failed"),
+    "ended early": ("■", "#", "warning", "ended early"),
+}
+_BLOCKS, _ASCII_LEVELS = "▁▂▃▄▅▆▇█", "_.-=+*%#"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the list shows, filtered already."""
+
+    rows: tuple[Listed, ...] = ()
+    now: float = 0.0
+    hidden: int = 0
+    """Runs that the filter leaves out."""
+
+
+class RunList(Panel):
+    """One line is chosen; several can be picked, to be laid over one another."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Up", tooltip="The run above", id="run_up"),
+        Binding("down,j", "move(1)", "Down", tooltip="The run below", id="run_down"),
+        Binding("pageup", "page(-1)", "Page up", tooltip="A page up", id="run_page_up"),
+        Binding("pagedown", "page(1)", "Page down", tooltip="A page down", id="run_page_down"),
+        Binding("space", "pick", "Pick", tooltip="Pick or unpick, to compare several", id="run_pick"),
+    ]
+
+    class Opened(Message):
+        """A second click on the chosen one."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.picked: list[tuple[str, str, str]] = []
+        """Keys of the picked ones, in the order in which they were."""
+        self._at: tuple[str, str, str] | None = None
+        self._top = 0
+
+    @property
+    def held(self) -> Shown:
+        return self.content if isinstance(self.content, Shown) else Shown()
+
+    @property
+    def chosen(self) -> Listed | None:
+        rows = self.held.rows
+        return rows[self._index] if rows else None
+
+    @property
+    def picks(self) -> list[Listed]:
+        by_key = {item.key: item for item in self.held.rows}
+        return [by_key[key] for key in self.picked if key in by_key]
+
+    @property
+    def _index(self) -> int:
+        """Of the chosen one, which stays chosen wherever it moves in the list."""
+        return next((i for i, item in enumerate(self.held.rows) if item.key == self._at), 0)
+
+    def tell(self, listed: Sequence[Listed], now: float, only: re.Pattern[str] | None = None) -> None:
+        """Those whose name, host or state matches."""
+        rows = [item for item in listed if only is None or only.search(words_of(item))]
+        rows.sort(key=lambda item: item.run.state != "live")  # stable: else as each host listed them
+        shown = Shown(tuple(rows), now, len(listed) - len(rows))
+        if shown != self.content:
+            self.content = shown
+            self.redraw()
+
+    def action_move(self, by: int) -> None:
+        rows = self.held.rows
+        if rows:
+            self._at = rows[min(max(self._index + by, 0), len(rows) - 1)].key
+            self.redraw()
+
+    def action_page(self, by: int) -> None:
+        self.action_move(by * max(self.size.height - 4, 1))
+
+    def action_pick(self) -> None:
+        chosen = self.chosen
+        if chosen is None:
+            return
+        if chosen.key in self.picked:
+            self.picked.remove(chosen.key)
+        else:
+            self.picked.append(chosen.key)
+        self.action_move(1)
+
+    def on_click(self, event: events.Click) -> None:
+        at = self._top + event.y - 2
+        if 0 <= at < len(self.held.rows):
+            if at == self._index:
+                self.post_message(self.Opened())
+            else:
+                self.action_move(at - self._index)
+
+    def on_mouse_scroll_up(self) -> None:
+        self.action_move(-1)
+
+    def on_mouse_scroll_down(self) -> None:
+        self.action_move(1)
+
+    def readouts(self) -> Sequence[Readout]:
+        live = sum(item.run.state == "live" for item in self.held.rows)
+        said = [Readout("", f"{live} live"), Readout("", f"{len(self.held.rows) - live} recorded")]
+        if self.picked:
+            said.insert(0, Readout("picked", str(len(self.picks))))
+        return said
+
+    def note(self) -> tuple[str, str]:
+        hidden = self.held.hidden
+        return "warning", f"the filter hides {counted(hidden, 'run')}" if hidden else ""
+
+    def draw_line(self, canvas: Canvas) -> None:
+        x = self.put_name(canvas)
+        canvas.put(x, 0, words_of(self.chosen) if self.chosen else "no runs", "dim")
+
+    def draw_inside(self, canvas: Canvas) -> None:
+        rows, room = self.held.rows, canvas.rows - 1
+        widths = self._widths(canvas.cols)
+        self._headings(canvas, widths)
+        self._top = min(max(self._top, self._index - room + 1), self._index, max(len(rows) - room, 0))
+        for y, item in enumerate(rows[self._top : self._top + room], start=1):
+            self._row(canvas, y, item, widths, self._top + y - 1 == self._index)
+
+    def _widths(self, cols: int) -> dict[str, int]:
+        """Cells of each column, the least needed ones gone where there is no room."""
+        rows = self.held.rows
+
+        def widest(texts: list[str], least: int, most: int) -> int:
+            return min(max([least, *map(cells, texts)]), most)
+
+        wanted = {
+            "name": widest([item.run.name for item in rows], 4, 32),
+            "state": 11,
+            "loss": 10,
+            "course": 24,
+            "age": widest([_age(item, self.held.now) for item in rows], 7, 12),
+            "steps": widest([_steps(item) for item in rows], 5, 11),
+            "host": widest([_host(item) for item in rows], 4, 24),
+        }
+        left = cols - 4
+        kept: dict[str, int] = {}
+        for column, width in wanted.items():
+            if left - width - 2 < 0:
+                continue
+            kept[column] = width
+            left -= width + 2
+        return {
+            column: kept[column]
+            for column in ("name", "host", "state", "age", "steps", "course", "loss")
+            if column in kept
+        }
+
+    def _headings(self, canvas: Canvas, widths: dict[str, int]) -> None:
+        titles = {"age": "started", "course": "loss, from first to last step", "loss": "last"}
+        x = 4
+        for column, width in widths.items():
+            title = fit(titles.get(column, column), width)
+            right = column in ("steps", "loss")
+            canvas.put(x + (width - cells(title) if right else 0), 0, title, "faint")
+            x += width + 2
+
+    def _row(self, canvas: Canvas, y: int, item: Listed, widths: dict[str, int], chosen: bool) -> None:
+        run = item.run
+        sign, bare, ink, word = _STATES[run.state]
+        canvas.put(0, y, (">" if self.ascii_only else "›") if chosen else " ", "bold ink")
+        if item.key in self.picked:
+            canvas.put(1, y, "+" if self.ascii_only else "◆", "info")
+        canvas.put(2, y, bare if self.ascii_only else sign, ink)
+        said = {
+            "name": (run.name, "bold ink" if chosen else "ink"),
+            "host": (_host(item), "dim"),
+            "state": (word, ink),
+            "age": (_age(item, self.held.now), "dim"),
+            "steps": (f"{_steps(item):>{widths.get('steps', 0)}}", "dim"),
+            "course": (course(run.loss, widths.get("course", 0), ascii_only=self.ascii_only), "soft curve0"),
+            "loss": (f"{number(run.loss[-1]) if run.loss else '–':>{widths.get('loss', 0)}}", "ink"),
+        }
+        x = 4
+        for column, width in widths.items():
+            words, colour = said[column]
+            canvas.put(x, y, fit(words, width, "~" if self.ascii_only else "…"), colour)
+            x += width + 2
+
+
+def words_of(item: Listed) -> str:
+    """What a filter looks at."""
+    return f"{item.run.name} {_host(item)} {item.run.state} {item.run.run}"
+
+
+def _host(item: Listed) -> str:
+    return item.run.place or item.run.host
+
+
+def _age(item: Listed, now: float) -> str:
+    return f"{age(now - item.run.started)} ago" if item.run.started else "–"
+
+
+def _steps(item: Listed) -> str:
+    return "–" if item.run.steps is None else grouped(item.run.steps)
+
+
+def course(values: Sequence[float], cols: int, *, ascii_only: bool = False) -> str:
+    """A line of blocks, logarithmic where all are positive; low and flat where nothing moves."""
+    if not values or cols < 1:
+        return ""
+    scaled = [math.log(value) for value in values] if min(values) > 0 else list(values)
+    low, high = min(scaled), max(scaled)
+    glyphs = _ASCII_LEVELS if ascii_only else _BLOCKS
+    return "".join(
+        glyphs[
+            round((value - low) / (high - low) * (len(glyphs) - 1))
+            if high - low > 1e-9 * max(abs(high), 1e-300)
+            else 0
+        ]
+        for value in scaled[:cols]
+    )

@@ -1,0 +1,158 @@
+"""What is compared, side by side in numbers: values with their doubt, and the difference from the first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lsmon.protocol.names import quantity
+
+from ..format import grouped, number, with_error
+from ..side import Side, volume_change
+from .canvas import Canvas, fit
+from .overlay import MOST_SIDES
+from .panel import Panel
+
+COLUMNS = (
+    "loss",
+    "val/loss",
+    "val/acc",
+    "hessian/max",
+    "hessian/min",
+    "hessian/negative_at_least",
+    "temperature/noise",
+    "volume/log",
+)
+_WIDTH = 17
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    label: str
+    cells: tuple[str, ...]
+    curve: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    heads: tuple[str, ...] = ()
+    rows: tuple[Row, ...] = ()
+    volumes: tuple[tuple[str, str], ...] = ()
+    """(ink, words): the differences of log-volumes, or why there are none."""
+
+
+class SidesPanel(Panel):
+    """A line a side, then a line for each difference."""
+
+    @property
+    def held(self) -> Table:
+        return self.content if isinstance(self.content, Table) else Table()
+
+    @property
+    def height_wanted(self) -> int:
+        return 3 + len(self.held.rows) + len(self.held.volumes)
+
+    def tell(self, sides: Sequence[Side]) -> None:
+        sides = sides[:MOST_SIDES]
+        content = tabled(sides)
+        if content != self.content:
+            self.content = content
+            self.redraw()
+
+    def draw_line(self, canvas: Canvas) -> None:
+        self.draw_inside(canvas)
+
+    def draw_inside(self, canvas: Canvas) -> None:
+        held = self.held
+        first = min(max([12, *(len(row.label) for row in held.rows)]) + 4, max(canvas.cols // 3, 12))
+        shown = max((canvas.cols - first) // _WIDTH, 0)
+        for i, head in enumerate(held.heads[:shown]):
+            canvas.put(first + i * _WIDTH, 0, head, "faint")
+        for y, row in enumerate(held.rows, start=1):
+            x = 0
+            if row.curve >= 0:
+                signs = "*o+x" if self.ascii_only else "━╍┅┉"
+                x = canvas.put(0, y, f"{signs[min(row.curve, 3)]} ", f"curve{row.curve}")
+            canvas.put(
+                x,
+                y,
+                fit(row.label, first - x - 1, "~" if self.ascii_only else "…"),
+                "ink" if row.curve >= 0 else "dim",
+            )
+            for i, words in enumerate(row.cells[:shown]):
+                canvas.put(first + i * _WIDTH, y, fit(words, _WIDTH - 1), "ink" if row.curve >= 0 else "dim")
+        for y, (ink, words) in enumerate(held.volumes, start=len(held.rows) + 1):
+            canvas.put(0, y, words, ink)
+
+
+def tabled(sides: Sequence[Side]) -> Table:
+    """Values of the columns that any side has, differences, and the change of the log-volume with its error."""
+    names = [name for name in COLUMNS if any(name in side.view.series for side in sides)]
+    rows = []
+    for index, side in enumerate(sides):
+        at = f" from step {grouped(side.origin)}" if side.origin is not None else ""
+        label = f"{side.label}{at}" + (f"  {side.state}" if side.state else "")
+        step = grouped(side.view.step if side.origin is None else side.origin)
+        rows.append(
+            Row(
+                label,
+                (
+                    step,
+                    *(with_error(*side.value(name)) if name in side.view.series else "–" for name in names),
+                ),
+                index,
+            )
+        )
+    volumes: list[tuple[str, str]] = []
+    for side in sides[1:]:
+        first = sides[0]
+        cells = [_difference(first.value(name), side.value(name)) for name in names]
+        rows.append(
+            Row(
+                f"{_name(side)} − {_name(first)}",
+                (
+                    _signed(
+                        (side.origin if side.origin is not None else side.view.step)
+                        - (first.origin if first.origin is not None else first.view.step)
+                    ),
+                    *cells,
+                ),
+            )
+        )
+        found, words = volume_change(first, side)
+        if found is None:
+            volumes.append(("warning", f"log-volume: {words}"))
+        else:
+            does = "wider than" if found.value > 0 else "narrower than" if found.value < 0 else "as wide as"
+            sure = (
+                ""
+                if not found.value or abs(found.value) > 2 * found.se
+                else ", which its error does not tell from none"
+            )
+            value = with_error(found.value, found.se)
+            volumes.append(
+                (
+                    "ink",
+                    f"log-volume {value} nats: the valley of {_name(side)} is {does} that of {_name(first)} ({words}){sure}",
+                )
+            )
+    return Table(("step", *(quantity(name).label for name in names)), tuple(rows), tuple(volumes))
+
+
+def _name(side: Side) -> str:
+    return side.label if side.origin is None else f"step {grouped(side.origin)}"
+
+
+def _difference(one: tuple[float, float], two: tuple[float, float]) -> str:
+    value = two[0] - one[0]
+    if not math.isfinite(value):
+        return "–"
+    errors = [error for _, error in (one, two)]
+    # Both known or none: half an error would be too small a doubt.
+    words = with_error(value, math.hypot(*errors)) if all(map(math.isfinite, errors)) else number(value)
+    return f"+{words}" if value > 0 else words
+
+
+def _signed(value: int) -> str:
+    return f"+{grouped(value)}" if value > 0 else grouped(value)
