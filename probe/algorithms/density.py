@@ -54,7 +54,8 @@ def slq(
         coefficients: list[Tensor] = []
         scale = 0.0
         for j in range(steps):
-            rest, overlap = orthogonalise(operator.matvec(basis[j % rows]), basis[: j + 1])
+            near = max(0, j - 1) if j < rows else 0
+            rest, overlap = orthogonalise(operator.matvec(basis[j % rows]), basis[: j + 1], near)
             beta = norm(rest)
             pair = torch.stack([overlap[j % rows], beta])
             coefficients.append(pair)

@@ -1,7 +1,8 @@
 """An orthonormal basis of a Krylov space and the operator projected on it, restarted when its memory is full.
 
 Full reorthogonalisation, twice ("twice is enough", Kahan and Parlett): without it copies of converged eigenvalues
-appear, and a count of negative Ritz values would no longer be a lower bound. The projection T = QᵀHQ is measured
+appear, and a count of negative Ritz values would no longer be a lower bound. Only the first pass is ever short: it may
+leave out those vectors to which a product is orthogonal in exact arithmetic. The projection T = QᵀHQ is measured
 entry by entry, never assumed to be tridiagonal, so that Cauchy's interlacing holds after a thick restart too (Wu and
 Simon 2000).
 """
@@ -30,18 +31,24 @@ def norm(vector: Tensor) -> Tensor:
     return vector.square().sum().sqrt()
 
 
-def orthogonalise(vector: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
-    """What of ``vector`` (d,) is orthogonal to the rows of ``basis`` (j, d), and the coefficients (j,) taken off it."""
+def orthogonalise(vector: Tensor, basis: Tensor, near: int = 0) -> tuple[Tensor, Tensor]:
+    """What of ``vector`` (d,) is orthogonal to the rows of ``basis`` (j, d), and the coefficients (j,) taken off it.
+
+    Only rounding or noise of the vector lies along the rows before ``near``: the first of two passes leaves them out,
+    and a basis is read twice instead of three times.
+    """
     chunk = CHUNK if vector.device.type == "cpu" else max(1, len(vector))  # a GPU sums pairwise by itself
     rest = torch.empty_like(vector)
     pieces = [torch.split(tensor, chunk, dim=-1) for tensor in (basis, vector, rest)]
-    first = torch.stack([rows @ part for rows, part, _ in zip(*pieces, strict=True)]).sum(0)
+    first = torch.stack([rows[near:] @ part for rows, part, _ in zip(*pieces, strict=True)]).sum(0)
     again = []
     for rows, part, out in zip(*pieces, strict=True):
-        torch.addmv(part, rows.T, first, alpha=-1, out=out)
+        torch.addmv(part, rows[near:].T, first, alpha=-1, out=out)
         again.append(rows @ out)
     second = torch.stack(again).sum(0)
-    return rest.addmv_(basis.T, second, alpha=-1), first + second
+    rest.addmv_(basis.T, second, alpha=-1)
+    second[near:] += first
+    return rest, second
 
 
 class KrylovSpace:
@@ -72,6 +79,7 @@ class KrylovSpace:
         self._scale = 0.0
         self._log_betas = 0.0
         self._discarded: list[float] = []
+        self._kept = 0  # vectors that the last restart left
 
     @property
     def full(self) -> bool:
@@ -81,8 +89,8 @@ class KrylovSpace:
     def multiply(self) -> Tensor:
         """One product. The new column of T and the norm of what was left, (multiplied + 1,), on the device."""
         j = self.multiplied
-        space = self.basis[: j + 1]
-        rest, column = orthogonalise(self.operator.matvec(self.basis[j]), space)
+        near = max(0, j - 1) if j > self._kept else 0  # three terms, except for the first product after a restart
+        rest, column = orthogonalise(self.operator.matvec(self.basis[j]), self.basis[: j + 1], near)
         beta = norm(rest)
         if j + 1 < self.rows:
             torch.div(rest, beta.clamp_min(torch.finfo(rest.dtype).tiny), out=self.basis[j + 1])
@@ -156,6 +164,6 @@ class KrylovSpace:
         self._discarded += [value for place, value in enumerate(values.tolist()) if place not in kept]
         self._projected.zero_()
         self._projected.diagonal()[:k] = values[list(keep)]
-        self.multiplied = self.taken = k
+        self.multiplied = self.taken = self._kept = k
         self._beta = math.nan
         self.restarts += 1
