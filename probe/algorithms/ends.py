@@ -101,8 +101,8 @@ class Ends:
             for value, residual, good in zip(values.tolist(), residuals.tolist(), converged, strict=True)
         ]
         return Extremes(
-            top=_doubted(pairs[::-1][: max(KEPT, self.top)]),
-            bottom=_doubted(pairs[: max(KEPT, self.top, self.bottom)]),
+            top=_doubted(pairs[::-1][: max(KEPT, self.top)], self.top),
+            bottom=_doubted(pairs[: max(KEPT, self.top, self.bottom)], self.bottom),
             # a Ritz value is known to the rounding only, and what is certified must be true
             negative_at_least=sum(pair.value + rounding < -tolerance for pair in pairs),
             tolerance=tolerance,
@@ -158,11 +158,20 @@ def _tolerance(values: Tensor, noise: float) -> float:
     return max(CERTAIN * float(values.abs().max()), NOISE_FACTOR * noise)
 
 
-def _doubted(ritz: Sequence[Ritz]) -> tuple[Ritz, ...]:
-    """From an end inwards: before a value has converged a neighbour may be missing, and the value then belongs to the
-    next one. By interlacing its own lies further out, but not beyond the value outside it."""
+def _doubted(ritz: Sequence[Ritz], wanted: int) -> tuple[Ritz, ...]:
+    """Sorted from an end inwards: what has not converged makes its neighbours doubtful.
+
+    One of the first ``wanted`` that has not may still move out as far as its residual: whatever it would then overtake
+    is not the value of its place either. And before a value has converged a neighbour may be missing, so that it
+    belongs to the next place: by interlacing its own lies further out, but not beyond the value outside it.
+    """
     known: list[Ritz] = []
-    for one in ritz:
+    outwards = 1 if len(ritz) < 2 or ritz[0].value >= ritz[1].value else -1
+    for place, one in enumerate(ritz):
+        rivals = [outwards * r.value + r.residual for r in ritz[place + 1 : wanted] if not r.converged]
+        reach = max(rivals, default=-math.inf) - outwards * one.value
+        if reach > 0:
+            one = Ritz(value=one.value, residual=max(one.residual, reach), converged=False)
         if known and not one.converged:
             reach = abs(known[-1].value - one.value) + known[-1].residual
             one = Ritz(value=one.value, residual=max(one.residual, reach))
