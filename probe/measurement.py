@@ -154,6 +154,8 @@ def _estimated(
     """Both ends by Lanczos, the rest by stochastic Lanczos quadrature."""
     krylov = at_once(lanczos(point, top=k, bottom=1, max_products=steps, known=point.gradient, seed=seed))
     extremes = krylov.extremes
+    if krylov.remark:
+        notes.append(krylov.remark)
     notes.append(f"{extremes.negative_at_least} are certain to be below -{extremes.tolerance:.2g}")
     if not extremes.top[0].converged:
         notes.append("λ_max not converged: ask for more steps")

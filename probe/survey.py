@@ -17,6 +17,7 @@ from lsmon.protocol.frames import Ritz
 
 from .algorithms.ends import ACCURACY, KEPT
 from .algorithms.lanczos import Krylov, lanczos
+from .host_memory import host_room
 from .operators.difference import Difference
 from .operators.hessian import Hessian
 from .operators.operator import Operator
@@ -71,12 +72,11 @@ def survey(
     point: Point,
     *,
     complete: bool = True,
-    kept: int = KEPT,
     products: int = MOST,
     seed: int = 0,
     max_bytes: int = 1 << 30,
 ) -> Generator[None, None, Survey]:
-    """λ_1 alone, or both ends with ``kept`` values from the top and ĝᵀHĝ; at most one product between two yields.
+    """λ_1 alone, or both ends with five values from the top and ĝᵀHĝ; at most one product between two yields.
 
     Raises ValueError for a product that is not finite and for a basis that ``max_bytes`` has no room for.
     """
@@ -89,7 +89,7 @@ def survey(
     reading = read(torch.stack([fact.to(point.device, point.dtype) for fact in facts]))
     krylov = yield from lanczos(
         point,
-        top=kept if complete else 1,
+        top=KEPT if complete else 1,
         bottom=1 if complete else 0,
         max_products=products,
         accuracy=ACCURACY if complete else ALONE,
@@ -97,6 +97,7 @@ def survey(
         known=point.gradient if complete else None,
         seed=seed,
         max_bytes=max_bytes,
+        host_bytes=host_room(point.device),
     )
     while not reading.ready():
         yield
@@ -171,6 +172,13 @@ def _product(snapshot: Snapshot, vector: Tensor) -> Tensor:
 def sharpest(operator: Operator, seed: int, max_bytes: int) -> Generator[None, None, Ritz]:
     """λ_1 of any operator."""
     krylov = yield from lanczos(
-        operator, top=1, bottom=0, max_products=MOST_SHARPNESS, accuracy=ALONE, seed=seed, max_bytes=max_bytes
+        operator,
+        top=1,
+        bottom=0,
+        max_products=MOST_SHARPNESS,
+        accuracy=ALONE,
+        seed=seed,
+        max_bytes=max_bytes,
+        host_bytes=host_room(operator.device),
     )
     return krylov.extremes.top[0]

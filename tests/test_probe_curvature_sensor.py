@@ -175,6 +175,28 @@ def test_a_reference_that_was_given_is_used_whole(clock: Clock, monkeypatch: pyt
     assert run.budget.share <= 0.21
 
 
+def test_a_model_too_large_for_a_basis_has_its_outermost_curvatures(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Room for two vectors: λ_max, λ_min and ĝᵀHĝ come, agree with the dense matrix, and say what is missing."""
+    run = Simulated(clock, monkeypatch, budget_share=1.0, given=True)
+    run.sensor.max_memory = 2 * 4 * sum(p.numel() for p in run.model.parameters())
+    run.train(60)
+    frame = run.curvatures(complete=True)[0]
+    assert any("the outermost values alone" in note for note in frame.notes)
+    assert frame.memory <= run.sensor.max_memory
+    torch.manual_seed(0)
+    fresh = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
+    point = Hessian(fresh, loss_fn, Reference(make_batch(512)))
+    values = torch.linalg.eigvalsh(
+        torch.stack([point.matvec(unit) for unit in torch.eye(point.dim)]).double()
+    )
+    assert frame.step < 10  # before the first step of the optimizer
+    assert len(frame.top) == len(frame.bottom) == 1
+    for ritz, truth in ((frame.top[0], float(values[-1])), (frame.bottom[0], float(values[0]))):
+        assert abs(ritz.value - truth) <= ritz.residual < 0.03 * abs(truth)
+
+
 def test_a_fresh_start_is_quick(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first sharpness is that of the first steps, does not wait for the check of the method, and says so."""
     run = Simulated(clock, monkeypatch)

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from lsmon.probe.algorithms.basis import DeviceBasis, HostBasis, RecentBasis, norm
 from lsmon.probe.algorithms.ends import Extremes
-from lsmon.probe.algorithms.krylov import KrylovSpace, norm
+from lsmon.probe.algorithms.krylov import KrylovSpace
 from lsmon.probe.algorithms.lanczos import Krylov, lanczos
 from tests.spectra import (
     SPECTRA,
@@ -141,7 +142,7 @@ def test_the_same_seed_gives_the_same_bits_and_leaves_the_global_stream() -> Non
     before = torch.get_rng_state()
     one, two = (finish(lanczos(Known(SPECTRA["negative end larger"]))) for _ in range(2))
     assert one.extremes == two.extremes
-    assert torch.equal(one.vector, two.vector)
+    assert one.vector is not None and two.vector is not None and torch.equal(one.vector, two.vector)
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -171,29 +172,86 @@ def test_a_handful_of_restarts_costs_little() -> None:
 
 
 def test_no_room_for_a_basis_is_said() -> None:
-    """A basis that cannot hold the wanted values is refused in words."""
-    with pytest.raises(ValueError, match="at least 9 are needed"):
+    """Fewer than two vectors are refused in words."""
+    with pytest.raises(ValueError, match="holds 1 vectors of the operator, and at least 2 are needed"):
         finish(lanczos(Known(network()), max_bytes=8 * 5000))
 
 
+@pytest.mark.parametrize("rows", [2, 3, 8])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_basis_stays_orthonormal(dtype: torch.dtype) -> None:
-    """After 60 products and seven restarts QQᵀ = 1 and T = QᵀHQ, in either precision."""
+def test_with_room_for_two_vectors_the_outermost_values_are_right(rows: int, dtype: torch.dtype) -> None:
+    """Also when it goes on long after λ_1 has converged and copies of it appear; the memory is kept to."""
+    operator = Known(network(), dtype)
+    room = rows * operator.dim * (8 if dtype == torch.float64 else 4)
+    for accuracy, products in ((HUNDREDTH, 200), (0.0, 150)):
+        krylov = finish(lanczos(operator, accuracy=accuracy, max_products=products, max_bytes=room))
+        found = krylov.extremes
+        assert f"room for {rows} vectors" in krylov.remark and krylov.vector is None
+        assert len(found.top) == len(found.bottom) == 1
+        assert found.memory <= room
+        assert found.top[0].value == pytest.approx(float(operator.values[-1]), rel=HUNDREDTH)
+        assert found.bottom[0].value == pytest.approx(float(operator.values[0]), rel=HUNDREDTH)
+        assert found.negative_at_least == 1
+        true_within_bounds(found, operator)
+
+
+@pytest.mark.parametrize("at_once", [1, 4, 100])
+@pytest.mark.parametrize("rows", [12, 200])
+def test_a_basis_in_host_memory_gives_the_same_values(rows: int, at_once: int) -> None:
+    """With and without restarts, however many vectors the device holds at once."""
+    operator = Known(network())
+    size = 8 * operator.dim
+    whole = finish(lanczos(operator, max_products=400, accuracy=1e-6)).extremes
+    krylov = finish(
+        lanczos(
+            operator,
+            max_products=2000,
+            accuracy=1e-6,
+            max_bytes=2 * min(at_once, 4) * size,
+            host_bytes=rows * size,
+        )
+    )
+    assert krylov.stopped and krylov.remark == "basis in host memory"
+    found = krylov.extremes
+    for ours, theirs in zip((*found.top, found.bottom[0]), (*whole.top, whole.bottom[0]), strict=True):
+        assert ours.value == pytest.approx(theirs.value, rel=1e-6)
+    assert krylov.vector is not None
+    assert float(krylov.vector @ operator.eigenvector(operator.dim - 1)) ** 2 == pytest.approx(1.0, abs=1e-6)
+    true_within_bounds(found, operator)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("host", [False, True])
+def test_the_basis_stays_orthonormal(dtype: torch.dtype, host: bool) -> None:
+    """After 60 products and seven restarts QQᵀ = 1 and T = QᵀHQ, in either precision, wherever it is kept."""
     operator = Known([1e3, *network(200_000)], dtype)
     generator = torch.Generator().manual_seed(0)
-    space = KrylovSpace(operator, torch.randn(operator.dim, dtype=dtype, generator=generator), 16)
+    start = torch.randn(operator.dim, dtype=dtype, generator=generator)
+    kept = HostBasis(operator, 16, 5) if host else DeviceBasis(operator, 16)
+    space = KrylovSpace(operator, start, kept, 16)
     while space.products < 60:
         space.take(space.multiply().tolist())
         if space.multiplied == space.rows - 1:
             space.restart([0, 1, 2, 3, 10, 11, 12, 13, 14])
-    basis = space.basis[: space.multiplied]
+    vectors = torch.stack([kept.vector(place) for place in range(space.multiplied)])
     rounding = 1e-5 if dtype == torch.float32 else 1e-13
-    gram = basis.double() @ basis.double().T
-    assert float((gram - torch.eye(len(basis))).abs().max()) < rounding
-    projected = torch.stack([operator.matvec(row) for row in basis]).double() @ basis.double().T
+    gram = vectors.double() @ vectors.double().T
+    assert float((gram - torch.eye(len(vectors))).abs().max()) < rounding
+    projected = torch.stack([operator.matvec(row) for row in vectors]).double() @ vectors.double().T
     values, _, _ = space.ritz()
     truth = torch.linalg.eigvalsh(projected)
     assert float((values - truth).abs().max()) < 10 * rounding * float(truth.abs().max())
+
+
+def test_copies_of_converged_values_do_appear_without_the_whole_basis() -> None:
+    """Which is why no more than the outermost is reported: λ_1 = 1e4 alone, and 60 products find it twice."""
+    operator = Known([1e4, *spread(-1.0, 1.0, 199)], torch.float32)
+    start = torch.ones(operator.dim)
+    space = KrylovSpace(operator, start, RecentBasis(operator, 2), 60)
+    while space.products < 60:
+        space.take(space.multiply().tolist())
+    values, _, _ = space.ritz()
+    assert int((values > 9e3).sum()) > 1
 
 
 def test_norms_of_long_vectors_are_right_in_single_precision() -> None:

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ..operators.operator import Operator
 from ..readings import Reading, read
-from .krylov import EXHAUSTED, norm, orthogonalise
+from .basis import norm, orthogonalise
+from .krylov import EXHAUSTED
 from .probes import Kind
 from .probes import probes as draw
 from .quadrature import Density

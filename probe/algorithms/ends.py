@@ -74,6 +74,8 @@ class Ends:
     accuracy: float
     random_share: float
     """Part of the start's squared norm that is random: it alone bounds what may have been overlooked."""
+    copies: bool = False
+    """The basis is not orthogonal, and converged values appear again: only the outermost of an end is reported."""
 
     def found(self, space: KrylovSpace) -> bool:
         """Nothing wanted is missing; to be asked after each product."""
@@ -100,11 +102,13 @@ class Ends:
             Ritz(value=value, residual=residual + rounding, converged=good)
             for value, residual, good in zip(values.tolist(), residuals.tolist(), converged, strict=True)
         ]
+        # a Ritz value is known to the rounding only, and what is certified must be true
+        negative = sum(pair.value + rounding < -tolerance for pair in pairs)
+        high, low = (1, 1) if self.copies else (max(KEPT, self.top), max(KEPT, self.top, self.bottom))
         return Extremes(
-            top=_doubted(pairs[::-1][: max(KEPT, self.top)], self.top),
-            bottom=_doubted(pairs[: max(KEPT, self.top, self.bottom)], self.bottom),
-            # a Ritz value is known to the rounding only, and what is certified must be true
-            negative_at_least=sum(pair.value + rounding < -tolerance for pair in pairs),
+            top=_doubted(pairs[::-1][:high], self.top),
+            bottom=_doubted(pairs[:low], self.bottom),
+            negative_at_least=min(negative, 1) if self.copies else negative,
             tolerance=tolerance,
             noise=space.noise,
             hvps=space.products,

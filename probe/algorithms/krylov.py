@@ -16,52 +16,24 @@ import torch
 from torch import Tensor
 
 from ..operators.operator import Operator
+from .basis import Basis, norm
 
 EXHAUSTED = 100.0
 """A space is invariant when what is left of a product is below this many roundings of |H|."""
-
-CHUNK = 1 << 13
-"""Entries handled at once on a CPU: a sum in float32 that runs on for 1e6 entries is wrong by 1e-5, a piece of the basis
-stays in the cache, and a restart needs a copy of no more."""
-
-
-def norm(vector: Tensor) -> Tensor:
-    """The 2-norm, by pairwise summation: in float32 on a CPU ``vector_norm`` is wrong by 4e-4 at 1e7 entries, and
-    every eigenvalue would be with it."""
-    return vector.square().sum().sqrt()
-
-
-def orthogonalise(vector: Tensor, basis: Tensor, near: int = 0) -> tuple[Tensor, Tensor]:
-    """What of ``vector`` (d,) is orthogonal to the rows of ``basis`` (j, d), and the coefficients (j,) taken off it.
-
-    Only rounding or noise of the vector lies along the rows before ``near``: the first of two passes leaves them out,
-    and a basis is read twice instead of three times.
-    """
-    chunk = CHUNK if vector.device.type == "cpu" else max(1, len(vector))  # a GPU sums pairwise by itself
-    rest = torch.empty_like(vector)
-    pieces = [torch.split(tensor, chunk, dim=-1) for tensor in (basis, vector, rest)]
-    first = torch.stack([rows[near:] @ part for rows, part, _ in zip(*pieces, strict=True)]).sum(0)
-    again = []
-    for rows, part, out in zip(*pieces, strict=True):
-        torch.addmv(part, rows[near:].T, first, alpha=-1, out=out)
-        again.append(rows @ out)
-    second = torch.stack(again).sum(0)
-    rest.addmv_(basis.T, second, alpha=-1)
-    second[near:] += first
-    return rest, second
 
 
 class KrylovSpace:
     """``multiply`` works on the operator's device and waits for nothing; ``take`` gets its numbers on the host.
 
-    Numbers may be taken later than they were made, in order. ``rows`` basis vectors are kept at most.
+    Numbers may be taken later than they were made, in order. ``most`` products are multiplied between two restarts at
+    most; a basis that forgets vectors needs no restart.
     """
 
-    def __init__(self, operator: Operator, start: Tensor, rows: int) -> None:
+    def __init__(self, operator: Operator, start: Tensor, basis: Basis, most: int) -> None:
         self.operator = operator
-        self.rows = rows
-        self.basis = torch.empty(rows, operator.dim, device=operator.device, dtype=operator.dtype)
-        self.basis[0] = start / norm(start)
+        self.rows = most
+        self.basis = basis
+        basis.put(0, start, norm(start))
         self.multiplied = 0
         """Vectors of this basis whose product was asked for."""
         self.products = 0
@@ -72,7 +44,7 @@ class KrylovSpace:
         """Largest |q_iᵀHq_j - q_jᵀHq_i| that was seen."""
         self.ended = False
         """The space is invariant: everything that this start can reach is in it."""
-        self._projected = torch.zeros(rows, rows, dtype=torch.float64)
+        self._projected = torch.zeros(most, most, dtype=torch.float64)
         self.taken = 0
         """Vectors whose product has been taken."""
         self._beta = math.nan  # of the last row taken; none right after a restart
@@ -81,22 +53,19 @@ class KrylovSpace:
         self._discarded: list[float] = []
         self._kept = 0  # vectors that the last restart left
 
-    @property
-    def full(self) -> bool:
-        """No room for another vector."""
-        return self.multiplied >= self.rows
-
     def multiply(self) -> Tensor:
         """One product. The new column of T and the norm of what was left, (multiplied + 1,), on the device."""
         j = self.multiplied
-        near = max(0, j - 1) if j > self._kept else 0  # three terms, except for the first product after a restart
-        rest, column = orthogonalise(self.operator.matvec(self.basis[j]), self.basis[: j + 1], near)
+        near = (
+            max(0, j - 1) if j > self._kept else 0
+        )  # three terms, except for the first product after a restart
+        rest, column = self.basis.without(self.operator.matvec(self.basis.vector(j)), j + 1, near)
         beta = norm(rest)
         if j + 1 < self.rows:
-            torch.div(rest, beta.clamp_min(torch.finfo(rest.dtype).tiny), out=self.basis[j + 1])
+            self.basis.put(j + 1, rest, beta.clamp_min(torch.finfo(rest.dtype).tiny))
         self.multiplied += 1
         self.products += 1
-        self.most = max(self.most, self.multiplied)
+        self.most = max(self.most, min(self.multiplied, self.basis.rows))
         return torch.cat([column, beta.reshape(1)])
 
     def take(self, row: Sequence[float]) -> None:
@@ -140,10 +109,6 @@ class KrylovSpace:
         roots = [*values.tolist(), *self._discarded]
         return sum(math.log(max(abs(at - root), 1e-300)) for root in roots) - self._log_betas
 
-    def combine(self, coefficients: Tensor) -> Tensor:
-        """The vector (d,) with these coefficients (m,) in the basis."""
-        return coefficients.to(self.basis, non_blocking=True) @ self.basis[: len(coefficients)]
-
     def restart(self, keep: Sequence[int]) -> None:
         """Keep these Ritz vectors, by position in ``ritz``, and the last vector; the space goes on from there.
 
@@ -151,15 +116,8 @@ class KrylovSpace:
         """
         values, coefficients, _ = self.ritz()
         m, k = len(values), len(keep)
-        assert self.taken == self.multiplied == m < self.rows
-        turn = coefficients[:, list(keep)].T.to(self.basis, non_blocking=True)  # (k, m)
-        for left in range(0, self.operator.dim, CHUNK):
-            part = self.basis[:, left : left + CHUNK]
-            part[:k] = turn @ part[:m]
-        self.basis[k] = self.basis[m]
-        for i in range(k + 1):  # else the rounding of every restart adds up
-            rest, _ = orthogonalise(self.basis[i], self.basis[:i])
-            torch.div(rest, norm(rest), out=self.basis[i])
+        assert self.taken == self.multiplied == m < self.rows <= self.basis.rows
+        self.basis.turn(coefficients[:, list(keep)].T)
         kept = set(keep)
         self._discarded += [value for place, value in enumerate(values.tolist()) if place not in kept]
         self._projected.zero_()

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from ..operators.operator import Operator
 from ..readings import Reading, read
+from .basis import RecentBasis, basis, norm
 from .ends import ACCURACY, KEPT, Ends, Extremes
-from .krylov import KrylovSpace, norm
+from .krylov import KrylovSpace
 
 RANDOM_SHARE = 0.5
 """Share of the squared norm of a start with a known direction that is random, so that no new direction is missed."""
@@ -31,10 +32,12 @@ class Krylov:
     """The outcome of ``lanczos``."""
 
     extremes: Extremes
-    vector: Tensor
-    """(d,), the Ritz vector of the largest value."""
+    vector: Tensor | None
+    """(d,), the Ritz vector of the largest value; None where memory was too small to keep what it is made of."""
     stopped: bool
     """Everything wanted was found before the products ran out."""
+    remark: str
+    """What the memory left out, in words."""
 
 
 def lanczos(
@@ -47,6 +50,7 @@ def lanczos(
     known: Tensor | None = None,
     seed: int = 0,
     max_bytes: int = 1 << 30,
+    host_bytes: int = 0,
 ) -> Generator[None, None, Krylov]:
     """At most one product per ``next``; stops when ``top`` largest and ``bottom`` smallest values are known.
 
@@ -55,15 +59,20 @@ def lanczos(
     largest eigenvectors (Gur-Ari, Roberts and Dyer 2018), goes into the start beside a random vector.
     On the CPU and on CUDA the numbers are looked at as they arrive, without ever waiting for the device, so that a GPU
     may be a few products ahead; on other devices they cannot be polled and nothing stops it.
-    Raises ValueError for a product that is not finite and for a ``max_bytes`` that holds no useful basis.
+    When ``max_bytes`` on the device (and then ``host_bytes`` in host memory) has no room for all vectors, the space is
+    restarted; when it has none for the wanted ones either, only the outermost value of each end is found.
+    Raises ValueError for a product that is not finite and for a ``max_bytes`` that holds fewer than two vectors.
     """
     steps = min(max_products, operator.dim)
-    room = max_bytes // (torch.finfo(operator.dtype).bits // 8 * operator.dim)
-    fewest = min(steps, top + bottom + SPARE)
-    if room < fewest:
-        raise ValueError(f"max_bytes holds {room} vectors of the operator, and at least {fewest} are needed")
-    space = KrylovSpace(operator, _start(operator, known, seed), min(steps, room))
-    wanted = Ends(top, bottom, accuracy, 1.0 if known is None else RANDOM_SHARE)
+    vectors = basis(operator, steps, min(steps, top + bottom + SPARE), max_bytes, host_bytes)
+    forgets = isinstance(vectors, RecentBasis)
+    start = _start(operator, known, seed)
+    space = KrylovSpace(operator, start, vectors, steps if forgets else vectors.rows)
+    share = 1.0 if known is None else RANDOM_SHARE
+    if forgets:
+        wanted = Ends(min(top, 1), min(bottom, 1), accuracy, share, copies=True)
+    else:
+        wanted = Ends(top, bottom, accuracy, share)
     polled = operator.device.type in ("cpu", "cuda")
     rows: deque[Reading] = deque()
     certified, found = 0, False
@@ -90,7 +99,7 @@ def lanczos(
     if certified > extremes.negative_at_least:  # a restart discards values, and what was certain stays so
         extremes = replace(extremes, negative_at_least=certified)
     _, coefficients, _ = space.ritz()
-    return Krylov(extremes, space.combine(coefficients[:, -1]), found)
+    return Krylov(extremes, vectors.combine(coefficients[:, -1]), found, vectors.remark)
 
 
 def _start(operator: Operator, known: Tensor | None, seed: int) -> Tensor:

@@ -33,6 +33,8 @@ class Known:
     """Of the examples of the last sharpness, where it was found."""
     excess: str = ""
     """How far λ_max of the examples measured on is above that of all, in words."""
+    compared: bool = False
+    """That has been looked at, or there is nothing to look at."""
     vector: Tensor | None = None
     """The top Ritz vector of the last sharpness, for that comparison, ..."""
     point: Hessian | Difference | None = None
@@ -53,7 +55,12 @@ class Known:
         """Once in a run, when there is something to compare with: the top Ritz vector, where it was found, its value."""
         vector, point, value = self.vector, self.point, self.sharpness
         self.vector = self.point = None
-        if vector is None or self.excess or whole is None or part.examples >= whole.examples:
+        if self.compared or whole is None or part.examples >= whole.examples:
             return None
         self.excess = f"{part.examples} of {whole.examples} examples, to keep to the budget"
-        return (vector, point, value) if isinstance(point, Hessian) and value is not None else None
+        self.compared = vector is not None
+        return (
+            (vector, point, value)
+            if vector is not None and isinstance(point, Hessian) and value is not None
+            else None
+        )

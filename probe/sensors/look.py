@@ -80,9 +80,9 @@ def look(
     if largest.converged and not complete:
         if parts:
             known.halves = parts
-        if not known.excess:
+        if not known.compared:
             known.vector, known.point = found.krylov.vector, point
-    notes = [*chosen.notes]
+    notes = [*chosen.notes, *([found.krylov.remark] if found.krylov.remark else [])]
     if not largest.converged:
         notes.append("λ_max not converged")
     if complete and not extremes.bottom[0].converged:
