@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export LSMON_STRICT := 1
 
-.PHONY: help demo test check format lint types contracts wheel ns bench detectors clean
+.PHONY: help demo test check format lint types contracts wheel ns bench detectors fuzz soak clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -50,6 +50,13 @@ bench: $(VENV)/installed  ## what things cost, measured and printed, never asser
 
 detectors: $(VENV)/installed  ## how good the alerts are, on labelled runs they were and were not tuned on
 	$(BIN)/python -m tests.corpus
+
+fuzz: $(VENV)/installed  ## ten thousand nearly right inputs of every format, each in a second and bounded memory
+	$(BIN)/python -m tests.bench fuzz --inputs 10000
+
+MINUTES ?= 30
+soak: $(VENV)/installed  ## half an hour at 1000 steps a second with viewers that come and go
+	$(BIN)/python -m tests.bench soak --minutes $(MINUTES)
 
 clean:
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache *.egg-info

@@ -6,12 +6,15 @@ does not know is skipped. ``tests/golden`` keeps a recording of every format ver
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 FORMAT = 1
 """Version of the frames and of the folder that holds them. A reader refuses a larger one in one sentence."""
+
+Int = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+"""JSON knows no bounds, and what does arithmetic with numbers of a thousand digits does."""
 
 Severity = Literal["info", "warning", "critical"]
 
@@ -19,36 +22,36 @@ Severity = Literal["info", "warning", "critical"]
 class Frame(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
     """What every frame carries."""
 
-    seq: int = 0
+    seq: Int = 0
     """Number within the run, from 1, without holes: a hole seen by a reader is a loss.
     ``Heartbeat`` and ``Summary`` repeat the number of the last frame before them instead of taking one."""
-    step: int = 0
+    step: Int = 0
     """The training's own step; may go back after a resume, which opens a new attempt."""
     wall: float = 0.0
     """Unix time in seconds."""
-    rank: int = 0
-    attempt: int = 1
+    rank: Int = 0
+    attempt: Int = 1
 
 
 class RunStarted(Frame, frozen=True, kw_only=True, tag="run_started"):
     """The header: who is training what. A late joiner gets it first, and each recorded file starts with it."""
 
-    format: int = FORMAT
+    format: Int = FORMAT
     run: str = ""
     """Unique id, also the name of the session card and the end of the recording's folder name."""
     name: str = ""
     host: str = ""
     user: str = ""
-    pid: int = 0
+    pid: Int = 0
     boot: str = ""
     """Boot id of the host, so that a reused pid on a rebooted machine is not taken for the run."""
-    pid_started: int = 0
+    pid_started: Int = 0
     """Start time of the process in clock ticks since boot: pids are reused, the pair is not."""
     command: tuple[str, ...] = ()
     lsmon: str = ""
     torch: str = ""
     model: str = ""
-    parameters: int = 0
+    parameters: Int = 0
     """Number of parameters that receive a gradient, d."""
     optimizer: str = ""
     device: str = ""
@@ -84,20 +87,20 @@ class Curvature(Frame, frozen=True, kw_only=True, tag="curvature"):
     """Largest eigenvalues, signed, the largest first."""
     bottom: tuple[Ritz, ...] = ()
     """Smallest eigenvalues, signed, the most negative first."""
-    negative_at_least: int = 0
+    negative_at_least: Int = 0
     """Certified lower bound of the number of eigenvalues below ``-tolerance`` (Cauchy interlacing)."""
     tolerance: float = 0.0
-    lanczos_steps: int = 0
-    hvps: int = 0
+    lanczos_steps: Int = 0
+    hvps: Int = 0
     """Hessian-vector products spent."""
     seconds: float = 0.0
     """What this measurement cost the training thread."""
     share: float = 0.0
     """Share of the run's wall time that the probe has cost so far."""
     method: str = ""
-    batch: int = 0
+    batch: Int = 0
     """Examples in the reference batch."""
-    parameters: int = 0
+    parameters: Int = 0
     loss: float | None = None
     """Loss on the reference batch."""
     grad_norm: float | None = None
@@ -133,7 +136,7 @@ class Curvature(Frame, frozen=True, kw_only=True, tag="curvature"):
     undersampled: float | None = None
     """Mean λ_max of the two halves of the reference batch over λ_max of the whole, less one; above 0.15 the batch
     is too small for the level of the sharpness to be believed."""
-    memory: int = 0
+    memory: Int = 0
     """Bytes that the Krylov basis took."""
     log_volume_probes: tuple[float, ...] = ()
     """``log_volume`` as each probe sees it: the same probes all through a run, so that differences are better known."""
@@ -153,13 +156,13 @@ class Alert(Frame, frozen=True, kw_only=True, tag="alert"):
 
     kind: str = ""
     severity: Severity = "info"
-    onset_step: int = 0
+    onset_step: Int = 0
     message: str = ""
     evidence: dict[str, float] = {}
     """The numbers that crossed."""
     advice: str = ""
     confidence: float | None = None
-    follows: int | None = None
+    follows: Int | None = None
     """``seq`` of the alert that this one continues."""
     nonfinite: dict[str, str] = {}
     """As in ``Scalars``, for the evidence."""
@@ -174,10 +177,10 @@ class Mark(Frame, frozen=True, kw_only=True, tag="mark"):
 class Heartbeat(Frame, frozen=True, kw_only=True, tag="heartbeat"):
     """Once a second: the process lives, and this is how the probe is doing."""
 
-    pid: int = 0
+    pid: Int = 0
     boot: str = ""
-    pid_started: int = 0
-    dropped: int = 0
+    pid_started: Int = 0
+    dropped: Int = 0
     """Frames that the probe had to drop since the start, oldest first, because its queue was full."""
     share: float = 0.0
     rate: float = 0.0
@@ -192,12 +195,12 @@ class Summary(Frame, frozen=True, kw_only=True, tag="summary"):
     """A stretch of the record, folded: what the overview file, a decimated stream and a late joiner's history are
     made of. ``seq``, ``step`` and ``wall`` are those of the last frame in it."""
 
-    level: int = 64
+    level: Int = 64
     """How many frames were folded, nominally."""
-    first_seq: int = 0
-    first_step: int = 0
+    first_seq: Int = 0
+    first_step: Int = 0
     first_wall: float = 0.0
-    series: dict[str, tuple[int, float, float, float, float, int]] = {}
+    series: dict[str, tuple[Int, float, float, float, float, Int]] = {}
     """Name → (finite samples, min, max, mean, last finite, non-finite samples). Spikes survive in min and max."""
 
 
@@ -207,7 +210,7 @@ class RunEnded(Frame, frozen=True, kw_only=True, tag="run_ended"):
     reason: Literal["finished", "error"] = "finished"
     error: str = ""
     """Type and message of the exception, when that is what ended it."""
-    dropped: int = 0
+    dropped: Int = 0
 
 
 AnyFrame = RunStarted | Scalars | Curvature | Layers | Alert | Mark | Heartbeat | Summary | RunEnded

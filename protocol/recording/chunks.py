@@ -20,8 +20,9 @@ import zstandard
 from ..errors import BadRecording
 
 MAGIC = b"\x89MCAP0\r\n"
-MAX_CHUNK = 64 << 20
-"""Bytes after decompression. Ours have half a megabyte; a zstd bomb of 33 kB would take a gigabyte."""
+MAX_CHUNK = 4 << 20
+"""Bytes after decompression. Ours have half a megabyte, and one frame more at most; a zstd bomb of 33 kB would take a
+gigabyte."""
 MAX_SUMMARY = 256 << 20
 _MAX_CHUNKS = 1 << 22
 """Of a file; a segment has 7200. Bounds the memory that a hostile file can take."""
@@ -31,6 +32,8 @@ _BLOCK = 1 << 16
 _OLD_CHUNKS = 2
 
 _CHUNK, _MESSAGE, _FOOTER, _CHUNK_INDEX, _LAST_OPCODE = 0x06, 0x05, 0x02, 0x08, 0x0F
+_SHORTEST = {0x03: 14, 0x04: 16, _MESSAGE: 22}
+"""Bytes of what may stand in a chunk: schemas, channels, messages. Else a chunk of zeros would be a million records."""
 _RECORD = struct.Struct("<BQ")  # opcode, length
 _CHUNK_HEAD = struct.Struct(
     "<QQQII"
@@ -96,9 +99,9 @@ class Chunks:
             opcode, length = _RECORD.unpack_from(raw, position)
             start = position + _RECORD.size
             position = start + length
-            if position > end:
-                raise BadChunk("a record is longer than its chunk")
-            if opcode == _MESSAGE and length >= _MESSAGE_HEAD_SIZE:
+            if position > end or length < _SHORTEST.get(opcode, end):
+                raise BadChunk("a record in it makes no sense")
+            if opcode == _MESSAGE:
                 channel, sequence = _MESSAGE_HEAD.unpack_from(raw, start)
                 yield Message(channel, sequence, view[start + _MESSAGE_HEAD_SIZE : position])
 
