@@ -47,7 +47,7 @@ from lsmon.protocol.regime import Regime
 from lsmon.protocol.sources import tfevents
 from lsmon.protocol.sources.opening import open_path
 from lsmon.protocol.sources.replay import Replay
-from lsmon.protocol.wire import relay
+from lsmon.protocol.wire import records
 from lsmon.protocol.wire.order import Order
 from lsmon.tui.lines import Lines
 from lsmon.tui.store import Store
@@ -395,30 +395,36 @@ def _take_file(name: str) -> Callable[[Path, bytes], None]:
 
 
 def a_stream(dice: random.Random) -> bytes:
-    noise = dice.choice([b"", b"Welcome to box-3\n", relay.MAGIC[:5], dice.randbytes(300)])
-    parts = [relay.MAGIC + relay.VERSION]
+    """Records of one zlib stream; half of those that are bent are bent before they are packed."""
+    noise = dice.choice([b"", b"Welcome to box-3\n", records.MAGIC[:5], dice.randbytes(300)])
+    version = (
+        records.VERSION
+        if dice.random() < 0.9
+        else dice.choice([b"1\n", b"-1\n", b"9" * 5000 + b"\n", b"\xff\n"])
+    )
+    parts = [records.MAGIC + version]
+    stream = zlib.compressobj(6)
     for _ in range(dice.choice([1, 4])):
         state = {"run": "0a1b", "phase": "live", "words": "fine"}
         first = dumped(bent(state, dice)) if dice.random() < 0.4 else dumped(state)
-        body = zlib.compress(b"\n".join([first, frames_in(dice)]))
+        lines = bytes(1 << 24) if dice.random() < 0.05 else b"\n".join([first, frames_in(dice)])
+        body = stream.compress(lines) + stream.flush(zlib.Z_SYNC_FLUSH)
         if dice.random() < 0.2:
             body = mangled(body, dice)
-        if dice.random() < 0.05:
-            body = zlib.compress(bytes(1 << 24))
         length = len(body) if dice.random() < 0.9 else dice.choice([0, 1, len(body) + 1, 2**31, 2**32 - 1])
         parts.append(struct.pack(">I", length) + body)
-    stream = noise + b"".join(parts)
-    return mangled(stream, dice) if dice.random() < 0.3 else stream
+    whole = noise + b"".join(parts)
+    return mangled(whole, dice) if dice.random() < 0.3 else whole
 
 
-def take_stream(_: Path, data: bytes) -> None:
+def take_stream(folder: Path, data: bytes) -> None:
     """In pieces of uneven length, as a pipe gives them."""
-    reader, dice = relay.RelayReader(), random.Random(len(data))
+    reader, dice = records.RelayReader(), random.Random(len(data))
     try:
         while data:
             cut = dice.choice([1, 7, 1000, len(data)])
             for found in reader.feed(data[:cut]):
-                take_frames(_, b"\n".join(found.lines))
+                take_frames(folder, b"\n".join(found.lines))
             data = data[cut:]
     except LsmonError:
         return

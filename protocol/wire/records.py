@@ -92,7 +92,7 @@ class RelayReader:
             return False
         version = bytes(self._bytes[at + len(MAGIC) : end + 1])
         if version != VERSION:
-            if version.strip().isdigit() and int(version) < int(VERSION):
+            if len(version) <= len(VERSION) and version.strip().isdigit() and version < VERSION:
                 raise Unreachable("The lsmon there is an older one than this; update it there.")
             raise NewerFormat("The lsmon there is a later one than this; update lsmon here.")
         del self._bytes[: end + 1]
