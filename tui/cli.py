@@ -22,6 +22,7 @@ COMMANDS = {
     "watch": "wait for alerts without a screen, and run a command or call a webhook",
     "repair": "what can be read of a damaged recording, written anew",
     "prune": "remove old recordings",
+    "export": "write a recording as a table, JSON lines, TensorBoard events, SVG or text",
     "demo": "a real training with the screen on it",
     "doctor": "check terminal, sockets, ssh, disk and torch",
     "relay": "the far end of ssh: a run's frames on stdout",

@@ -33,6 +33,9 @@ _ALIASES = {
 ALIASES = {other: name for name, others in _ALIASES.items() for other in others}
 """What others call it → our name; used where a file does not have our name itself."""
 
+ERROR = " ±"
+"""At the end of a name: the standard error or residual of the quantity of the rest of that name."""
+
 _RITZ = ("hessian/max", "hessian/min")
 _REFERENCE = {
     "hessian/grad_curvature": "grad_curvature",
@@ -79,28 +82,34 @@ def frames(rows: Iterable[Row], name: str, began: float = 0.0) -> Iterator[AnyFr
         attempt += row.step < step
         step = row.step
         wall = wall + ROW_SECS if row.wall is None else row.wall
-        if not row.values.keys() <= ours.keys():
-            ours = renamed([*ours, *row.values][:MOST_NAMES])
-        values = {ours[key]: shorten(value) for key, value in row.values.items() if key in ours}
-        for frame in _of(values):
+        errors = {key.removesuffix(ERROR): value for key, value in row.values.items() if key.endswith(ERROR)}
+        plain = {key: value for key, value in row.values.items() if not key.endswith(ERROR)}
+        if not plain.keys() <= ours.keys():
+            ours = renamed([*ours, *plain][:MOST_NAMES])
+        values = {ours[key]: shorten(value) for key, value in plain.items() if key in ours}
+        known = {
+            ours[key]: shorten(value) for key, value in errors.items() if key in ours and math.isfinite(value)
+        }
+        for frame in _of(values, known):
             seq += 1
             yield structs.replace(frame, seq=seq, step=step, attempt=attempt, wall=wall)
     if header is not None:
         yield RunEnded(seq=seq + 1, step=step, attempt=attempt, wall=wall)
 
 
-def _of(values: dict[str, float]) -> Iterator[Scalars | Curvature]:
+def _of(values: dict[str, float], errors: dict[str, float]) -> Iterator[Scalars | Curvature]:
     ends = [values.get(end, math.nan) for end in _RITZ]
     if not all(math.isfinite(end) for end in ends):
-        yield Scalars(values=values)
+        yield Scalars(values=values, errors={name: error for name, error in errors.items() if name in values})
         return
     rest = {name: value for name, value in values.items() if name not in (*_RITZ, *_REFERENCE)}
     if rest:
-        yield Scalars(values=rest)
+        yield Scalars(values=rest, errors={name: error for name, error in errors.items() if name in rest})
     facts = {name: value for name in _REFERENCE if math.isfinite(value := values.get(name, math.nan))}
     yield Curvature(
-        top=(Ritz(ends[0], 0.0),),  # how far they had converged, nobody has written down
-        bottom=(Ritz(ends[1], 0.0),),
+        # Whether they had converged, nobody has written down.
+        top=(Ritz(ends[0], errors.get(_RITZ[0], 0.0)),),
+        bottom=(Ritz(ends[1], errors.get(_RITZ[1], 0.0)),),
         method="from a file",
         grad_curvature=facts.get("hessian/grad_curvature"),
         grad_norm=facts.get("hessian/grad_norm"),

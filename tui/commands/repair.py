@@ -11,7 +11,8 @@ from pathlib import Path
 
 from lsmon.protocol.recording.repair import repair
 
-from ..format import counted, grouped, percent
+from ..format import counted, grouped
+from ..progress import Progress
 from ..target import recording_path
 
 LOSSY = 3
@@ -25,23 +26,10 @@ def add(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    try:
-        repaired = repair(recording_path(args.damaged), Path(args.into).expanduser(), _progress)
-    finally:
-        _clear()
+    with Progress("repairing") as told:
+        repaired = repair(recording_path(args.damaged), Path(args.into).expanduser(), told)
     steps = f"steps {grouped(repaired.first_step)} to {grouped(repaired.last_step)}"
     sys.stdout.write(f"{counted(repaired.frames, 'frame')}, {steps}, in {args.into}\n")
     for words in repaired.damage:
         sys.stdout.write(f"{words}\n")
     return LOSSY if repaired.lost or repaired.damage else 0
-
-
-def _progress(done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r{percent(done / total)} of {counted(total, 'frame')} \x1b[K")
-        sys.stderr.flush()
-
-
-def _clear() -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write("\r\x1b[K")

@@ -8,13 +8,15 @@ Several hosts: a list of what runs on them, to which leaving a run returns.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from lsmon.protocol.errors import LsmonError, UsageError
-from lsmon.protocol.sources.source import Source
+from lsmon.protocol.sources.source import Seekable, Source
 
 from ..ringing import add_ringing
 from ..target import Reach, add_reach, find, live, live_cards
@@ -31,11 +33,20 @@ def add(parser: ArgumentParser) -> None:
     parser.add_argument("targets", nargs="*", metavar="TARGET")
     add_reach(parser)
     add_ringing(parser)
+    parser.add_argument("--once", action="store_true", help="print one frame of the screen and leave")
+    parser.add_argument(
+        "--size",
+        default="",
+        metavar="COLSxROWS",
+        help="with --once: of the frame; else the terminal's, or 120x36",
+    )
 
 
 def run(args: Namespace) -> int:
     reach = Reach.of(args)
     target = args.targets[0] if args.targets else ""
+    if args.once:
+        return _once(args, reach)
     if len(args.targets) > 1:
         if not has_screen():
             raise UsageError("Several targets need a terminal; `lsmon ls HOST HOST` lists what runs on them.")
@@ -50,6 +61,33 @@ def run(args: Namespace) -> int:
         return print_target(target, reach)
     source = find(target, reach) if target or reach.via else _only_one()
     return watch(source, bell=args.bell, osc9=args.notify)
+
+
+def _once(args: Namespace, reach: Reach) -> int:
+    """One frame on stdout: in colour on a terminal, in plain text elsewhere. It is an error when nothing can be read."""
+    from ..picture import picture, size
+
+    if len(args.targets) != 1 and not reach.via and (args.targets or len(live_cards()) != 1):
+        raise UsageError("Name the one run whose frame is wanted; `lsmon ls` lists what there is.")
+    if args.size:
+        wanted = size(args.size)
+    else:
+        cols, rows = shutil.get_terminal_size((120, 37))
+        wanted = cols, max(rows - 1, 1)  # the prompt takes a line too
+    source = find(args.targets[0] if args.targets else "", reach)
+    seekable = cast("Seekable", source) if hasattr(source, "seek") else None
+    if seekable is not None:
+        seekable.play(False)
+        seekable.seek(seekable.timeline.last_step)
+    try:
+        drawn = picture(source, wanted)
+    finally:
+        source.close()
+    plain = not sys.stdout.isatty() or bool(os.environ.get("NO_COLOR"))
+    sys.stdout.write(drawn.text if plain else drawn.coloured())
+    if drawn.trouble:
+        raise LsmonError(drawn.trouble)
+    return 0
 
 
 def screen(

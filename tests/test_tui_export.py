@@ -1,0 +1,176 @@
+"""Recordings in the formats of others, and the screen without a terminal: nothing is lost, nothing is overwritten."""
+
+from __future__ import annotations
+
+import csv
+import io
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from lsmon.protocol.frames import AnyFrame, Curvature, Scalars
+from lsmon.protocol.recording.reader import Recording
+from lsmon.protocol.sources.opening import open_path
+from lsmon.tui.cli import main
+from lsmon.tui.progress import Progress
+from tests.bench.story import frames, header
+from tests.recorded import record
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Path:
+    return record(tmp_path / "recorded", frames(4000))
+
+
+def measured(recording: Recording) -> list[tuple[int, dict[str, float], dict[str, float]]]:
+    """Values and errors by step, merged: a table has one row for what came at once."""
+    from lsmon.protocol.names import scalars
+
+    rows: dict[int, tuple[dict[str, float], dict[str, float]]] = {}
+    for frame in recording.frames():
+        if isinstance(frame, Scalars | Curvature):
+            values, errors = scalars(frame)
+            row = rows.setdefault(frame.step, ({}, {}))
+            row[0].update(values)
+            row[1].update(errors)
+    return [(step, *row) for step, row in rows.items()]
+
+
+def exported(recorded: Path, to: str, out: Path, *more: str) -> bytes:
+    assert main(["export", str(recorded), "--to", to, "-o", str(out), *more]) == 0
+    return out.read_bytes()
+
+
+def test_a_table_has_every_number_and_its_error(recorded: Path, tmp_path: Path) -> None:
+    """Read by the standard library: bit for bit what was recorded."""
+    text = exported(recorded, "csv", tmp_path / "run.csv").decode()
+    rows = list(csv.DictReader(io.StringIO(text)))
+    with open_path(recorded) as recording:
+        wanted = measured(recording)
+    assert [int(row["step"]) for row in rows] == [step for step, _, _ in wanted]
+    for row, (_, values, errors) in zip(rows, wanted, strict=True):
+        assert {name: float(cell) for name, cell in row.items() if cell and name in values} == values
+        assert {name: float(row[f"{name} ±"]) for name in errors} == errors
+    assert rows[0]["hessian/max ±"]
+
+
+@pytest.mark.parametrize("to", ["csv", "jsonl", "tensorboard"])
+def test_what_is_written_is_opened_again(recorded: Path, tmp_path: Path, to: str) -> None:
+    """By replay and all the rest: the same steps and values, in a table also the errors, in JSON lines all."""
+    out = tmp_path / ("events.out.tfevents.1" if to == "tensorboard" else f"run.{to}")
+    exported(recorded, to, out)
+    with open_path(recorded) as before, open_path(out) as after:
+        one, two = measured(before), measured(after)
+        if to == "jsonl":
+            assert one == two
+            return
+        assert [step for step, _, _ in one] == [step for step, _, _ in two]
+        for (_, values, errors), (_, again, doubts) in zip(one, two, strict=True):
+            for name in ("loss", "val/acc", "temperature/noise", "hessian/max", "hessian/min"):
+                assert (name in values) == (name in again)
+                if name in values:
+                    assert again[name] == pytest.approx(values[name], rel=1e-6)
+                    if to == "csv" and name in errors:
+                        assert doubts[name] == pytest.approx(errors[name])
+
+
+def test_what_is_not_finite_and_what_is_huge(tmp_path: Path) -> None:
+    """NaN stays NaN, infinity infinity, and four bytes of TensorBoard hold no 1e300."""
+    story: list[AnyFrame] = [header(), *(Scalars(seq=2 + i, step=i, wall=5.0 + i, values={"loss": v}) for i, v in enumerate((1.0, float("nan"), float("-inf"), 1e300)))]  # fmt: skip
+    folder = record(tmp_path / "recorded", story)
+    rows = exported(folder, "csv", tmp_path / "run.csv").decode().splitlines()
+    assert [row.split(",")[2] for row in rows] == ["loss", "1.0", "nan", "-inf", "1e+300"]
+    exported(folder, "tensorboard", tmp_path / "events.out.tfevents.2")
+
+
+def test_the_screen_as_a_picture_and_as_text(recorded: Path, tmp_path: Path) -> None:
+    """As it was at a step, of any size, in any theme; SVG that a parser reads, the same every time."""
+    svg = exported(recorded, "svg", tmp_path / "one.svg", "--at", "3500", "--size", "80x24")
+    assert ElementTree.fromstring(svg).tag.endswith("svg")
+    assert svg == exported(recorded, "svg", tmp_path / "two.svg", "--at", "3500", "--size", "80x24")
+    assert svg != exported(
+        recorded, "svg", tmp_path / "light.svg", "--at", "3500", "--size", "80x24", "--theme", "lsmon-light"
+    )
+    text = exported(recorded, "txt", tmp_path / "one.txt", "--page", "alerts").decode()
+    assert len(text.splitlines()) == 36
+    assert "saddle escape" in text and "evidence" in text
+
+
+def test_no_file_is_overwritten_and_none_is_left_half(
+    recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "there.csv"
+    out.write_text("mine")
+    assert main(["export", str(recorded), "--to", "csv", "-o", str(out)]) == 2
+    assert out.read_text() == "mine"
+    assert "There is a file already" in capsys.readouterr().err
+    assert (
+        main(["export", str(recorded), "--to", "svg", "-o", str(tmp_path / "x.svg"), "--size", "huge"]) == 2
+    )
+    assert main(["export", str(recorded), "--to", "csv", "-o", str(tmp_path / "no" / "x.csv")]) == 1
+    assert main(["export", str(recorded), "--to", "xls", "-o", "-"]) == 2
+    assert not list(tmp_path.glob("x.*"))
+
+
+def test_a_loss_in_the_recording_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 3, the rest is written."""
+    story = [frame for frame in frames(4000) if frame.seq not in (200, 201)]
+    assert (
+        main(["export", str(record(tmp_path / "r", story)), "--to", "jsonl", "-o", str(tmp_path / "x.jsonl")])
+        == 3
+    )
+    assert "2 frames" in capsys.readouterr().err
+
+
+def test_once_prints_a_frame_and_leaves(recorded: Path) -> None:
+    """In a process without a terminal: the last step, the words, plain text, exit code 0."""
+    done = subprocess.run(
+        [sys.executable, "-m", "lsmon.tui", str(recorded), "--once", "--size", "100x30"],
+        capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False, timeout=100,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = done.stdout.splitlines()
+    assert len(rows) == 30
+    assert "grok-p97 @ box-3" in rows[0] and "step 4 000" in rows[0]
+    assert "saddle escape" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_once_says_what_it_cannot_show(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LSMON_DIR", str(tmp_path))
+    assert main(["--once"]) == 2
+    assert main(["--once", "nosuch"]) == 1
+    assert main(["--once", "--size", "9"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 3
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_is_said_after_a_second_and_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal only; nothing for what is over at once."""
+    now = [0.0]
+    monkeypatch.setattr("lsmon.tui.progress.time.monotonic", lambda: now[0])
+    out = Terminal()
+    monkeypatch.setattr(sys, "stderr", out)
+    with Progress("writing") as told:
+        told(1, 4)
+        assert out.getvalue() == ""
+        now[0] = 1.5
+        told(2, 4)
+        assert "writing ━━━━━━━━━━━━──────────── 50%" in out.getvalue()
+    assert out.getvalue().endswith("\r\x1b[K")
+    monkeypatch.setattr(sys, "stderr", file := io.StringIO())
+    with Progress("writing") as told:
+        now[0] = 9.0
+        told(2, 4)
+    assert file.getvalue() == ""

@@ -1,0 +1,108 @@
+"""Write a recording, or anything that replay opens, in another format.
+
+csv, jsonl and tensorboard hold all numbers; svg and txt are the screen as it stands at the end, or at --at STEP.
+OUT is a file, or - for stdout.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import TextIOWrapper
+from pathlib import Path
+from typing import BinaryIO
+
+from lsmon.protocol.errors import LsmonError, UsageError
+from lsmon.protocol.recording.reader import Recording
+from lsmon.protocol.sources.opening import open_path
+from lsmon.protocol.sources.source import Source
+
+from ..format import counted
+from ..progress import Progress
+from ..target import recording_path
+
+LOSSY = 3
+"""Exit code when frames are missing from what was written."""
+FORMATS = ("csv", "jsonl", "tensorboard", "svg", "txt")
+
+
+def add(parser: ArgumentParser) -> None:
+    parser.add_argument("path", metavar="PATH")
+    parser.add_argument("--to", choices=FORMATS, required=True, help="the format")
+    parser.add_argument(
+        "-o", "--out", required=True, metavar="OUT", help="a file that does not exist yet, or -"
+    )
+    parser.add_argument(
+        "--at", type=int, default=None, metavar="STEP", help="svg, txt: as it was at this step"
+    )
+    parser.add_argument("--size", default="120x36", metavar="COLSxROWS", help="svg, txt: of the screen")
+    parser.add_argument(
+        "--page", choices=("alerts", "layers", "spectrum"), default="", help="svg, txt: not the panels"
+    )
+    parser.add_argument("--theme", default="", metavar="NAME", help="svg: colours, such as lsmon-light")
+
+
+def run(args: Namespace) -> int:
+    recording = open_path(recording_path(args.path))
+    try:
+        if args.to in ("svg", "txt"):
+            from ..picture import picture, size
+
+            drawn = picture(_at(recording, args.at), size(args.size), page=args.page, theme=args.theme)
+            with _opened(args.out) as out:
+                out.write((drawn.svg if args.to == "svg" else drawn.text).encode())
+        else:
+            with Progress(f"writing {args.to}") as told, _opened(args.out) as out:
+                _converted(recording, args.to, out, told)
+        for words in recording.damage:
+            sys.stderr.write(f"lsmon: {words}\n")
+        if recording.lost:
+            sys.stderr.write(
+                f"lsmon: {counted(recording.lost, 'frame')} of the recording were not there to be written.\n"
+            )
+        return LOSSY if recording.lost else 0
+    finally:
+        recording.close()
+
+
+def _at(recording: Recording, step: int | None) -> Source:
+    from lsmon.protocol.sources.replay import Replay
+
+    replay = Replay(recording, playing=False)
+    replay.seek(replay.timeline.last_step if step is None else step)
+    return replay
+
+
+def _converted(recording: Recording, to: str, out: BinaryIO, told: Progress) -> None:
+    from ..exports import to_csv, to_jsonl, to_tensorboard
+
+    if to == "csv":
+        text = TextIOWrapper(out, encoding="utf-8", newline="")
+        to_csv(recording, text, told)
+        text.flush()
+        text.detach()
+    else:
+        (to_jsonl if to == "jsonl" else to_tensorboard)(recording, out, told)
+
+
+@contextmanager
+def _opened(out: str) -> Iterator[BinaryIO]:
+    """A new file, gone again when what should be in it could not be written whole."""
+    if out == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    path = Path(out).expanduser()
+    try:
+        with path.open("xb") as file:
+            try:
+                yield file
+            except BaseException:
+                path.unlink(missing_ok=True)
+                raise
+    except FileExistsError:
+        raise UsageError(f"There is a file already, and it is left alone: {path}") from None
+    except OSError as error:
+        raise LsmonError(f"Cannot write ({(error.strerror or str(error)).lower()}): {path}") from None

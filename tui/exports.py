@@ -1,0 +1,121 @@
+"""A recording in the formats of others: a table, JSON lines, TensorBoard events."""
+
+from __future__ import annotations
+
+import csv
+import struct
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, TextIO
+
+from lsmon.protocol.codec import encode
+from lsmon.protocol.fold import LEVELS
+from lsmon.protocol.frames import UNNUMBERED, AnyFrame
+from lsmon.protocol.names import scalars
+from lsmon.protocol.recording.reader import Recording
+from lsmon.protocol.sources.rows import ERROR
+from lsmon.protocol.sources.tfevents import masked
+
+Told = Callable[[int, int], None]
+"""Called with the frames that are done, and how many there are."""
+
+EVERY = 1000
+"""Frames between two words about how far it has come."""
+
+
+def _told(recording: Recording, told: Told) -> Iterator[AnyFrame]:
+    for count, frame in enumerate(recording.frames()):
+        if count % EVERY == 0:
+            told(count, recording.frame_count)
+        yield frame
+
+
+def to_jsonl(recording: Recording, out: BinaryIO, told: Told) -> None:
+    """A frame a line, as ``lsmon tail --json`` prints them: all there is, and `lsmon replay` opens it."""
+    out.writelines(encode(frame) + b"\n" for frame in _told(recording, told))
+
+
+def to_csv(recording: Recording, out: TextIO, told: Told) -> None:
+    """A row for all that was measured at one step and time, with a column for each quantity and each error.
+
+    Numbers as Python writes them, which lose nothing; an empty cell where there is none. A step that
+    goes back is a training that was resumed.
+    """
+    names = _names(recording)
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(["step", "wall", *names])
+    key: tuple[int, float] | None = None
+    row: dict[str, float] = {}
+    for frame in _told(recording, told):
+        values, errors = scalars(frame)
+        if isinstance(frame, UNNUMBERED) or not values:
+            continue
+        here = frame.step, frame.wall
+        if key is not None and here != key:
+            table.writerow([*key, *(row.get(name, "") for name in names)])
+            row = {}
+        key = here
+        row |= values
+        row |= {f"{name}{ERROR}": error for name, error in errors.items()}
+    if key is not None:
+        table.writerow([*key, *(row.get(name, "") for name in names)])
+
+
+def _names(recording: Recording) -> list[str]:
+    """Every column there will be. What is folded has no errors, so they are looked for in the frames themselves."""
+    known: dict[str, None] = {}
+    for summary in recording.summaries(LEVELS[1]):
+        known.update(dict.fromkeys(summary.series))
+    doubted: dict[str, None] = {}
+    for frame in recording.frames():
+        if not isinstance(frame, UNNUMBERED):
+            doubted.update(dict.fromkeys(scalars(frame)[1]))
+    return [
+        column for name in known for column in (name, f"{name}{ERROR}") if column == name or name in doubted
+    ]
+
+
+def to_tensorboard(recording: Recording, out: BinaryIO, told: Told) -> None:
+    """An event file of scalars; the name of the file must have ``tfevents`` in it for TensorBoard to see it."""
+    out.write(_record(_field(1, 1, struct.pack("<d", recording.header.wall)) + _text(3, b"brain.Event:2")))
+    for frame in _told(recording, told):
+        values, _ = scalars(frame)
+        if isinstance(frame, UNNUMBERED) or not values:
+            continue
+        summary = b"".join(
+            _text(1, _text(1, name.encode()) + _field(2, 5, struct.pack("<f", _narrowed(value))))
+            for name, value in values.items()
+        )
+        head = _field(1, 1, struct.pack("<d", frame.wall)) + _field(2, 0, _varint(frame.step))
+        out.write(_record(head + _text(5, summary)))
+
+
+def _narrowed(value: float) -> float:
+    """As a float of four bytes, infinite beyond them."""
+    try:
+        struct.pack("<f", value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
+    return value
+
+
+def _record(data: bytes) -> bytes:
+    length = struct.pack("<Q", len(data))
+    return length + struct.pack("<I", masked(length)) + data + struct.pack("<I", masked(data))
+
+
+def _field(number: int, kind: int, data: bytes) -> bytes:
+    return _varint(number << 3 | kind) + data
+
+
+def _text(number: int, data: bytes) -> bytes:
+    return _field(number, 2, _varint(len(data)) + data)
+
+
+def _varint(value: int) -> bytes:
+    value &= (1 << 64) - 1
+    made = bytearray()
+    while value > 0x7F:
+        made.append(value & 0x7F | 0x80)
+        value >>= 7
+    made.append(value)
+    return bytes(made)

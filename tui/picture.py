@@ -1,0 +1,126 @@
+"""The screen drawn without a terminal: as text, in colour, or as SVG."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import re
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich.console import Console
+from textual.strip import Strip
+
+from lsmon.protocol.errors import UsageError
+from lsmon.protocol.sources.source import Source
+
+if TYPE_CHECKING:
+    from textual.pilot import Pilot
+
+    from .app import LsmonApp
+
+PATIENCE_SECS = 10.0
+"""For a live run to tell its history: far more than a local one takes."""
+QUIET_SECS = 0.5
+"""Without anything new after which a live run has told it."""
+_SIZE = re.compile(r"(\d{2,3})x(\d{2,3})")
+
+
+class Picture(NamedTuple):
+    svg: str
+    text: str
+    strips: Sequence[Strip]
+    trouble: str = ""
+    """The sentence with which the source gave up, if it did."""
+
+    def coloured(self) -> str:
+        """With escape codes, as many colours as the terminal has."""
+        out = io.StringIO()
+        console = Console(
+            file=out, force_terminal=True, width=max((strip.cell_length for strip in self.strips), default=80)
+        )
+        for strip in self.strips:
+            console.print(*strip, sep="", end="", highlight=False, markup=False, soft_wrap=True)
+            out.write("\n")
+        return out.getvalue()
+
+
+def size(words: str) -> tuple[int, int]:
+    """``120x36`` in columns and rows. Raises UsageError."""
+    found = _SIZE.fullmatch(words)
+    if found is None:
+        raise UsageError(f"A size is written as columns and rows, such as 120x36, unlike {words[:40]!r}.")
+    return int(found[1]), int(found[2])
+
+
+def picture(
+    source: Source,
+    size: tuple[int, int],
+    *,
+    page: str = "",
+    keys: Sequence[str] = (),
+    theme: str = "",
+    ascii_only: bool | None = None,
+) -> Picture:
+    """What the screen shows of a source once it has told what it knows; ``keys`` are pressed before."""
+    from .app import LsmonApp
+
+    app = LsmonApp(source, fps=0.01, ascii_only=ascii_only)
+    made: list[Picture] = []
+
+    async def draw(pilot: Pilot[object]) -> None:
+        await _told(app)
+        if theme:
+            app.theme = theme
+        for key in ([_PAGES[page]] if page else []) + list(keys):
+            await pilot.press(key)
+        await _settled(app, pilot)
+        made.append(taken(app))
+        app.exit()
+
+    app.run(headless=True, size=size, auto_pilot=draw)
+    if not made:
+        raise RuntimeError("the screen could not be drawn")
+    return made[0]
+
+
+_PAGES = {"alerts": "a", "layers": "l", "spectrum": "s"}
+PAGES = tuple(_PAGES)
+
+
+def taken(app: LsmonApp) -> Picture:
+    """Of what is on the screen now."""
+    strips = app.screen._compositor.render_strips()
+    return Picture(
+        app.export_screenshot(),
+        "\n".join(strip.text.rstrip() for strip in strips) + "\n",
+        strips,
+        app.feed.trouble,
+    )
+
+
+async def _told(app: LsmonApp) -> None:
+    feed, began = app.feed, time.monotonic()
+    seen, since = feed.newest, began
+    while time.monotonic() - began < PATIENCE_SECS and not feed.trouble:
+        feed.tick(0.5)
+        if feed.newest is not seen:
+            seen, since = feed.newest, time.monotonic()
+        elif (
+            feed.seekable is not None
+            or (seen.seq and time.monotonic() - since > QUIET_SECS)
+            or feed.link.phase == "ended"
+        ):
+            return
+        await asyncio.sleep(0.02)
+
+
+async def _settled(app: LsmonApp, pilot: Pilot[object]) -> None:
+    """Laid out and drawn: sizes are known one turn, contents the next."""
+    from .screens.watching import Watching
+
+    for _ in range(4):
+        if isinstance(app.screen, Watching):
+            app.screen.tick()
+        await pilot.pause()

@@ -1,0 +1,42 @@
+"""On stderr, how far something has come that takes longer than a second."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+PATIENCE_SECS = 1.0
+"""What is over sooner needs no words."""
+EVERY_SECS = 0.1
+_COLS = 24
+
+
+class Progress:
+    """``exporting ━━━━━━────── 43 %``, gone when it is over; nothing where stderr is no terminal."""
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+        self._next = time.monotonic() + PATIENCE_SECS
+        self._drawn = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._drawn:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now < self._next or not sys.stderr.isatty():
+            return
+        self._next, self._drawn = now + EVERY_SECS, True
+        share = min(done / total, 1.0) if total > 0 else 0.0
+        full = round(_COLS * share)
+        sys.stderr.write(f"\r{self._doing} {'━' * full}{'─' * (_COLS - full)} {share:.0%}\x1b[K")
+        sys.stderr.flush()
