@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from lsmon.probe.operators.blocks import blocks
 from lsmon.probe.operators.callbacks import watched
 from lsmon.probe.operators.hessian import Hessian
+from lsmon.probe.operators.preconditioned import Preconditioned
 from lsmon.probe.reference import Reference
 from lsmon.protocol.errors import UsageError
 from tests.landscape import apart, classes, matrix, perceptron, same, traces
@@ -269,6 +270,20 @@ def test_blocks_may_be_grouped_by_any_name() -> None:
     both = blocks(Hessian(model, loss_fn, Reference(batch)), lambda name: name.rpartition(".")[2])
     rows = [*range(24, 30), *range(48, 51)]
     assert apart(matrix(both["bias"]), truth[rows][:, rows]) < 1e-5
+
+
+def test_the_gradient_is_in_the_coordinates_of_the_operator() -> None:
+    """Of the whole, of a layer (also one whose parameters lie apart), and where a step with Adam is a plain one."""
+    model, batch = perceptron(), classes()
+    whole = Hessian(model, loss_fn, Reference(batch))
+    gradients = torch.autograd.grad(loss_fn(model, batch), list(model.parameters()))
+    truth = torch.cat([gradient.reshape(-1) for gradient in gradients])
+    assert apart(whole.gradient, truth) < 1e-6
+    assert apart(blocks(whole)["2"].gradient, truth[30:]) < 1e-6
+    biases = blocks(whole, lambda name: name.rpartition(".")[2])["bias"]
+    assert apart(biases.gradient, truth[[*range(24, 30), *range(48, 51)]]) < 1e-6
+    root = torch.linspace(0.0, 2.0, whole.dim)
+    assert apart(Preconditioned(whole, root).gradient, root * truth) < 1e-6
 
 
 @pytest.mark.parametrize("when", ["forward", "backward", "product"])

@@ -60,7 +60,7 @@ class Extremes:
     memory: int
     """Bytes of the basis."""
     above: float
-    """Bound of the probability that an eigenvalue more than a tenth above ``top[0]`` was overlooked."""
+    """Bound of the probability that an eigenvalue well above ``top[0]`` (by ``Ends.unseen``) was overlooked."""
     below: float
     """The same for one a twentieth below ``bottom[0]``."""
 
@@ -74,6 +74,8 @@ class Ends:
     accuracy: float
     random_share: float
     """Part of the start's squared norm that is random: it alone bounds what may have been overlooked."""
+    unseen: float = BEYOND_TOP
+    """How far above the largest value it is asked what may have been overlooked, relative to it."""
     copies: bool = False
     """The basis is not orthogonal, and converged values appear again: only the outermost of an end is reported."""
 
@@ -153,7 +155,7 @@ class Ends:
         def bound(point: float) -> float:
             return math.exp(min(0.0, odds - space.log_gain(point, values)))
 
-        above = bound(high + max(BEYOND_TOP * abs(high), floor)) if self.top else 0.0
+        above = bound(high + max(self.unseen * abs(high), floor)) if self.top else 0.0
         return above, bound(low - max(BEYOND_BOTTOM * abs(low), floor)) if self.bottom else 0.0
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..operators.operator import Operator
 from ..readings import Reading, read
 from .basis import RecentBasis, basis, norm
-from .ends import ACCURACY, KEPT, Ends, Extremes
+from .ends import ACCURACY, BEYOND_TOP, KEPT, Ends, Extremes
 from .krylov import KrylovSpace
 
 RANDOM_SHARE = 0.5
@@ -47,6 +47,7 @@ def lanczos(
     bottom: int = 1,
     max_products: int = 64,
     accuracy: float = ACCURACY,
+    unseen: float = BEYOND_TOP,
     known: Tensor | None = None,
     seed: int = 0,
     max_bytes: int = 1 << 30,
@@ -54,6 +55,7 @@ def lanczos(
 ) -> Generator[None, None, Krylov]:
     """At most one product per ``next``; stops when ``top`` largest and ``bottom`` smallest values are known.
 
+    ``unseen`` is how far above the largest value, relative to it, hardly anything may have been overlooked.
     ``accuracy`` is relative to the value; ``accuracy=0`` always spends ``max_products`` (or all that the operator's
     dimension allows). A ``known`` direction (d,), such as the gradient, which lies mostly along the
     largest eigenvectors (Gur-Ari, Roberts and Dyer 2018), goes into the start beside a random vector.
@@ -70,9 +72,9 @@ def lanczos(
     space = KrylovSpace(operator, start, vectors, steps if forgets else vectors.rows)
     share = 1.0 if known is None else RANDOM_SHARE
     if forgets:
-        wanted = Ends(min(top, 1), min(bottom, 1), accuracy, share, copies=True)
+        wanted = Ends(min(top, 1), min(bottom, 1), accuracy, share, unseen, copies=True)
     else:
-        wanted = Ends(top, bottom, accuracy, share)
+        wanted = Ends(top, bottom, accuracy, share, unseen)
     polled = operator.device.type in ("cpu", "cuda")
     rows: deque[Reading] = deque()
     certified, found = 0, False

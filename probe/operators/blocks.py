@@ -30,6 +30,11 @@ class Block:
         self._sizes = [shape.numel() for shape in self._shapes]
         self.dim, self.device, self.dtype = sum(self._sizes), whole.device, whole.dtype
 
+    @property
+    def gradient(self) -> Tensor:
+        pieces = self._whole.snapshot.pieces(self._whole.gradient)
+        return torch.cat([pieces[row].reshape(-1).to(self.device, self.dtype) for row in self._rows])
+
     def matvec(self, vector: Tensor) -> Tensor:
         """The block times v of shape (dim,)."""
         parts = torch.split(vector, self._sizes)

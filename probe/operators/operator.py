@@ -21,3 +21,12 @@ class Operator(Protocol):
     def matvec(self, vector: Tensor) -> Tensor:
         """The product with a vector of shape (dim,)."""
         ...
+
+
+class Landscape(Operator, Protocol):
+    """The curvature of a loss at a point, where the gradient is known too."""
+
+    @property
+    def gradient(self) -> Tensor:
+        """(dim,), in the coordinates of the operator."""
+        ...

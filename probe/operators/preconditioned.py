@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .operator import Operator
+from .operator import Landscape
 
 
 class Preconditioned:
@@ -18,13 +18,18 @@ class Preconditioned:
     ``root`` (dim,) is √P at the step of the snapshot; zero for what the optimizer does not move.
     """
 
-    def __init__(self, operator: Operator, root: Tensor, decay: Tensor | float = 0.0) -> None:
+    def __init__(self, operator: Landscape, root: Tensor, decay: Tensor | float = 0.0) -> None:
         if root.shape != (operator.dim,):
             raise ValueError(f"the metric has {root.numel()} entries for {operator.dim} parameters")
         self._operator = operator
         self._root = root.detach().to(operator.device, operator.dtype)
         self._decay = decay
         self.dim, self.device, self.dtype = operator.dim, operator.device, operator.dtype
+
+    @property
+    def gradient(self) -> Tensor:
+        """Of the loss alone, where a step of the optimizer is one of gradient descent."""
+        return self._root * self._operator.gradient.to(self._root)
 
     def matvec(self, vector: Tensor) -> Tensor:
         """P^½(H + κI)P^½ v for v of shape (dim,)."""

@@ -19,8 +19,9 @@ def layer_sharpness(context: Context, chosen: Chosen, max_bytes: int) -> Work:
     found: dict[str, float] = {}
     for name, block in blocks(point).items():
         try:
-            found[name] = (yield from sharpest(block, context.seed, max_bytes)).value
+            krylov = yield from sharpest(block, context.seed, max_bytes)
         except ValueError as error:
             raise NotMeasured(str(error)) from error
+        found[name] = krylov.extremes.top[0].value
         yield
     return [Layers(step=step, names=tuple(found), values={"hessian/max": tuple(found.values())})]

@@ -14,7 +14,7 @@ from ..operators.preconditioned import Preconditioned
 from ..optimizers import edge
 from ..reference import Reference
 from ..subject import eval_mode
-from ..survey import MOST_SHARPNESS, Survey, sharpest, survey
+from ..survey import Survey, sharpest, survey
 from .known import Known, NotMeasured, Work
 from .sensor import Context
 
@@ -50,14 +50,14 @@ def look(
         found = yield from survey(
             point,
             complete=complete,
-            products=products if complete else min(products, MOST_SHARPNESS),
+            products=products,
             seed=context.seed,
             max_bytes=max_bytes,
         )
         felt = None
         if shape is not None:
             operator = Preconditioned(point, shape.root, shape.decay)
-            felt = yield from sharpest(operator, context.seed, max_bytes)
+            felt = (yield from sharpest(operator, context.seed, max_bytes)).extremes.top[0]
         return found, felt
 
     work = body()

@@ -37,6 +37,6 @@ def compare_halves(known: Known, seed: int, max_bytes: int) -> Work:
         return []
     total = 0.0
     for part in parts:
-        total += (yield from sharpest(part, seed, max_bytes)).value
+        total += (yield from sharpest(part, seed, max_bytes)).extremes.top[0].value
     known.undersampled = known.fresh = total / len(parts) / value - 1.0
     return []

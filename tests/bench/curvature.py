@@ -24,12 +24,12 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from lsmon.probe.algorithms.ends import ACCURACY
 from lsmon.probe.algorithms.lanczos import Krylov, lanczos
 from lsmon.probe.measurement import at_once
 from lsmon.probe.operators.hessian import Hessian
 from lsmon.probe.reference import Reference
-from lsmon.probe.survey import ALONE, MOST, MOST_SHARPNESS
+from lsmon.probe.sensors.curvature import MAX_MEMORY
+from lsmon.probe.survey import MOST, sharpest
 
 from .workloads import STAGES, Workload, criterion, digits, loss_fn, workload
 
@@ -70,15 +70,9 @@ def ours(workload: Workload, seed: int, complete: bool = True) -> tuple[Result, 
     began = time.process_time()
     point = Hessian(workload.model, loss_fn, Reference(workload.batch))
     found = at_once(
-        lanczos(
-            point,
-            top=5 if complete else 1,
-            bottom=1 if complete else 0,
-            max_products=MOST if complete else MOST_SHARPNESS,
-            accuracy=ACCURACY if complete else ALONE,
-            known=point.gradient if complete else None,
-            seed=seed,
-        )
+        lanczos(point, max_products=MOST, known=point.gradient, seed=seed)
+        if complete
+        else sharpest(point, seed, MAX_MEMORY)
     )
     extremes = found.extremes
     top = [ritz.value for ritz in (extremes.top if complete else extremes.top[:1])]
