@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
+from lsmon.protocol.detectors.thresholds import OfPlateau
 from lsmon.protocol.detectors.watch import REST_STEPS, Watch
 from lsmon.protocol.frames import Alert, AnyFrame, Curvature, Ritz, Scalars
 from tests.corpus.run import Run
@@ -38,8 +39,37 @@ def test_the_unit_of_the_loss(run: Run) -> None:
     assert kinds(run.frames(scale=10.0)) == kinds(run.frames())
 
 
-def test_logging_every_tenth_step(run: Run) -> None:
-    assert kinds(run.frames(log_every=10)) == kinds(run.frames())
+SELDOM = (
+    *RUNS,
+    "spike-0",
+    "divergence-0",
+    "batch-size-1",
+    "addition-06",
+    "factor-4",
+    "linear2-0",
+    "linear2-momentum-1",
+    "tanh-0",
+)
+"""And those whose verdicts hang most on how often the loss is logged."""
+
+
+@pytest.mark.parametrize("every", [None, 0])
+@pytest.mark.parametrize("name", SELDOM)
+def test_logging_every_tenth_step(name: str, every: int | None) -> None:
+    """With curvature and, for plateaus, without it."""
+    run = Run.load(name)
+    assert kinds(run.frames(every=every, log_every=10)) == kinds(run.frames(every=every))
+
+
+def test_only_what_lasts_fewer_than_a_dozen_samples_is_not_in_a_thinner_log() -> None:
+    """A plateau of eighty steps is eight samples of every tenth step: too few to be told from noise."""
+    run = Run.load("clusters-4")
+    often = [alert for alert in watched(run.frames(every=0)) if alert.kind == "plateau_left"]
+    seldom = [alert for alert in watched(run.frames(every=0, log_every=10)) if alert.kind == "plateau_left"]
+    fewest = OfPlateau().quiet_samples
+    missing = [alert for alert in often if not any(abs(alert.step - other.step) < 100 for other in seldom)]
+    assert [alert.step for alert in missing] == [89]
+    assert all((alert.onset_step - alert.evidence["plateau since"]) / 10 < fewest for alert in missing)
 
 
 def test_steps_that_are_tokens(run: Run) -> None:

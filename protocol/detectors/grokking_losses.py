@@ -9,14 +9,11 @@ from __future__ import annotations
 import math
 
 from ..frames import Alert, AnyFrame, Scalars
-from .smooth import LARGEST, Scatter, Smooth
+from .smooth import LARGEST, Between, Scatter, Smooth
 from .thresholds import OfGrokking
 
 UNSURE = 0.6
 """Confidence: a loss may come down because the network grows less certain, with as many wrong answers as before."""
-
-TRAIN_MEMORY = 0.9
-"""Of the smoothed training loss: the last ten batches."""
 
 FORGOTTEN = 3.0
 """Training loss over what counts as known by heart, beyond which it is not known any more."""
@@ -42,7 +39,7 @@ class GrokkingLosses:
         self._resume()
 
     def _resume(self) -> None:
-        self._train, self._val = Smooth(TRAIN_MEMORY), Smooth(self._t.memory)
+        self._train, self._val = Between(self._t.memory), Smooth(self._t.memory)
         self._scatter = Scatter(self._t.window)
         self._highest = -math.inf
         self._count = self._count_from = 0
@@ -60,14 +57,13 @@ class GrokkingLosses:
         loss = values.get("loss", math.nan)
         if abs(loss) < LARGEST:
             self._train.add(loss)
-            if not self._evaluations:
-                self._first = max(self._first, self._train.value)
         val = values.get("val/loss", math.nan)
         if not abs(val) < LARGEST or self._state == "complete":
             return None
         self._evaluations += 1
         self._scatter.add(val)
         level = self._val.add(val)
+        self._train.take()
         if self._evaluations <= FIRST:
             self._first, self._first_val = max(self._first, self._train.value), max(self._first_val, val)
             return None
@@ -88,19 +84,19 @@ class GrokkingLosses:
     def _memorized(self, step: int) -> Alert | None:
         train, val = self._train.value, self._val.value
         known = train <= self._t.losses_learned * self._first
-        worse = val >= self._t.losses_gap * train and val >= 0.5 * self._first_val
+        worse = val >= self._t.losses_gap * train and val >= self._t.losses_unknown * self._first_val
         if not self._held(known and worse, step):
             return None
         self._state, self._count, self._highest = "memorized", 0, val
         return self._alert(
-            "memorized", step, f"The training data seems memorised: loss {train:.3g}, on validation {val:.3g}.",
+            "memorized", step, f"The training data seems memorised, or unlike the validation data: loss {train:.3g}, on validation {val:.3g}.",
             "Log train/acc and val/acc to be sure; weight decay and patience may still make it generalise.",
         )  # fmt: skip
 
     def _onset(self, step: int) -> Alert | None:
         level = self._val.value
         self._highest = max(self._highest, level)
-        if self._train.value > FORGOTTEN * self._t.losses_learned * self._first:  # other data, another story
+        if self._train.fresh > FORGOTTEN * self._t.losses_learned * self._first:  # other data, another story
             self._state, self._count = "learning", 0
             return None
         turned = level < min(

@@ -23,7 +23,7 @@ class LossSpike:
     def _forget(self) -> None:
         self._mean = self._deviation = 0.0
         self._seen = 0
-        self._since_alert = self._t.quiet
+        self._calm = self._t.calm  # samples in a row below the limit
         self._recent: list[tuple[int, float]] = []
 
     def see(self, frame: AnyFrame) -> Alert | None:
@@ -34,13 +34,14 @@ class LossSpike:
             self._forget()  # a resumed run starts from another loss
             self._attempt = frame.attempt
         self._recent = [*self._recent[-2:], (frame.step, loss)]
-        self._since_alert += 1
         self._largest = max(self._largest, abs(loss))
         warm = self._seen >= self._t.warm_up
         limit = self._mean + max(self._t.deviations * self._deviation, self._t.rise * abs(self._mean))
-        alert = self._verdict(frame, limit) if warm and self._since_alert > self._t.quiet else None
+        alert = self._verdict(frame, limit) if warm and self._calm >= self._t.calm else None
         if alert:
-            self._since_alert = 0
+            self._calm = 0
+        elif self._calm < self._t.calm:
+            self._calm = self._calm + 1 if loss <= limit else 0
         self._learn(min(loss, limit) if warm else loss)  # or the first of a spike would hide the others
         return alert
 

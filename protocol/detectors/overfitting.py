@@ -5,11 +5,8 @@ from __future__ import annotations
 import math
 
 from ..frames import Alert, AnyFrame, Scalars
-from .smooth import LARGEST, Scatter, Smooth
+from .smooth import LARGEST, Between, Scatter, Smooth
 from .thresholds import OfOverfitting
-
-TRAIN_MEMORY = 0.95
-"""Of the smoothed training loss: the last 20 batches."""
 
 
 class Overfitting:
@@ -30,7 +27,7 @@ class Overfitting:
 
     def _resume(self) -> None:
         """A resumed run goes on from what it knows: the lowest validation loss is the same."""
-        self._train = Smooth(TRAIN_MEMORY)
+        self._train = Between(self._t.train_memory)
         self._val, self._scatter = Smooth(self._t.memory), Scatter()
         self._count = 0
 
@@ -49,9 +46,9 @@ class Overfitting:
             return None
         self._first = abs(val) if math.isnan(self._first) else self._first
         self._scatter.add(val)
-        level = self._val.add(val)
+        level, train = self._val.add(val), self._train.take()
         if level < self._lowest:
-            self._lowest, self._lowest_at, self._train_then = level, frame.step, self._train.value
+            self._lowest, self._lowest_at, self._train_then = level, frame.step, train
             self._count, self._told = 0, self._told and level > self._again
             return None
         worse = max(
@@ -60,7 +57,7 @@ class Overfitting:
             self._t.deviations * self._scatter.sigma,
         )
         self._count = self._count + 1 if level > self._lowest + worse else 0
-        if self._told or self._count < self._t.in_a_row or not self._train.value < self._train_then:
+        if self._told or self._count < self._t.in_a_row or not train < self._train_then:
             return None
         self._told, self._again = True, self._lowest - self._t.again * abs(self._lowest)
         return Alert(
@@ -68,10 +65,10 @@ class Overfitting:
             confidence=0.9,
             message=(
                 f"Overfitting: validation loss rose from {self._lowest:.3g} to {level:.3g} while the training loss "
-                f"fell from {self._train_then:.3g} to {self._train.value:.3g}."
+                f"fell from {self._train_then:.3g} to {train:.3g}."
             ),
             evidence={
-                "lowest val/loss": self._lowest, "val/loss": level, "loss then": self._train_then, "loss": self._train.value,
+                "lowest val/loss": self._lowest, "val/loss": level, "loss then": self._train_then, "loss": train,
             },
             advice=f"The best checkpoint so far is near step {self._lowest_at}; more data, weight decay or an earlier end help.",
         )  # fmt: skip

@@ -47,6 +47,8 @@ class Plateau:
         self._level, self._began = level, step
         self._age = self._gone = 0
         self._left_at = step
+        self._quiet = False
+        """On the plateau the loss scattered by so little that its samples count as they are."""
         self._rates = (math.inf, 0.0)
 
     def see(self, frame: AnyFrame) -> Alert | None:
@@ -68,30 +70,34 @@ class Plateau:
         if not math.isnan(self._last):
             self._deviation.add(abs(loss - self._last) * OF_DIFFERENCES)
         self._last = loss
-        return self._moved(frame, self._smooth.add(loss))
+        smooth = self._smooth.add(loss)
+        scatter = self._t.deviations * self._deviation.value
+        if not self._gone:
+            self._quiet = scatter <= self._t.flat * abs(smooth)
+        return self._moved(frame, *((loss, 0.0) if self._quiet else (smooth, scatter * self._averaging)))
 
-    def _moved(self, frame: Scalars, level: float) -> Alert | None:
+    def _moved(self, frame: Scalars, level: float, noise: float) -> Alert | None:
         if math.isnan(self._level):
             self._settle(level, frame.step)
             return None
-        noise = self._t.deviations * self._deviation.value * self._averaging
         flat = max(self._t.flat * abs(self._level), noise)
         if noise > self._t.noisiest * abs(self._level):  # whatever it does, it may be the batches
             self._settle(level, frame.step)
             return None
         fallen = self._level - level
-        if abs(fallen) <= flat and not self._gone:
-            self._age += 1
+        if abs(fallen) <= flat:  # there still, or again
+            self._age += 1 + self._gone
+            self._gone = 0
             return None
-        if fallen <= flat:  # up, or back again
+        if fallen < 0:
             self._settle(level, frame.step)
             return None
         if not self._gone:
             self._left_at = frame.step
         self._gone += 1
-        if (
-            self._age < self._t.samples or self._gone * self._t.quicker > self._age
-        ):  # no plateau, or too slow to be its end
+        fewest = self._t.quiet_samples if self._quiet else self._t.samples
+        # No plateau, or too slow to be its end; how long either lasted is known to a sample.
+        if self._age < fewest or (self._gone - 1) * self._t.quicker > self._age + 1:
             self._settle(level, frame.step)
             return None
         if fallen < max(self._t.drop * abs(self._level), 2 * flat):

@@ -40,8 +40,10 @@ class Saddle:
         self._forget()
 
     def _forget(self) -> None:
-        self._signs = 0  # negative measurements since the onset
-        self._escaping = False
+        self._signs = self._plain = (
+            0  # negative measurements since the onset, and those of them that are plainly so
+        )
+        self._escaping = self._hardly = False
         self._onset: int | None = None
         self._entry_loss = math.nan
         self._slowest = math.inf  # smallest |∇L| since just before the onset
@@ -81,11 +83,18 @@ class Saddle:
         q, before = along / size, self._before
         self._before = (loss, norm)
         if along > 0:
-            return self._returned(loss) if self._onset is not None else None
+            # Plainly, or once more: one that is hardly positive may be noise, and it would go on as a second event.
+            over = self._onset is not None and (q > -self._t.turned or self._hardly)
+            self._hardly = not over
+            return self._returned(loss) if over else None
+        self._hardly = False
         # |H| may be that of a sharp direction which has nothing to do with the way out: then λ_min is the measure.
         turned = q < self._t.turned or along < self._t.aligned * lowest
-        if not turned or lowest >= -self._t.negative * size:
+        plain = turned and lowest < -self._t.negative * size
+        gentle = along < self._t.gently_aligned * lowest and lowest < -self._t.gently_negative * size
+        if not (plain or gentle):
             return None
+        self._plain += plain
         self._note(frame.step, lowest, q, loss, norm, before)
         return self._rolling(lowest, q, loss, norm)
 
@@ -103,9 +112,12 @@ class Saddle:
 
     def _rolling(self, lowest: float, q: float, loss: float, norm: float) -> Alert | None:
         self._signs += 1
-        # |∇L| that nobody measured cannot speak against it.
-        speeding = math.isnan(norm) or norm >= self._t.grown * self._slowest
-        if self._escaping or self._signs < self._t.in_a_row or not speeding:
+        grown = (
+            math.inf if math.isnan(norm) else norm / self._slowest
+        )  # what nobody measured cannot speak against it
+        plain = self._plain >= self._t.in_a_row and grown >= self._t.grown
+        gentle = self._signs >= self._t.gently_in_a_row and grown > 1.0
+        if self._escaping or not (plain or gentle):
             return None
         self._escaping = True
         if self._again(self._onset or 0):
@@ -125,12 +137,12 @@ class Saddle:
     def _returned(self, loss: float) -> Alert | None:
         """The curvature along the gradient is positive again: that was an escape, or it was nothing."""
         onset, entry, lowest, steepest = self._onset or 0, self._entry_loss, self._lowest, self._steepest
-        was_escaping, fall_before = self._escaping, self._fall_before
+        was_escaping, plain, fall_before = self._escaping, self._plain >= self._t.in_a_row, self._fall_before
         self._forget()
         fallen = entry - loss
         part = fallen / abs(entry) if entry else 0.0
         if was_escaping:
-            real = part >= self._t.fallen
+            real = part >= (self._t.fallen if plain else self._t.gently_fallen)
         else:  # measurements are rare: one sign, the plainer the better, and a fall from what was a plateau
             needed = self._t.plain_fall if steepest <= self._t.plain_turn else self._t.faint_fall
             real = part >= needed and fall_before <= self._t.plain_plateau * fallen

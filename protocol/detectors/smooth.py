@@ -50,3 +50,33 @@ class Scatter:
     @property
     def sigma(self) -> float:
         return SIGMA_OF_MEDIAN * median(self._differences) if self._differences else 0.0
+
+
+class Between:
+    """The level of a series that is logged often, taken where another is: the mean since the last time, smoothed.
+
+    So it is the same however often the series is logged in between.
+    """
+
+    __slots__ = ("_count", "_level", "_sum", "fresh")
+
+    def __init__(self, memory: float) -> None:
+        self._level = Smooth(memory)
+        self.fresh = math.nan
+        """The mean since the last time, as it is."""
+        self._sum, self._count = 0.0, 0
+
+    @property
+    def value(self) -> float:
+        return self._level.value
+
+    def add(self, value: float) -> None:
+        self._sum, self._count = self._sum + value, self._count + 1
+
+    def take(self) -> float:
+        """The level now; with nothing new it stays."""
+        if self._count:
+            self.fresh = self._sum / self._count
+            self._level.add(self.fresh)
+            self._sum, self._count = 0.0, 0
+        return self._level.value

@@ -36,6 +36,14 @@ class OfSaddle:
     """|∇L| over its smallest since the sign: what rolls off a saddle speeds up, what only crosses a ridge does not."""
     fallen: float = _within(0.02, 0.0, 1.0)
     """Part of the loss at the first sign that must be gone at the end: less is no event in the landscape."""
+    gently_aligned: float = _within(0.1, 0.0, 1.0)
+    """ĝᵀHĝ below this part of λ_min turns gently: a plateau that is hardly one is left so, and ..."""
+    gently_negative: float = _within(0.05, 0.0, 1.0)
+    """... λ_min must be below minus this times |H| there, ..."""
+    gently_in_a_row: int = _within(4, 1, 1000)
+    """... in so many measurements, ..."""
+    gently_fallen: float = _within(0.1, 0.0, 1.0)
+    """... after which this part of the loss must be gone."""
     plain_turn: float = _within(-0.1, -1.0, 0.0)
     """One measurement as negative as this is enough, when measurements are rare ..."""
     plain_fall: float = _within(0.05, 0.0, 1.0)
@@ -58,14 +66,16 @@ class OfPlateau:
 
     samples: int = _within(25, 2)
     """Fewest samples of a plateau: with fewer, the noise of the batches makes one anywhere."""
+    quiet_samples: int = _within(12, 2)
+    """The same where the loss scatters by less than what is called flat: then each sample counts as it is, unsmoothed."""
     flat: float = _within(0.03, 0.0, 1.0)
     """Part of itself by which a loss on a plateau may drift: what a person would call flat on the screen."""
     drop: float = _within(0.15, 0.0, 1.0)
     """Part of the plateau's loss that must be gone when it has been left."""
     deviations: float = _within(4.0, 0.0)
     """And as many standard deviations of the smoothed loss, so that noise does not leave a plateau."""
-    floor: float = _within(1e-5, 0.0, 1.0)
-    """Part of the largest loss of the run: below it what moves is rounding."""
+    floor: float = _within(1e-3, 0.0, 1.0)
+    """Part of the largest loss of the run: what still moves below it is of no consequence."""
     quicker: float = _within(3.0, 1.0, 100.0)
     """How many times shorter the fall is than the plateau was: a steady descent under noise takes as long as that."""
     noisiest: float = _within(0.06, 0.0)
@@ -102,6 +112,8 @@ class OfGrokking:
     """Without accuracies: part of the first training loss below which the data counts as known by heart ..."""
     losses_gap: float = _within(10.0, 1.0)
     """... when the validation loss is this many times as large, ..."""
+    losses_unknown: float = _within(0.8, 0.0)
+    """... and still this part of what it was at first: a validation loss that has come down has learned something, ..."""
     losses_turn: float = _within(0.7, 0.0, 1.0)
     """... the part of its largest since then at which it has turned, ..."""
     losses_done: float = _within(0.2, 0.0, 1.0)
@@ -141,7 +153,9 @@ class OfOverfitting:
     in_a_row: int = _within(3, 1, 100)
     """Evaluations, as for grokking."""
     memory: float = _within(0.6, 0.0, 0.999)
-    """Of the smoothed validation loss."""
+    """Of the smoothed validation loss: the last two or three evaluations."""
+    train_memory: float = _within(0.9, 0.0, 0.999)
+    """Of the smoothed training loss: ten evaluations, since between two of them there may be few batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +175,8 @@ class OfLossSpike:
     batches only scatter more."""
     floor: float = _within(1e-4, 0.0, 1.0)
     """Part of the largest loss of the run: below it what moves is rounding, or of no consequence."""
-    quiet: int = _within(200, 1)
-    """Samples between two alerts: one event is one alert."""
+    calm: int = _within(20, 1)
+    """Samples in a row below the limit after which it may alert again: one event is one alert."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,12 +73,19 @@ def addition(
 
 
 def parity(
-    seed: int, *, bits: int, count: int, hidden: int = 64, activation: str = "relu", gain: float = 1.0
+    seed: int,
+    *,
+    bits: int,
+    count: int,
+    hidden: int = 64,
+    activation: str = "relu",
+    gain: float = 1.0,
+    of: int = 3,
 ) -> Task:
-    """The parity of the first three of several bits."""
+    """The parity of the first three (``of``) of several bits."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.randint(0, 2, (count + 600, bits), generator=generator).float() * 2 - 1
-    y = (x[:, :3].prod(1) > 0).long()
+    y = (x[:, :of].prod(1) > 0).long()
     _, loss, outputs = perceptron((bits, hidden, 2), activation, cross_entropy)
     theta = start_of((bits, hidden, 2), gain, generator)
     return Task(theta, loss, outputs, (x[:count], y[:count]), (x[count:], y[count:]))
@@ -187,7 +194,7 @@ def runs() -> Iterator[Callable[[], Run]]:
 
         def made(name: str = name, family: str = family, what: str = what, make: Made = make) -> Run:
             found = make()
-            events = [*from_spectrum(found, optional=True), *from_accuracies(found), *from_validation(found)]
+            events = [*from_spectrum(found), *from_accuracies(found), *from_validation(found)]
             return Run(name, family, what, len(found.scalars), events, attempts=[found.rows])
 
         made.__name__ = name

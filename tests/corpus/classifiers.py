@@ -164,7 +164,7 @@ class Classified:
         task = network(self.seed, data, self.sizes, gain=self.gain, activation=self.activation)
         found = trained(task, self.plan, self.seed)
         events = [
-            *from_spectrum(found, optional=True),
+            *from_spectrum(found),
             *from_accuracies(found),
             *from_validation(found),
             *self.events,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -61,7 +62,7 @@ def curriculum(number: int, lr: float, count: int) -> Run:
         data=lambda step: (x[easy], y[easy]) if step < 1500 else task.train,
     )
     found = trained(task, plan, number)
-    events = [*from_spectrum(found, optional=True), Event("loss_spike", 1500, 1500, 1600)]
+    events = [*from_spectrum(found), Event("loss_spike", 1500, 1500, 1600)]
     return Run(
         f"curriculum-{number}", "curriculum", "two of four classes until step 1500, then all", plan.steps, events,
         ["plateau_left", "overfitting"], False, [found.rows],
@@ -70,10 +71,14 @@ def curriculum(number: int, lr: float, count: int) -> Run:
 
 def lost(number: int, p: int, share: float, at: int) -> Run:
     """Modular addition that grokked, and then gets wrong answers for half of its pairs."""
-    task = addition(570 + number, p=p, share=share)
+    return unlearned(f"lost-{number}", number, addition(570 + number, p=p, share=share), at)
+
+
+def unlearned(name: str, seed: int, task: Task, at: int) -> Run:
+    """A task that was grokked, and gets wrong answers for half of what it trains on from this step on."""
     x, y = task.train
-    wrong = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(number))]
-    mixed = torch.where(torch.rand(len(y), generator=torch.Generator().manual_seed(number)) < 0.5, wrong, y)
+    wrong = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))]
+    mixed = torch.where(torch.rand(len(y), generator=torch.Generator().manual_seed(seed)) < 0.5, wrong, y)
     plan = Plan(
         at + 2000, constant(4e-3), adam=True, decay=1.0, batch=constant(len(y)), eval_every=10,
         data=lambda step: (x, y if step < at else mixed),
@@ -87,12 +92,12 @@ def lost(number: int, p: int, share: float, at: int) -> Run:
         return values
 
     task.evaluate = evaluate  # type: ignore[method-assign]
-    found = trained(task, plan, number)
+    found = trained(task, plan, seed)
     early = Recorded([row for row in found.scalars if row[0] < at])
-    events = [*from_spectrum(found, optional=True), *from_accuracies(early), *from_validation(early)]
+    events = [*from_spectrum(found), *from_accuracies(early), *from_validation(early)]
     events.append(Event("generalization_lost", at, at + 50, at + 600))
     return Run(
-        f"lost-{number}", "lost", f"grokked, then half of the answers made wrong at {at}", plan.steps, events,
+        name, name.rpartition("-")[0], f"grokked, then half of the answers made wrong at {at}", plan.steps, events,
         ["loss_spike", "curvature_spike", "overfitting", "divergence", "memorized"], False, [found.rows],
     )  # fmt: skip
 
@@ -114,11 +119,13 @@ def resumed(number: int, p: int, share: float, cut: int, back: int, steps: int) 
     first = trained(task, plan(cut, keep), number)
     task.theta = kept[0]
     second = trained(task, plan(steps - cut), number, cut - back)
-    both = Recorded(
-        [row for row in first.scalars if row[0] < cut - back] + second.scalars,
-        first.curvature + second.curvature,
+    both = replace(
+        second,
+        scalars=[row for row in first.scalars if row[0] < cut - back] + second.scalars,
+        curvature=first.curvature + second.curvature,
+        points=first.points + second.points,
     )
-    events = [*from_spectrum(both, optional=True), *from_accuracies(both), *from_validation(both)]
+    events = [*from_spectrum(both), *from_accuracies(both), *from_validation(both)]
     return Run(
         f"resumed-{number}", "resumed",
         f"a + b mod {p}, stopped at {cut}, resumed from {cut - back} without its optimizer's state",

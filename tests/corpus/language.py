@@ -88,7 +88,7 @@ def trained(
     found = Training(
         task.theta, loss, (train[0][:32], train[1][:32]), batch=drawn, optimizer=optimizer, lr=lr, evaluate=evaluate, every=20
     ).run(steps)  # fmt: skip
-    events = [*from_spectrum(found, optional=True), *from_validation(found)]
+    events = [*from_spectrum(found), *from_validation(found)]
     return Run(name, "language", what, steps, events, healthy=True, attempts=[found.rows])
 
 

@@ -14,7 +14,18 @@ import torch
 from .recorder import Recorded
 from .truth import from_plateaus, from_spikes
 
-PARTS = ("saddles", "tensors", "networks", "arithmetic", "ordinary", "language", "faults")
+PARTS = (
+    "saddles",
+    "tensors",
+    "networks",
+    "arithmetic",
+    "ordinary",
+    "language",
+    "faults",
+    "fresh_saddles",
+    "fresh_answers",
+    "fresh_trainings",
+)
 
 
 def main(wanted: list[str]) -> int:

@@ -29,6 +29,10 @@ class Recorded:
     scalars: list[Any] = field(default_factory=list)
     curvature: list[Any] = field(default_factory=list)
     modes: list[tuple[int, list[float]]] = field(default_factory=list)
+    points: list[tuple[int, Tensor]] = field(default_factory=list)
+    """Where each measurement of the curvature was taken."""
+    loss: LossFn | None = None
+    reference: Any = None
 
     @property
     def rows(self) -> dict[str, list[Any]]:
@@ -56,6 +60,7 @@ class Training:
 
     def run(self, steps: int, first: int = 0, recorded: Recorded | None = None) -> Recorded:
         found = Recorded() if recorded is None else recorded
+        found.loss, found.reference = self.loss, self.reference
         theta = self.theta.requires_grad_()
         make = self.optimizer or (lambda parameters: torch.optim.SGD(parameters, lr=0.01))
         optimizer = make([theta])
@@ -74,6 +79,7 @@ class Training:
             if self.every and step % self.every == 0 and math.isfinite(values["loss"]):
                 row = measured(self.loss, theta.detach(), self.reference)
                 found.curvature.append([step, *row])
+                found.points.append((step, theta.detach().clone()))
             if self.modes is not None and step % 5 == 0:
                 found.modes.append((step, self.modes(theta.detach())))
             if self.evaluate is not None and step % self.eval_every == 0:

@@ -30,7 +30,9 @@ class Event:
     step: int
     until: int
     optional: bool = False
-    """It did happen, but so softly, or so close behind another, that nobody is blamed for not telling of it."""
+    """It did happen, but in a way that telling of it is neither right nor wrong."""
+    soft: bool = False
+    """A saddle escape in which |∇L| rose by less than two: real, but hard to see. To be told all the same."""
 
 
 Series = dict[str, list[tuple[int, float]]]

@@ -130,10 +130,11 @@ def quartic(
     ).run(steps)  # fmt: skip
 
 
-def retrieval(seed: int, *, lr: float, start: float, steps: int, batch: int = 0) -> Recorded:
+def retrieval(
+    seed: int, *, lr: float, start: float, steps: int, batch: int = 0, n: int = 12, m: int = 400
+) -> Recorded:
     """Phase retrieval: find x from (aᵀx)²; 0 is a saddle with the signal as its way out."""
     generator = torch.Generator().manual_seed(seed)
-    n, m = 12, 400
     signal = torch.randn(n, generator=generator, dtype=torch.float64)
     signal /= signal.norm()
     rows = torch.randn(m, n, generator=generator, dtype=torch.float64)
@@ -253,7 +254,7 @@ def runs() -> Iterator[Callable[[], Run]]:
 
         def made(name: str = name, family: str = family, what: str = what, make: Made = make) -> Run:
             found = make()
-            return Run(name, family, what, len(found.scalars), from_modes(found.modes), attempts=[found.rows])
+            return Run(name, family, what, len(found.scalars), from_modes(found), attempts=[found.rows])
 
         made.__name__ = name
         yield made

@@ -42,8 +42,11 @@ class Tally:
     """Right ones that came before the middle of their event."""
     optional: int = 0
     """Alerts on events that are optional: neither right nor false."""
+    soft_right: int = 0
+    soft_missed: int = 0
+    """Of the right ones and the missed ones those whose event was soft."""
     delays: list[int] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list, repr=False)
     """Where, for the person who tunes."""
 
     @property
@@ -55,6 +58,13 @@ class Tally:
     def recall(self) -> float:
         there = self.right + self.missed
         return self.right / there if there else float("nan")
+
+    @property
+    def plain_recall(self) -> float:
+        """Of the events that are not soft."""
+        right = self.right - self.soft_right
+        there = right + self.missed - self.soft_missed
+        return right / there if there else float("nan")
 
     @property
     def median(self) -> float:
@@ -106,6 +116,7 @@ def judge(
                 tally.optional += event.optional
                 if not event.optional:
                     tally.right += 1
+                    tally.soft_right += event.soft
                     tally.delays.append(alert.step - event.step)
                     tally.early += alert.step < event.step
             elif kind in run.allowed or _excused(alert, kind, events, spacing):
@@ -117,6 +128,7 @@ def judge(
         for number, event in enumerate(events):
             if number not in told and not event.optional and kind not in run.allowed:
                 tally.missed += 1
+                tally.soft_missed += event.soft
                 tally.wrong.append(f"{run.name} missed {event.onset}/{event.step}/{event.until}")
     return false_alarms
 

@@ -159,7 +159,7 @@ def runs() -> Iterator[Callable[[], Run]]:
 
         def made(name: str = name, family: str = family, what: str = what, make: Made = make) -> Run:
             found = make()
-            return Run(name, family, what, len(found.scalars), from_modes(found.modes), attempts=[found.rows])
+            return Run(name, family, what, len(found.scalars), from_modes(found), attempts=[found.rows])
 
         made.__name__ = name
         yield made

@@ -186,3 +186,27 @@ def _plateaus(rows: np.ndarray, rates: dict[int, float], how: int) -> list[Event
             continue
         events.append(event)
     return events
+
+
+HOVERS = (0.9, 1.15)
+"""Sharpness over the optimizer's edge of a training that hovers there, ten measurements long in the mean."""
+
+
+def from_edge(found: Recorded) -> list[Event]:
+    """Where the sharpness has risen to the edge 2/lr and stays there, from the exact ratio."""
+    table = evaluations(found, "stability/ratio")
+    if len(table) < 20:
+        return []
+    steps, ratio = table.T
+    mean = np.convolve(ratio, np.ones(10) / 10, mode="valid")  # of the ten from here on
+    hovers = (mean >= HOVERS[0]) & (mean <= HOVERS[1])
+    if not hovers.any():
+        return []
+    at = int(np.argmax(hovers))
+    gone = np.flatnonzero(~hovers[at:])
+    end = at + int(gone[0]) if len(gone) else len(ratio) - 1
+    return (
+        [Event("edge_of_stability", int(steps[max(0, at - 5)]), int(steps[at]), int(steps[end]))]
+        if end - at >= 5
+        else []
+    )
