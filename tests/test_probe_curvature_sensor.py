@@ -210,8 +210,8 @@ def test_an_event_brings_everything_forward(clock: Clock, monkeypatch: pytest.Mo
     """After an alert a complete measurement begins within a few steps, long before it would have been due."""
     run = Simulated(clock, monkeypatch, budget_share=0.3)
     run.train(1500)
-    run.sensor.cadence.interval = 250
-    run.sensor.cadence.began("complete", run.steps)
+    run.sensor.agenda.cadence.interval = 250
+    run.sensor.agenda.cadence.began("complete", run.steps)
     run.train(60)
     asked = run.steps
     run.instruments.request("loss_spike")
@@ -225,7 +225,7 @@ def test_going_back_abandons_what_is_half_measured(clock: Clock, monkeypatch: py
     """After a resume at an earlier step nothing of the old trajectory is reported."""
     run = Simulated(clock, monkeypatch)
     run.train(400)
-    assert run.sensor._work
+    assert run.sensor.agenda.work
     run.found.clear()
     run.train(600, attempt=2, first=100)
     assert run.curvatures()

@@ -1,8 +1,7 @@
 """The Hessian's spectrum on the reference batch, measured while the training goes on.
 
 A measurement takes a snapshot of the parameters at one step and spreads its products over the following steps, at most
-one a step and only when the budget allows, so what is reported belongs to the step of the snapshot. There are two
-kinds, and one of each may be under way: the sharpness λ_1 alone, often, and the complete measurement, seldom.
+one a step and only when the budget allows, so what is reported belongs to the step of the snapshot.
 """
 
 from __future__ import annotations
@@ -12,14 +11,15 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..cadence import COMPLETE, DENSEST, SPARSEST, Cadence
+from ..cadence import COMPLETE, SPARSEST
 from ..operators import ladder
 from ..operators.ladder import Chosen
-from ..plan import PRODUCTS, Plan
-from ..reference import Reference, size_of
-from ..schedule import SAVINGS, UNLIMITED
+from ..reference import Reference
+from ..schedule import UNLIMITED
 from ..survey import MOST, plainly
+from .agenda import TURNS, Agenda
 from .critical_sharpness import critical
+from .examples import Examples
 from .known import Known, NotMeasured, Work
 from .layer_sharpness import layer_sharpness
 from .look import look
@@ -30,14 +30,8 @@ from .undersampling import compare_halves, overshoot
 MAX_MEMORY = 1 << 30
 """Bytes of one Krylov basis; above it the space is restarted with fewer vectors."""
 
-TURNS = {"sharpness": 8, "complete": 32}
-"""Products of a measurement as a rule, gradient included: what is saved up for before one begins."""
-
 HALVES_EVERY = 8
 """Complete measurements from one comparison of the reference batch's halves to the next: it costs half of one."""
-
-CHECKS = frozenset({"halves", "overshoot", "density", "layers"})
-"""Work that has time: it asks whether the examples are enough, or takes hundreds of products."""
 
 TIMED = 3
 """Products whose median cost tells whether the examples are too many or too few."""
@@ -47,15 +41,6 @@ DENSITY_EVERY = 4
 
 DENSITY_PRODUCTS = 512
 """Products that a density takes: 8 probes of 64."""
-
-CHECK_TURNS = 8
-"""Turns of which such work gets one, while there is other work."""
-
-FAIR = 12
-"""Products that a complete measurement gets between two of the sharpness alone, in a loop so fast that the latter would
-take the whole budget,"""
-TOO_MUCH = 2.0
-"""which is one whose planned products cost so many times what the budget allows for them."""
 
 EXACT = "exact: double backward, kept graph"
 UNCHECKED = "not yet checked against a finite difference"
@@ -81,21 +66,16 @@ class CurvatureSensor(Sensor):
         self.steps = steps
         self.density = density
         self.max_memory = max_memory
-        self.cadence = Cadence()
-        self.plan: Plan | None = None
-        self._turns_of_complete = 0
         self.price = 0.0
-        self._chosen: Chosen | None = None
-        self._part: Reference | None = None
+        self.examples = Examples()
+        self.agenda = Agenda()
         self._known = Known()
-        self._work: dict[str, Work] = {}
+        self._chosen: Chosen | None = None
         self._costs: list[float] = []  # seconds of the last products
         self._turns: deque[bool] = deque()  # whose cost is not known yet: was it a whole product?
         self._completes = 0
         self._next_halves = 1
         self._next_density = 1
-        self._turn = 0
-        self._settled = False  # the number of examples is right, and stays: a complete measurement may begin
         self._attempt = 1
         self._step = 0
 
@@ -105,10 +85,15 @@ class CurvatureSensor(Sensor):
         if context.attempt != self._attempt:
             self._attempt = context.attempt
             self._begin_anew()
-        if self._plan(context):
+        missing = self.examples.choose(context)
+        if missing is None:
             self._begin(context)
+        elif missing:
+            context.notes[self.name] = missing
         found = self._advance(context)
-        self._arrange(context)
+        self.every, self.price = 1, self._cost
+        if not self.agenda.work and context.allowance < UNLIMITED and self._chosen is not None:
+            self.every, self.price = self.agenda.pause(context, self._cost)
         return found
 
     def took(self, seconds: float) -> None:
@@ -117,153 +102,88 @@ class CurvatureSensor(Sensor):
             del self._costs[:-8]
 
     def request(self, why: str) -> bool:
-        return why not in CALM and self.cadence.request(self._step)
+        return why not in CALM and self.agenda.cadence.request(self._step)
 
     def close(self) -> None:
         self._begin_anew()
-        self._work.clear()
-        self._part = self._chosen = None
+        self.agenda.work.clear()
+        self.examples = Examples()
+        self._chosen = None
 
-    # ---- which examples
-
-    def _plan(self, context: Context) -> bool:
-        """Whether it is known what to measure on; a note says what is missing."""
-        reference = context.reference
-        assert reference is not None  # a Probe with a model has one
-        if self._part is not None:
-            return True
-        if context.gather() is None:
-            some = f"{reference.examples} examples of the reference batch so far"
-            context.notes[self.name] = (
-                some if reference.batches else "pass the batch to step() or reference= to Probe"
-            )
-            return False
-        if context.allowance < UNLIMITED and not context.step_secs:
-            return False  # the first few steps tell how long one takes
-        trained_on = 0 if context.batch is None else size_of(context.batch)
-        self.plan = Plan(reference.examples, trained_on, context.step_secs, _allowance(context))
-        self._part = reference.thinned(self.plan.examples)
-        self._settled = _allowance(context) >= UNLIMITED
-        return True
-
-    def _correct(self, context: Context) -> None:
-        """After a sharpness: are products on so many examples as dear as was thought? If not, once more with others."""
-        assert self.plan is not None and context.reference is not None
-        if len(self._costs) < TIMED:
-            return
-        cost = statistics.median(self._costs)
-        if self.plan.corrected(cost, context.step_secs, _allowance(context)):
-            self._part = context.reference.thinned(self.plan.examples)
-            if self._chosen is not None:
-                self._chosen = replace(self._chosen, reference=self._part)
-            self._costs.clear()
-            self._begin_anew()
-        else:
-            self._settled = True
+    @property
+    def _cost(self) -> float:
+        """Seconds of a product; 0 while it is not known."""
+        return statistics.median(self._costs) if self._costs else 0.0
 
     def _begin_anew(self) -> None:
-        """What is half measured is of another trajectory, or of other examples."""
-        self._work = {kind: work for kind, work in self._work.items() if kind == "ladder"}
+        self.agenda.begin_anew()
         self._known.forget()
-        self.cadence = Cadence()
-
-    # ---- when
 
     def _begin(self, context: Context) -> None:
-        assert self._part is not None
+        part = self.examples.part
+        assert part is not None
         if self._chosen is None:
-            if "ladder" in self._work:
+            if "ladder" in self.agenda.work:
                 return
             self._chosen = Chosen(
-                1,
-                EXACT,
-                notes=(UNCHECKED,),
-                model=context.model,
-                loss_fn=context.loss_fn,
-                reference=self._part,
+                1, EXACT, notes=(UNCHECKED,), model=context.model, loss_fn=context.loss_fn, reference=part
             )
-            self._work["ladder"] = self._choose(context, self._part)
+            self.agenda.work["ladder"] = self._choose(context, part)
+        always = self._chosen.rung == 3
         for kind in sorted(TURNS):  # "complete" first: while things move the sharpness is always due
-            if kind == "complete" and ("ladder" in self._work or not self._settled):
+            if kind == "complete" and ("ladder" in self.agenda.work or not self.examples.settled):
                 continue
-            if kind not in self._work and self._due(kind, context):
-                self.cadence.began(kind, context.step)
-                self._work[kind] = self._safely(context, self._run(context, kind))
+            if self.agenda.due(kind, context, self._cost, always=always):
+                self.agenda.cadence.began(kind, context.step)
+                self.agenda.work[kind] = self._safely(context, self._run(context, kind, part))
                 return  # a snapshot is work enough for one step
-        if "density" not in self._work and self._completes >= self._next_density and self._has_room(context):
+        if (
+            "density" not in self.agenda.work
+            and self._completes >= self._next_density
+            and self._has_room(context)
+        ):
             self._next_density = self._completes + DENSITY_EVERY
-            work = density(context, self._chosen, self._part, self._known, self.max_memory)
-            self._work["density"] = self._safely(context, work)
+            work = density(context, self._chosen, part, self._known, self.max_memory)
+            self.agenda.work["density"] = self._safely(context, work)
             layers = layer_sharpness(context, self._chosen, self.max_memory)
-            self._work["layers"] = self._safely(context, layers)
-
-    def _due(self, kind: str, context: Context) -> bool:
-        assert self._chosen is not None
-        if self._chosen.rung == 3:
-            return kind == "sharpness" and self.cadence.due(kind, context.step)
-        if context.allowance >= UNLIMITED:  # whenever possible; the sharpness is in the complete measurement
-            return kind == "complete"
-        if kind == "sharpness" and self._work.keys() & {"complete", "ladder"}:  # which must get done
-            fast = "complete" in self._work and self._is_fast(context)
-            waited = self._turns_of_complete >= FAIR or not fast
-            return waited and self.cadence.age(kind, context.step) >= SPARSEST - DENSEST
-        return self.cadence.due(kind, context.step)
-
-    def _is_fast(self, context: Context) -> bool:
-        """Both kinds together cost more than is allowed, whatever the examples."""
-        cost = statistics.median(self._costs) if self._costs else 0.0
-        return PRODUCTS * cost > TOO_MUCH * COMPLETE * SPARSEST * context.step_secs * context.allowance
+            self.agenda.work["layers"] = self._safely(context, layers)
 
     def _has_room(self, context: Context) -> bool:
         """For a spectral density: half of what is allowed from one to the next pays for it."""
-        assert self._chosen is not None and self.plan is not None
+        assert self._chosen is not None
         if self.density is not None or self._chosen.rung == 3:
             return bool(self.density) and self._chosen.rung != 3
-        if self.plan.examples < self.plan.available or not self._costs:
+        if not self.examples.all or not self._costs:
             return False
         until = DENSITY_EVERY * COMPLETE * SPARSEST * context.step_secs
-        return DENSITY_PRODUCTS * statistics.median(self._costs) <= until * context.allowance / 2
+        return DENSITY_PRODUCTS * self._cost <= until * context.allowance / 2
 
     def _advance(self, context: Context) -> list[Finding]:
-        """One unit of work of one of the measurements under way: in turns, unless the sharpness is getting old."""
-        if not self._work:
+        """One unit of work of one of the measurements under way."""
+        taken = self.agenda.take(context)
+        if taken is None:
             return []
-        self._turn += 1
-        late = "complete" in self._work and self.cadence.age("complete", context.step) > 2 * SPARSEST
-        patient = self._work.keys() - CHECKS and (late or self._turn % CHECK_TURNS)
-        if context.allowance >= UNLIMITED:
-            patient = False
-        kind = next(kind for kind in self._work if not patient or kind not in CHECKS)
-        if "sharpness" in self._work and kind not in CHECKS:  # short, and begun only when it is wanted
-            kind = "sharpness"
-        work = self._work.pop(kind)
+        kind, work = taken
         # The others have products of parts.
         self._turns[-1] = kind == "sharpness" or (kind == "complete" and not self._completes)
         try:
             with plainly(context.model):
                 next(work)  # an exception leaves it out: a generator that raised cannot go on
         except StopIteration as done:
-            if kind == "sharpness" and not self._settled:
+            if kind == "sharpness" and not self.examples.settled:
                 self._correct(context)
             found: list[Finding] = done.value
             return found
-        self._work[kind] = work  # behind the others
-        self._turns_of_complete = 0 if kind == "sharpness" else self._turns_of_complete + (kind == "complete")
+        self.agenda.put_back(kind, work)
         return []
 
-    def _arrange(self, context: Context) -> None:
-        """When to come back, and how much to have saved by then."""
-        cost = statistics.median(self._costs) if self._costs else 0.0
-        self.every, self.price = 1, cost
-        if self._work or context.allowance >= UNLIMITED or self._chosen is None:
-            return
-        kind = min(TURNS, key=self.cadence.next)
-        self.every = max(1, self.cadence.next(kind) - context.step)
-        # No more than can be saved until then, or what is due would wait.
-        until = self.every * context.step_secs * context.allowance
-        self.price = max(cost, min(SAVINGS, TURNS[kind] * cost, until))
-
-    # ---- what
+    def _correct(self, context: Context) -> None:
+        """After a sharpness: are products on so many examples as dear as was thought? If not, once more with others."""
+        if len(self._costs) >= TIMED and self.examples.correct(context, self._cost):
+            if self._chosen is not None:
+                self._chosen = replace(self._chosen, reference=self.examples.part)
+            self._costs.clear()
+            self._begin_anew()
 
     def _choose(self, context: Context, part: Reference, because: Exception | None = None) -> Work:
         """The way to the curvature that this model allows, or the next one when the first began to fail."""
@@ -276,12 +196,13 @@ class CurvatureSensor(Sensor):
             raise ValueError(chosen.reason)
         if before is None or chosen.rung != before.rung:
             self._begin_anew()
-        self._chosen = replace(chosen, model=context.model, reference=self._part)
+        self._chosen = replace(chosen, model=context.model, reference=self.examples.part)
         return []
 
     def _safely(self, context: Context, work: Work) -> Work:
         """A way to the curvature that fails in the middle of a measurement is given up for the next one."""
-        assert self._part is not None
+        part = self.examples.part
+        assert part is not None
         try:
             return (yield from work)
         except NotMeasured as error:
@@ -291,21 +212,21 @@ class CurvatureSensor(Sensor):
                 if self._chosen.rung == 3:
                     raise
                 # What else is half measured on this way goes with it, and the search is not kept waiting.
-                self._work = {"ladder": self._choose(context, self._part, error)}
+                self.agenda.work = {"ladder": self._choose(context, part, error)}
         return []
 
-    def _run(self, context: Context, kind: str) -> Work:
+    def _run(self, context: Context, kind: str, part: Reference) -> Work:
         """One measurement, and whatever follows from it."""
-        assert self._chosen is not None and self._part is not None
+        assert self._chosen is not None
         if self._chosen.rung == 3:
             return (yield from critical(context, self._chosen))
-        complete, step = kind == "complete", context.step
+        complete, step, known = kind == "complete", context.step, self._known
         halves = not complete and self._completes >= self._next_halves and self._chosen.rung == 1
         found = yield from look(
             context,
             self._chosen,
-            self._part,
-            self._known,
+            part,
+            known,
             complete=complete,
             products=self.steps,
             max_bytes=self.max_memory,
@@ -313,20 +234,14 @@ class CurvatureSensor(Sensor):
         )
         if complete:
             self._completes += 1
-            self.cadence.covered(step)
-        if self._known.sharpness is not None:
-            self.cadence.found(self._known.sharpness)
-        if self._known.halves:
+            self.agenda.cadence.covered(step)
+        if known.sharpness is not None:
+            self.agenda.cadence.found(known.sharpness)
+        if known.halves:
             self._next_halves = self._completes + HALVES_EVERY
-            check = compare_halves(self._known, context.seed, self.max_memory)
-            self._work["halves"] = self._safely(context, check)
-        elif top := self._known.begin_overshoot(self._part, context.reference):
-            check = overshoot(self._known, top, self._part, context.reference)
-            self._work["overshoot"] = self._safely(context, check)
+            check = compare_halves(known, context.seed, self.max_memory)
+            self.agenda.work["halves"] = self._safely(context, check)
+        elif top := known.begin_overshoot(part, context.reference):
+            check = overshoot(known, top, part, context.reference)
+            self.agenda.work["overshoot"] = self._safely(context, check)
         return found
-
-
-def _allowance(context: Context) -> float:
-    """What the plan may count with: a reference that was given is measured whole, then only less often."""
-    assert context.reference is not None
-    return UNLIMITED if context.reference.given else context.allowance

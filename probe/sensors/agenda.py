@@ -1,0 +1,91 @@
+"""The measurements of curvature that are under way, what begins next, and whose turn it is.
+
+The sharpness λ_1 alone comes often, the complete measurement seldom, and one of each may be under way. What only checks
+them, or takes hundreds of products, has time.
+"""
+
+from __future__ import annotations
+
+from ..cadence import COMPLETE, DENSEST, SPARSEST, Cadence
+from ..plan import PRODUCTS
+from ..schedule import SAVINGS, UNLIMITED
+from .known import Work
+from .sensor import Context
+
+TURNS = {"sharpness": 8, "complete": 32}
+"""Products of a measurement as a rule, gradient included: what is saved up for before one begins."""
+
+CHECKS = frozenset({"halves", "overshoot", "density", "layers"})
+
+CHECK_TURNS = 8
+"""Turns of which such work gets one, while there is other work."""
+
+FAIR = 12
+"""Products that a complete measurement gets between two of the sharpness alone, in a loop so fast that the latter would
+take the whole budget,"""
+TOO_MUCH = 2.0
+"""which is one whose planned products cost so many times what the budget allows for them."""
+
+
+class Agenda:
+    """``work`` by kind, in the order in which it gets its turn."""
+
+    def __init__(self) -> None:
+        self.cadence = Cadence()
+        self.work: dict[str, Work] = {}
+        self._turn = 0
+        self._turns_of_complete = 0
+
+    def begin_anew(self) -> None:
+        """What is half measured is of another trajectory, or of other examples; the search for a method goes on."""
+        self.work = {kind: work for kind, work in self.work.items() if kind == "ladder"}
+        self.cadence = Cadence()
+
+    def due(self, kind: str, context: Context, cost: float, *, always: bool) -> bool:
+        """Whether "sharpness" or "complete" is to begin, when a product costs so many seconds.
+
+        ``always``: the sharpness is all that this model allows.
+        """
+        if kind in self.work:
+            return False
+        if always:
+            return kind == "sharpness" and self.cadence.due(kind, context.step)
+        if context.allowance >= UNLIMITED:  # whenever possible; the sharpness is in the complete measurement
+            return kind == "complete"
+        if kind == "sharpness" and self.work.keys() & {"complete", "ladder"}:  # which must get done
+            fast = "complete" in self.work and self._is_fast(context, cost)
+            waited = self._turns_of_complete >= FAIR or not fast
+            return waited and self.cadence.age(kind, context.step) >= SPARSEST - DENSEST
+        return self.cadence.due(kind, context.step)
+
+    def take(self, context: Context) -> tuple[str, Work] | None:
+        """Whose turn it is; the others may not wait for a check, nor the sharpness for anything."""
+        if not self.work:
+            return None
+        self._turn += 1
+        late = "complete" in self.work and self.cadence.age("complete", context.step) > 2 * SPARSEST
+        patient = self.work.keys() - CHECKS and (late or self._turn % CHECK_TURNS)
+        if context.allowance >= UNLIMITED:
+            patient = False
+        kind = next(kind for kind in self.work if not patient or kind not in CHECKS)
+        if "sharpness" in self.work and kind not in CHECKS:  # short, and begun only when it is wanted
+            kind = "sharpness"
+        return kind, self.work.pop(kind)
+
+    def put_back(self, kind: str, work: Work) -> None:
+        """It has more to do, behind the others."""
+        self.work[kind] = work
+        self._turns_of_complete = 0 if kind == "sharpness" else self._turns_of_complete + (kind == "complete")
+
+    def pause(self, context: Context, cost: float) -> tuple[int, float]:
+        """Steps until something is due, and the seconds to have saved by then; call it when no work is under way."""
+        kind = min(TURNS, key=self.cadence.next)
+        every = max(1, self.cadence.next(kind) - context.step)
+        # No more than can be saved until then, or what is due would wait.
+        until = every * context.step_secs * context.allowance
+        return every, max(cost, min(SAVINGS, TURNS[kind] * cost, until))
+
+    @staticmethod
+    def _is_fast(context: Context, cost: float) -> bool:
+        """Both kinds together cost more than is allowed, whatever the examples."""
+        return PRODUCTS * cost > TOO_MUCH * COMPLETE * SPARSEST * context.step_secs * context.allowance
