@@ -9,7 +9,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.screen import ModalScreen
+from textual.screen import Screen
 from textual.widgets import Static
 
 from lsmon.protocol.names import QUANTITIES, quantity
@@ -38,7 +38,7 @@ _REPLAY_KEYS = (
 )
 
 
-class Help(ModalScreen[None]):
+class Help(Screen[None]):
     """Closes with any of the keys that opened it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -56,15 +56,27 @@ class Help(ModalScreen[None]):
             if self._ascii:
                 frame.styles.border = ("ascii", self.app.current_theme.foreground or "white")
                 frame.styles.scrollbar_size_vertical = 0  # it is drawn with block characters
-            yield Static(self._text(palette_for(self.app.current_theme)))
+            yield Static(self._keys(palette_for(self.app.current_theme)))
+            yield Static(id="quantities")
 
-    def _text(self, palette: Palette) -> Text:
+    def on_mount(self) -> None:
+        self.call_after_refresh(self._show_quantities)  # they are long, and whoever asks for a key need not wait for them
+
+    def _show_quantities(self) -> None:
+        self.query_one("#quantities", Static).update(self._quantities(palette_for(self.app.current_theme)))
+
+    def _keys(self, palette: Palette) -> Text:
         text = Text()
         say = plain if self._ascii else str
         text.append("Keys\n\n", palette.text("bold ink"))
         for key, does in _KEYS + (_REPLAY_KEYS if self._replay else ()):
             text.append(f"{say(key):<15}", palette.text("info")).append(f"{say(does)}\n", palette.text("dim"))
-        text.append("\nQuantities\n", palette.text("bold ink"))
+        return text
+
+    def _quantities(self, palette: Palette) -> Text:
+        text = Text()
+        say = plain if self._ascii else str
+        text.append("Quantities\n", palette.text("bold ink"))
         unknown = [name for name in self._names if name not in QUANTITIES]
         for name in (*QUANTITIES, *unknown[:50]):
             known = quantity(name)
