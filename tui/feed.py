@@ -20,8 +20,6 @@ READ_SECS = 0.05
 """Of each tick, at most: half of the tenth of a second that a tick lasts, so that keys stay quick."""
 READ_FRAMES = 1000
 """At a time: they fold in some 10 ms, and then the clock is looked at again."""
-CATCH_UP_SECS = 1.0
-"""After a seek the old picture stays until the source has caught up, but no longer than this."""
 SPEEDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 _SILENT = ("stale", "dead")
 
@@ -56,7 +54,6 @@ class Feed:
         self._fresh: list[Alert] = []
         self._unseen = False
         self._heard: float | None = None
-        self._catching_until: float | None = None
         self.seekable: Seekable | None = cast("Seekable", source) if hasattr(source, "seek") else None
 
     @property
@@ -75,7 +72,7 @@ class Feed:
 
     def tick(self, budget_secs: float = READ_SECS) -> None:
         """Read and fold what has come, within the budget, and renew the view unless the eye is paused."""
-        drained = self._drain(budget_secs)
+        self._drain(budget_secs)
         if self._unseen:
             self.newest = self._store.view()
             self._unseen = False
@@ -83,19 +80,13 @@ class Feed:
         fresh, self._fresh = self._fresh, []
         for alert in fresh if self.seekable is None else ():
             self._on_news(alert)
-        if self._catching_until is not None:
-            if not drained and self._clock() < self._catching_until:
-                return
-            self._catching_until = None
         if not self.frozen:
             self.view = self.newest
 
-    def _drain(self, budget_secs: float) -> bool:
-        """Whether nothing is waiting any more."""
+    def _drain(self, budget_secs: float) -> None:
         until = self._clock() + budget_secs
-        drained = False
         try:
-            while not drained:
+            while True:
                 frames = self.source.read(READ_FRAMES, max(until - self._clock(), 0.005))
                 for frame in frames:
                     self._store.fold(frame)
@@ -103,15 +94,12 @@ class Feed:
                 if frames:
                     self._heard = self._clock()
                     self._unseen = True
-                drained = not frames
-                if self._clock() >= until:
+                if not frames or self._clock() >= until:
                     break
             self.link = self.source.link
         except LsmonError as error:
             self.trouble = str(error)
             self.link = Link("dead", self.trouble, self.link.lost)
-            return True
-        return drained
 
     def _hear_silence(self) -> None:
         before = self.silences[-1] if self.silences else None
@@ -158,7 +146,6 @@ class Feed:
         self.seekable.seek(min(max(step, timeline.first_step), timeline.last_step))
         self._store = Store()
         self._unseen = True
-        self._catching_until = self._clock() + CATCH_UP_SECS
 
     def seek_last(self) -> None:
         """The whole recording at once, standing still."""

@@ -11,19 +11,18 @@ from array import array
 from .view import Track
 
 CAP = 4096
-"""Buckets a series, an even number so that equal ones pair off without a rest. Ten times the dots of a curve on a screen of 200 columns, 300 KB."""
+"""Buckets a series, an even number so that equal ones pair off without a rest. Ten times the dots of a curve on a screen of 200 columns, 330 KB."""
 
-
-_Bucket = tuple[float, float, float, float, float, float, int, int]
-"""First step, last step, wall, min, max, sum, count, attempt."""
+_NONE = -1.0
+"""In place of an error where none came: unlike NaN it is less than any, and equal to itself."""
 
 
 class Series:
     """Samples, or stretches of them already folded, in; a Track of at most ``cap`` buckets out."""
 
     __slots__ = (
-        "_attempt", "_attempts", "_cap", "_counts", "_error", "_first", "_firsts", "_high", "_highs", "_low",
-        "_lows", "_n", "_name", "_odd", "_odd_step", "_odd_total", "_step", "_steps", "_stride", "_total",
+        "_attempt", "_attempts", "_cap", "_counts", "_doubt", "_doubted", "_doubts", "_error", "_first", "_firsts", "_high", "_highs",
+        "_low", "_lows", "_n", "_name", "_odd", "_odd_step", "_odd_total", "_step", "_steps", "_stride", "_total",
         "_totals", "_track", "_value", "_value_step", "_wall", "_walls", "_words",
     )  # fmt: skip
 
@@ -31,6 +30,7 @@ class Series:
         self._name, self._cap, self._stride = name, cap, 1
         self._firsts, self._steps, self._walls = array("d"), array("d"), array("d")
         self._lows, self._highs, self._totals = array("d"), array("d"), array("d")
+        self._doubts, self._doubted = array("d"), False
         self._counts, self._attempts = array("q"), array("q")
         self._odd_total, self._odd_step = 0, 0
         self._value, self._value_step = math.nan, 0
@@ -43,16 +43,17 @@ class Series:
         self._attempt = attempt
         self._first = self._step = self._wall = 0.0
         self._n = self._odd = 0
-        self._low, self._high, self._total = math.inf, -math.inf, 0.0
+        self._low, self._high, self._total, self._doubt = math.inf, -math.inf, 0.0, _NONE
 
     def add(self, step: int, wall: float, attempt: int, value: float, error: float, words: str) -> None:
         """One sample with its doubt (``error`` is NaN when none came with it)."""
-        self._note_odd(step, not math.isfinite(value))
-        self._value, self._value_step, self._error, self._words = value, step, error, words
         if math.isfinite(value):
-            self._merge(step, step, wall, attempt, 1, value, value, value, 0)
+            self._value, self._value_step, self._error, self._words = value, step, error, words
+            self._merge(step, step, wall, attempt, 1, value, value, value, 0, error)
         else:
-            self._merge(step, step, wall, attempt, 0, math.inf, -math.inf, 0.0, 1)
+            self._note_odd(step)
+            self._value, self._value_step, self._error, self._words = value, step, error, words
+            self._merge(step, step, wall, attempt, 0, math.inf, -math.inf, 0.0, 1, math.nan)
 
     def add_folded(
         self,
@@ -64,23 +65,24 @@ class Series:
     ) -> None:
         """A stretch of samples: (finite samples, min, max, mean, last finite, non-finite samples)."""
         count, low, high, mean, last, odd = row
-        self._note_odd(first, odd > 0)
+        if odd > 0:
+            self._note_odd(first)
         self._value_step, self._error, self._words = step, math.nan, ""
         if count > 0:
             self._value = last
-            self._merge(first, step, wall, attempt, count, low, high, mean * count, odd)
+            self._merge(first, step, wall, attempt, count, low, high, mean * count, odd, math.nan)
         elif odd > 0:
             self._value = math.nan
-            self._merge(first, step, wall, attempt, 0, math.inf, -math.inf, 0.0, odd)
+            self._merge(first, step, wall, attempt, 0, math.inf, -math.inf, 0.0, odd, math.nan)
 
-    def _note_odd(self, step: int, odd: bool) -> None:
+    def _note_odd(self, step: int) -> None:
         """Where a stretch of non-finite samples begins."""
-        if odd and (math.isfinite(self._value) or not self._odd_total):
+        if math.isfinite(self._value) or not self._odd_total:
             self._odd_step = step
 
     def _merge(
         self, first: int, step: int, wall: float, attempt: int,
-        count: int, low: float, high: float, total: float, odd: int,
+        count: int, low: float, high: float, total: float, odd: int, error: float,
     ) -> None:  # fmt: skip
         self._track = None
         if attempt != self._attempt:
@@ -92,6 +94,8 @@ class Series:
         self._total += total
         self._low = min(self._low, low)
         self._high = max(self._high, high)
+        if error > self._doubt:  # never true of NaN
+            self._doubt, self._doubted = error, True
         if odd:
             self._odd += odd
             self._odd_total += odd
@@ -100,67 +104,74 @@ class Series:
 
     def _close(self, attempt: int) -> None:
         if self._n or self._odd:
-            self._append(
-                (
-                    self._first,
-                    self._step,
-                    self._wall,
-                    self._low,
-                    self._high,
-                    self._total,
-                    self._n,
-                    self._attempt,
-                )
-            )
+            self._firsts.append(self._first)
+            self._steps.append(self._step)
+            self._walls.append(self._wall)
+            self._lows.append(self._low)
+            self._highs.append(self._high)
+            self._totals.append(self._total)
+            self._doubts.append(self._doubt)
+            self._counts.append(self._n)
+            self._attempts.append(self._attempt)
         self._open(attempt)
         while len(self._steps) >= self._cap:
             self._double()
 
-    def _append(self, bucket: _Bucket) -> None:
-        for column, item in zip(self._doubles(), bucket[:6], strict=True):
-            column.append(item)
-        self._counts.append(bucket[6])
-        self._attempts.append(bucket[7])
+    def _double(self) -> None:
+        """Twice the stride, or as often twice as it takes: neighbours of one attempt join that hold no more samples
+        together than it."""
+        counts, attempts = self._counts, self._attempts
+        total = sum(counts) + self._odd_total
+        sizes = [
+            count or 1 for count in counts
+        ]  # a bucket of non-finite samples only counts as one sample here
+        pairs = zip(sizes, sizes[1:], attempts, attempts[1:], strict=False)
+        least = min((one + two for one, two, before, after in pairs if before == after), default=total)
+        self._stride *= 2
+        while self._stride < least and self._stride <= total:
+            self._stride *= 2
+        # So many attempts that they alone exceed the cap: then they join as well.
+        across = self._stride > total
+        starts, held = [0], counts[0]
+        for at in range(1, len(counts)):
+            if (held or 1) + sizes[at] <= self._stride and (across or attempts[at - 1] == attempts[at]):
+                held += counts[at]
+            else:
+                starts.append(at)
+                held = counts[at]
+        joined = list(zip(starts, [*starts[1:], len(counts)], strict=True))
+        self._firsts = array("d", [self._firsts[start] for start in starts])
+        self._steps = array("d", [self._steps[end - 1] for _, end in joined])
+        self._walls = array("d", [self._walls[end - 1] for _, end in joined])
+        self._lows = array("d", [min(self._lows[start:end]) for start, end in joined])
+        self._highs = array("d", [max(self._highs[start:end]) for start, end in joined])
+        self._totals = array("d", [sum(self._totals[start:end]) for start, end in joined])
+        self._doubts = array("d", [max(self._doubts[start:end]) for start, end in joined])
+        self._attempts = array("q", [attempts[end - 1] for _, end in joined])
+        self._counts = array("q", [sum(counts[start:end]) for start, end in joined])
 
     def _doubles(self) -> tuple[array[float], ...]:
-        return self._firsts, self._steps, self._walls, self._lows, self._highs, self._totals
-
-    def _double(self) -> None:
-        """Twice the stride: neighbours of one attempt join while they hold fewer samples than it."""
-        self._stride *= 2
-        # So many attempts that they alone exceed the cap: then they join as well.
-        across = self._stride > sum(self._counts) + self._odd_total
-        rows: list[_Bucket] = list(zip(*self._doubles(), self._counts, self._attempts, strict=True))
-        for column in self._doubles():
-            del column[:]
-        del self._counts[:], self._attempts[:]
-        held = rows[0]
-        for row in rows[1:]:
-            # A bucket of non-finite samples only counts as one sample here.
-            if max(held[6], 1) + max(row[6], 1) <= self._stride and (across or held[7] == row[7]):
-                held = (
-                    held[0], row[1], row[2], min(held[3], row[3]), max(held[4], row[4]), held[5] + row[5],
-                    held[6] + row[6], row[7],
-                )  # fmt: skip
-            else:
-                self._append(held)
-                held = row
-        self._append(held)
+        return self._firsts, self._steps, self._walls, self._lows, self._highs, self._totals, self._doubts
 
     def track(self) -> Track:
         """The frozen state; the same object as long as nothing was added."""
         if self._track is None:
-            tail = [array("d", [item]) for item in (self._first, self._step, self._wall)]
-            tail += [array("d", [item]) for item in (self._low, self._high, self._total)]
-            opened = bool(self._n or self._odd)
-            firsts, steps, walls, lows, highs, totals = (
-                (column + end if opened else column).tobytes()
-                for column, end in zip(self._doubles(), tail, strict=True)
-            )
-            counts = (self._counts + array("q", [self._n]) if opened else self._counts).tobytes()
+            held = self._doubles(), (self._counts, self._attempts)
+            if self._n or self._odd:
+                ends = (self._first, self._step, self._wall, self._low, self._high, self._total, self._doubt)
+                doubles = [column + array("d", [end]) for column, end in zip(held[0], ends, strict=True)]
+                integers = [
+                    column + array("q", [end])
+                    for column, end in zip(held[1], (self._n, self._attempt), strict=True)
+                ]
+            else:
+                doubles, integers = list(held[0]), list(held[1])
+            firsts, steps, walls, lows, highs, totals, doubts = (column.tobytes() for column in doubles)
+            attempts = integers[1]
             self._track = Track(
-                self._name, firsts, steps, walls, lows, highs, totals, counts,
+                self._name, firsts, steps, walls, lows, highs, totals, integers[0].tobytes(),
                 value=self._value, step=self._value_step, error=self._error, words=self._words,
-                odd=self._odd_total, odd_step=self._odd_step,
+                odd=self._odd_total, odd_step=self._odd_step, errors=doubts if self._doubted else b"",
+                attempts=attempts.tobytes() if attempts and attempts[0] != attempts[-1] else b"",
             )  # fmt: skip
         return self._track

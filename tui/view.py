@@ -36,6 +36,10 @@ class Track:
     """Samples that were NaN or infinite so far."""
     odd_step: int = 0
     """Where the last stretch of them began."""
+    errors: bytes = b""
+    """The largest error that came with a sample of the bucket, below 0 where none did. Empty: none ever did."""
+    attempts: bytes = b""
+    """Which attempt the bucket is of (int64). Empty: all are of one."""
 
     def __eq__(self, other: object) -> bool:
         """Bit for bit: a NaN equals itself here, as it must when a replay is compared with the live screen."""
@@ -47,7 +51,7 @@ class Track:
     def _key(self) -> tuple[object, ...]:
         return (
             self.name, self.firsts, self.steps, self.walls, self.lows, self.highs, self.totals, self.counts,
-            repr(self.value), self.step, repr(self.error), self.words, self.odd, self.odd_step,
+            repr(self.value), self.step, repr(self.error), self.words, self.odd, self.odd_step, self.errors, self.attempts,
         )  # fmt: skip
 
     def __len__(self) -> int:

@@ -90,20 +90,34 @@ class Chunks:
         """Drops the chunks kept in memory: a long run has hundreds of files."""
         self._raw.clear()
 
-    def messages(self, number: int) -> Iterator[Message]:
-        """The messages of a chunk, in the order they were written. Raises BadChunk."""
+    def messages(self, number: int, ends_of: int = -1) -> Iterator[Message]:
+        """The messages of a chunk, in the order they were written; of those on the channel ``ends_of`` that follow one
+        another only the first and the last. Raises BadChunk."""
         raw = self._inflated(number)
         view = memoryview(raw)
         position, end = 0, len(raw)
+        within, last = False, None
         while position + _RECORD.size <= end:
             opcode, length = _RECORD.unpack_from(raw, position)
             start = position + _RECORD.size
             position = start + length
             if position > end or length < _SHORTEST.get(opcode, end):
                 raise BadChunk("a record in it makes no sense")
-            if opcode == _MESSAGE:
-                channel, sequence = _MESSAGE_HEAD.unpack_from(raw, start)
-                yield Message(channel, sequence, view[start + _MESSAGE_HEAD_SIZE : position])
+            if opcode != _MESSAGE:
+                continue
+            channel, sequence = _MESSAGE_HEAD.unpack_from(raw, start)
+            if channel == ends_of:
+                if within:
+                    last = sequence, start, position
+                    continue
+                within = True
+            elif within:
+                if last is not None:
+                    yield Message(ends_of, last[0], view[last[1] + _MESSAGE_HEAD_SIZE : last[2]])
+                within, last = False, None
+            yield Message(channel, sequence, view[start + _MESSAGE_HEAD_SIZE : position])
+        if last is not None:
+            yield Message(ends_of, last[0], view[last[1] + _MESSAGE_HEAD_SIZE : last[2]])
 
     def _inflated(self, number: int) -> bytes:
         raw = self._raw.get(number)

@@ -86,7 +86,7 @@ class Overview:
     def _read(self, chunks: Chunks, number: int, complete: bool) -> bool:
         """Takes in one chunk. ``complete`` says whether everything before it was read; returns it for the next."""
         try:
-            messages = list(chunks.messages(number))
+            messages = list(chunks.messages(number, ends_of=FINE))
         except BadChunk:
             return False
         fine: list[int] = []

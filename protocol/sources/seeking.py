@@ -9,12 +9,13 @@ from ..fold import LEVELS
 from ..frames import UNNUMBERED, Alert, AnyFrame, Mark, Summary
 from ..recording.reader import Recording
 
-EXACT_FRAMES = 20_000
+EXACT_FRAMES = 12_000
 """Up to here the frames themselves lead up to a step, so that the state is exactly what it was; they decode in about
-a quarter of a second, and summaries of fewer would hardly be faster."""
+an eighth of a second, and summaries of fewer would hardly be faster."""
 
-FINE_ROWS = 8_000
-"""Half a million frames, some 50 per column of a wide screen; what lies before comes in coarse rows."""
+FINE_ROWS = 2_000
+"""128 000 frames, the last stretch of a long run; what lies before comes in coarse rows, of which ten million frames have
+six to a column of a wide screen. They read and fold in 50 ms."""
 
 SKIP_FRAMES = 200_000
 """What is skipped at once when playing faster than can be read: 3000 rows, some 30 ms."""

@@ -57,7 +57,8 @@ class Seekable(Source, Protocol):
     def seek(self, step: int) -> None:
         """Go to the state as it was when ``step`` had just been shown.
 
-        The next ``read`` starts over from the first frame: whoever folds the frames empties its store first.
+        The next ``read`` starts over from the first frame, and gives all that leads up to there at once, however much it
+        was asked for: whoever folds the frames empties its store first.
         """
         ...
 

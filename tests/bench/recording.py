@@ -1,14 +1,21 @@
-"""What a recording of a million frames costs to write, to open, and to go to the middle of."""
+"""What a recording costs to write, to open, to go to any step of, and to play at 1000×; a million frames, or ten.
+
+    python -m tests.bench.recording [--frames 10_000_000] [--folder KEEP]
+
+A recording that lies in KEEP already is not written again. "Cold" means that its pages were thrown out of memory before.
+"""
 
 from __future__ import annotations
 
 import math
 import os
+import random
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +25,12 @@ from lsmon.protocol.frames import AnyFrame, Curvature, Heartbeat, Ritz, RunStart
 from lsmon.protocol.recording.reader import Recording
 from lsmon.protocol.recording.writer import Recorder
 from lsmon.protocol.sources.replay import Replay
+from lsmon.tui.feed import Feed
+from tests.bench.terminal import Terminal
 
-FRAMES = 1_000_000
 RATE = 1000  # frames a second of recorded time
+SEEKS = 15
+PLAY_SECS = 8.0
 
 
 def frames(count: int) -> Iterator[AnyFrame]:
@@ -40,14 +50,14 @@ def frames(count: int) -> Iterator[AnyFrame]:
             yield Heartbeat(seq=seq, step=seq, wall=wall, rate=RATE, share=0.03)
 
 
-def write(folder: Path) -> tuple[float, float]:
+def write(folder: Path, count: int) -> tuple[float, float]:
     """Microseconds a frame in the recorder alone, and with encoding and folding."""
     recorder, folds = (
         Recorder(folder, RunStarted(seq=1, run="bench", name="bench", wall=1_800_000_000)),
         Folds(),
     )
     inside, start = 0.0, time.process_time()
-    for frame in frames(FRAMES):
+    for frame in frames(count):
         data = encode(frame)
         rows = [(row, encode(row)) for row in folds.add(frame)]
         before = time.process_time()
@@ -57,48 +67,115 @@ def write(folder: Path) -> tuple[float, float]:
         recorder.tick()
         inside += time.process_time() - before
     recorder.close()
-    return inside / FRAMES * 1e6, (time.process_time() - start) / FRAMES * 1e6
+    return inside / count * 1e6, (time.process_time() - start) / count * 1e6
 
 
 def read(folder: Path) -> None:
-    """Opens and goes to the middle, in a process of its own so that its memory can be told."""
+    """Opens, seeks and plays, in a process of its own so that its memory can be told."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    start = time.perf_counter()
+    start, spent = time.perf_counter(), time.process_time()
     recording = Recording.open(folder)
-    opened = time.perf_counter()
     replay = Replay(recording, playing=False)
-    replay.seek(FRAMES // 2)
-    shown = replay.read()
-    sought = time.perf_counter()
-    replay.seek(FRAMES // 4)
-    replay.read()
-    again = time.perf_counter()
-    print(f"open {opened - start:.3f} s, middle {sought - opened:.3f} s with {len(shown)} frames, ", end="")
-    print(f"again elsewhere {again - sought:.3f} s, at step {replay.timeline.step}", end="")
+    last = replay.timeline.last_step  # which the screen shows at once
+    print(f"open {time.perf_counter() - start:.3f} s (CPU {time.process_time() - spent:.3f})", end="")
+    feed, chance = Feed(replay), random.Random(0)
+    walls, cpus = [], []
+    targets = [last // 2, 0, last, 12_000, *(chance.randrange(last) for _ in range(SEEKS - 4))]
+    for target in targets:
+        start, spent = time.perf_counter(), time.process_time()
+        feed.seek(target)
+        feed.tick()
+        walls.append(time.perf_counter() - start)
+        cpus.append(time.process_time() - spent)
+        assert abs(feed.view.step - target) <= 2, (feed.view.step, target)
+    print(
+        f", first seek {walls[0]:.3f} s (CPU {cpus[0]:.3f}), worst of {SEEKS} {max(walls):.3f} (CPU {max(cpus):.3f}), "
+        f"median {sorted(walls)[SEEKS // 2]:.3f}", end="",
+    )  # fmt: skip
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f", RSS {before:.0f} MB before, {after:.0f} MB at most")
+    print(f"; RSS {before:.0f} MB before, {after:.0f} MB at most")
+    feed.seek(0)
+    feed.tick()
+    replay.set_speed(1000.0)
+    replay.play(True)
+    begun, spent = time.perf_counter(), time.process_time()
+    wall = feed.newest.wall
+    longest = 0.0
+    while (now := time.perf_counter()) - begun < PLAY_SECS and not replay.timeline.at_end:
+        feed.tick()
+        took = time.perf_counter() - now
+        longest = max(longest, took)
+        time.sleep(max(0.0, 0.1 - took))
+    took = time.perf_counter() - begun
+    passed = feed.newest.wall - max(wall, recording.header.wall)
+    cpu = (time.process_time() - spent) / took
+    print(f"  played at 1000x: {passed / took:.0f} recorded seconds a second, CPU {100 * cpu:.0f} %", end="")
+    print(f", longest tick {longest * 1e3:.0f} ms, {feed.newest.lost} frames lost")
     replay.close()
+
+
+def watch(folder: Path) -> None:
+    """The whole screen in a terminal: its first curve, and its memory after playing and seeking."""
+    command = [str(Path(sys.executable).with_name("lsmon")), "replay", str(folder), "--speed", "1000"]
+    terminal = Terminal(command, 120, 36)
+    curve = terminal.read_until(
+        lambda data: any(0x2801 <= ord(char) <= 0x28FF for char in data.decode(errors="replace"))
+    )
+    cpu = terminal.cpu_secs()
+    terminal.watch(PLAY_SECS)
+    for key in b"[[]][[[[]]]]":
+        terminal.press(bytes((key,)))
+        terminal.watch(0.5)
+    status = Path(f"/proc/{terminal.pid}/status").read_text().split("VmHWM:")[1].split()[0]
+    terminal.close()
+    print(
+        f"  lsmon replay: first curve after {curve or math.nan:.2f} s (CPU {cpu:.2f}), peak RSS {int(status) / 1024:.0f} MB"
+    )
+
+
+def forget(folder: Path) -> None:
+    """Throws the files' pages out of memory, as if they had not been read since the machine was started."""
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def measure(folder: Path, count: int) -> None:
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        recorder, everything = write(folder, count)
+        print(f"write {recorder:.2f} µs a frame, {everything:.2f} with making, encoding and folding it")
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    print(f"{count:,} frames, {size / count:.0f} bytes a frame, {len(list(folder.iterdir()))} files")
+    for how in ("cold", "warm"):
+        if how == "cold":
+            forget(folder)
+        print(f"{how}: ", end="", flush=True)
+        subprocess.run([sys.executable, "-m", "tests.bench.recording", "--read", str(folder)], check=True)
+    watch(folder)
 
 
 def main() -> None:
     """Prints the figures."""
-    with tempfile.TemporaryDirectory() as root:
-        folder = Path(root) / "whole"
-        folder.mkdir()
-        recorder, everything = write(folder)
-        size = sum(path.stat().st_size for path in folder.iterdir())
-        print(
-            f"write {recorder:.2f} µs a frame, {everything:.2f} with making, encoding and folding it; ",
-            end="",
-        )
-        print(f"{size / FRAMES:.0f} bytes a frame, {len(list(folder.iterdir()))} files")
-        for tear in (0, 1000):
-            if tear:
-                for path in folder.glob("*.mcap"):
-                    os.truncate(path, path.stat().st_size * 99 // 100)
-            print("torn:  " if tear else "whole: ", end="", flush=True)
-            subprocess.run([sys.executable, __file__, str(folder)], check=True)
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, default=1_000_000)
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--read", type=Path, help="used by itself: the process that reads")
+    args = parser.parse_args()
+    if args.read:
+        read(args.read)
+    elif args.folder:
+        measure(args.folder, args.frames)
+    else:
+        with tempfile.TemporaryDirectory() as root:
+            folder = Path(root) / "whole"
+            measure(folder, args.frames)
+            for path in folder.glob("*.mcap"):
+                os.truncate(path, path.stat().st_size * 99 // 100)
+            print("torn: ", end="", flush=True)
+            subprocess.run([sys.executable, "-m", "tests.bench.recording", "--read", str(folder)], check=True)
 
 
 if __name__ == "__main__":
-    read(Path(sys.argv[1])) if len(sys.argv) > 1 else main()
+    main()

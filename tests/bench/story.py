@@ -165,7 +165,9 @@ class Tape:
         self._until = min(self._until + frames, len(self.frames))
 
     def read(self, max_items: int = 5000, max_secs: float = 0.02) -> list[AnyFrame]:
-        given = self.frames[self._sent : min(self._sent + max_items, self._until)]
+        given = self.frames[
+            self._sent : min(self._sent + max_items, self._until) if self._sent else self._until
+        ]
         self._sent += len(given)
         return given
 

@@ -60,7 +60,9 @@ class Help(Screen[None]):
             yield Static(id="quantities")
 
     def on_mount(self) -> None:
-        self.call_after_refresh(self._show_quantities)  # they are long, and whoever asks for a key need not wait for them
+        self.call_after_refresh(
+            self._show_quantities
+        )  # they are long, and whoever asks for a key need not wait for them
 
     def _show_quantities(self) -> None:
         self.query_one("#quantities", Static).update(self._quantities(palette_for(self.app.current_theme)))

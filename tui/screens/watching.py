@@ -108,7 +108,9 @@ class Watching(Screen[None]):
     def tick(self) -> None:
         """Feed, then show what has changed on the screen that is on top of the others of its kind."""
         self.feed.tick()
-        tops = (screen for screen in reversed(self.app.screen_stack) if isinstance(screen, Watching))
+        stack = reversed(self.app.screen_stack)
+        # One that is being opened has nothing yet that could show anything.
+        tops = (screen for screen in stack if isinstance(screen, Watching) and screen.is_mounted)
         next(tops, self).show()
 
     def show(self) -> None:
