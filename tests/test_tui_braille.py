@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from lsmon.tui.axes import StepAxis, ValueAxis
-from lsmon.tui.braille import Columns, binned, plot, sparkline
+from lsmon.tui.braille import plot, sparkline
+from lsmon.tui.columns import Columns, binned
 from lsmon.tui.format import number, with_error
 from lsmon.tui.series import Series
 from lsmon.tui.view import Track
@@ -160,3 +161,74 @@ def test_numbers_are_short(value: float) -> None:
     """At most eight cells for three digits, a sign and an exponent."""
     assert 1 <= len(number(value)) <= 9
     assert len(with_error(value, abs(value) * 0.04 if math.isfinite(value) else 1.0)) <= 20
+
+
+def lit(codes: list[list[int]]) -> set[tuple[int, int]]:
+    """(Row, column) of the dots that are on, by Unicode's numbering of them."""
+    order = ((0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1), (3, 0), (3, 1))
+    return {
+        (4 * y + order[bit][0], 2 * x + order[bit][1])
+        for y, row in enumerate(codes)
+        for x, code in enumerate(row)
+        for bit in range(8)
+        if code and (code - 0x2800) >> bit & 1
+    }
+
+
+def wanted(means: list[float], low: float, high: float, rows: int, *, log: bool) -> set[tuple[int, int]]:
+    """The dots of a line, one by one: each column's own, and up or down half-way to its neighbours."""
+
+    def place(value: float) -> float | None:
+        if math.isnan(value) or (log and value <= 0):
+            return None
+        share = math.log(value / low) / math.log(high / low) if log else (value - low) / (high - low)
+        return min(max(round((1 - share) * (rows - 1)), 0), rows - 1)
+
+    places = [place(value) for value in means]
+    dots = set()
+    for x, y in enumerate(places):
+        if y is None:
+            continue
+        beside = [places[at] for at in (x - 1, x + 1) if 0 <= at < len(places)]
+        ends = [y, *((y + other) / 2 for other in beside if other is not None)]
+        dots |= {(row, x) for row in range(rows) if min(ends) <= row <= max(ends)}
+    return dots
+
+
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize("seed", range(6))
+def test_every_dot_of_a_line_is_where_its_value_is(seed: int, log: bool) -> None:
+    """Dot by dot against a reference that knows neither numpy nor bits; no other dot is on."""
+    rng = np.random.default_rng(seed)
+    values = np.exp(rng.normal(size=60)) if seed % 2 else np.exp(np.cumsum(rng.normal(size=60)) / 5)
+    values[10:14] = np.nan
+    axis = ValueAxis.logarithmic(0.05, 20.0, 3) if log else ValueAxis.linear(0.0, float(np.nanmax(values)), 3)
+    columns = dots_of(values.tolist(), 60)
+    codes = plot([columns], axis, 7, band=False).codes.tolist()
+    assert lit(codes) == wanted(values.tolist(), axis.low, axis.high, 28, log=log)
+
+
+def test_the_band_is_between_minimum_and_maximum_and_nowhere_else() -> None:
+    """Every fourth dot of it, and at every extreme in the cells that the line leaves free."""
+    rng = np.random.default_rng(0)
+    values = rng.uniform(size=4000)
+    codes = plot([dots_of(values.tolist(), 40)], UNIT, 10).codes.tolist()
+    line = lit(plot([dots_of(values.tolist(), 40)], UNIT, 10, band=False).codes.tolist())
+    blocks = values.reshape(40, 100)
+    top = np.rint((1 - blocks.max(axis=1)) * 39)
+    bottom = np.rint((1 - blocks.min(axis=1)) * 39)
+    for row, column in lit(codes) - line:
+        assert top[column] <= row <= bottom[column] and (row + 2 * column) % 4 == 0
+
+
+def test_half_blocks_are_on_where_a_dot_is() -> None:
+    """The same picture in cells of one by two: a half is on when any of its four dots is."""
+    rng = np.random.default_rng(3)
+    columns = dots_of(rng.uniform(size=40).tolist(), 40)
+    dots = lit(plot([columns], UNIT, 6, band=False).codes.tolist())
+    halves = {(row // 2, column // 2) for row, column in dots}
+    shown = picture([columns], UNIT, 6, band=False, blocks=True)
+    upper = {(2 * y, x) for y, row in enumerate(shown) for x, char in enumerate(row) if char in "▀█"}
+    lower = {(2 * y + 1, x) for y, row in enumerate(shown) for x, char in enumerate(row) if char in "▄█"}
+    assert upper | lower == halves
+    assert set("".join(shown)) <= set(" ▀▄█")

@@ -1,5 +1,8 @@
 """Curves as braille, two by four dots a cell, vectorised: a mean line, and what lies between minimum and maximum
-as a stipple behind it, so that neither the course nor a single spike of a million samples is lost."""
+as a stipple behind it, so that neither the course nor a single spike of a million samples is lost.
+
+Half blocks, one by two a cell, are for fonts without braille; ASCII has a character a cell.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .axes import StepAxis, ValueAxis
-from .view import Track
+from .axes import ValueAxis
+from .columns import Columns, Floats, bridged
 
-Floats = NDArray[np.float64]
 Dots = NDArray[np.bool_]
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -22,19 +24,11 @@ ASCII_MARKS = "*o+x#@"
 _PATTERNS = ((1, 0), (2, 4), (1, 3), (5, 7))
 """(Columns of dots drawn, of so many) for each curve, told apart without colour; of 0 is unbroken."""
 
+# Upper half, lower half, both: by the bits that _halves gives.
+_BLOCKS = np.array([0, 0x2580, 0x2584, 0x2588], dtype=np.uint32)
+
 # Unicode's numbering of the eight dots, by row and column of the cell.
 _WEIGHTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.uint32)
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """A track binned to columns of dots: ``means``, ``lows``, ``highs`` of shape (columns,), NaN where nothing is."""
-
-    means: Floats
-    lows: Floats
-    highs: Floats
-    broken: Dots
-    """Columns that hold non-finite samples only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,51 +40,35 @@ class Picture:
     owners: NDArray[np.int16]
 
 
-def binned(track: Track, axis: StepAxis, dots: int) -> Columns:
-    """Minimum, maximum and mean of a track in each column of dots: O(buckets)."""
-    steps = np.frombuffer(track.steps)
-    counts = np.frombuffer(track.counts, dtype=np.int64)
-    lows, highs, totals = (np.frombuffer(item) for item in (track.lows, track.highs, track.totals))
-    at = ((steps - axis.first) / axis.width).astype(np.int64)
-    inside = (at >= 0) & (at < dots)
-    if not inside.all():
-        at, counts = at[inside], counts[inside]
-        lows, highs, totals = lows[inside], highs[inside], totals[inside]
-    number = np.bincount(at, weights=counts, minlength=dots)
-    total = np.bincount(at, weights=totals, minlength=dots)
-    seen = np.bincount(at, minlength=dots) > 0
-    low, high = np.full(dots, np.inf), np.full(dots, -np.inf)
-    np.minimum.at(low, at, lows)
-    np.maximum.at(high, at, highs)
-    filled = number > 0
-    means = np.full(dots, np.nan)
-    np.divide(total, number, out=means, where=filled)
-    low[~filled] = high[~filled] = np.nan
-    return Columns(means, low, high, seen & ~filled)
-
-
 def plot(
-    curves: Sequence[Columns], axis: ValueAxis, rows: int, *, band: bool = True, ascii_only: bool = False
+    curves: Sequence[Columns],
+    axis: ValueAxis,
+    rows: int,
+    *,
+    band: bool = True,
+    ascii_only: bool = False,
+    blocks: bool = False,
 ) -> Picture:
     """All curves in one picture of ``rows`` cells; the first is on top, the others are dashed."""
+    bits = _halves if blocks else _cells
     dots = len(curves[0].means) if curves else 0
     cols = dots // 2
     codes = np.zeros((rows, cols), dtype=np.uint32)
     owners = np.full((rows, cols), -1000, dtype=np.int16)
     lines, bands = [], []
     for index, curve in enumerate(curves):
-        lines.append(_line_dots(_heights(_bridged(curve), axis), rows * 4, _PATTERNS[min(index, 3)]))
+        lines.append(_line_dots(_heights(bridged(curve), axis), rows * 4, _PATTERNS[min(index, 3)]))
         bands.append(_band_dots(_heights(curve.lows, axis), _heights(curve.highs, axis), rows * 4))
     taken = np.zeros((rows, cols), dtype=np.bool_)
     for index in range(len(curves) - 1, -1, -1):
-        cells = _cells(lines[index])
+        cells = bits(lines[index])
         here = cells > 0
         codes[here] |= cells[here]
         owners[here] = index
         taken |= here
     if band:
         for index in range(len(curves)):
-            cells = _cells(bands[index])
+            cells = bits(bands[index])
             here = (cells > 0) & ~taken
             codes[here] |= cells[here]
             owners[here] = -1 - index
@@ -99,6 +77,8 @@ def plot(
     if ascii_only:
         marks = np.array([ord(mark) for mark in ASCII_MARKS], dtype=np.uint32)
         codes[filled] = np.where(owners >= 0, marks[owners % len(marks)], ord("."))[filled]
+    elif blocks:
+        codes = _BLOCKS[codes]
     else:
         codes[filled] += 0x2800
     return Picture(codes, owners)
@@ -106,7 +86,7 @@ def plot(
 
 def sparkline(curve: Columns, cols: int, *, log: bool = False, ascii_only: bool = False) -> str:
     """One row of blocks; of ``2 * cols`` columns of dots each pair becomes a block, empty where nothing is."""
-    values = _bridged(curve)[: 2 * cols].copy()
+    values = bridged(curve)[: 2 * cols].copy()
     if log:
         values[~(values > 0)] = np.nan
         values = np.log10(values)
@@ -122,21 +102,6 @@ def sparkline(curve: Columns, cols: int, *, log: bool = False, ascii_only: bool 
     scaled = np.zeros(cols) if high - low <= 1e-9 * max(abs(high), abs(low)) else (level - low) / (high - low)
     marks = np.where(seen, np.nan_to_num(scaled) * (len(glyphs) - 1) + 0.5, -1).astype(int)
     return "".join(glyphs[mark] if mark >= 0 else " " for mark in marks.tolist())
-
-
-def _bridged(curve: Columns) -> Floats:
-    """The means with straight lines over columns without samples, but not over non-finite ones."""
-    at = np.flatnonzero(~np.isnan(curve.means))
-    if len(at) == 0:
-        return curve.means
-    between = np.arange(len(curve.means))
-    values = np.interp(between, at, curve.means[at], left=np.nan, right=np.nan)
-    if curve.broken.any():
-        # Interpolation across a NaN would invent a finite past: the whole hole stays open.
-        before = np.searchsorted(at, between, side="right")
-        holes = np.unique(before[curve.broken])
-        values[np.isin(before, holes) & np.isnan(curve.means)] = np.nan
-    return values
 
 
 def _heights(values: Floats, axis: ValueAxis) -> Floats:
@@ -188,3 +153,11 @@ def _cells(dots: Dots) -> NDArray[np.uint32]:
     grouped = dots[: rows * 4, : cols * 2].reshape(rows, 4, cols, 2)
     codes: NDArray[np.uint32] = np.einsum("rdcs,ds->rc", grouped.astype(np.uint32), _WEIGHTS)
     return codes
+
+
+def _halves(dots: Dots) -> NDArray[np.uint32]:
+    """1 where the upper half of a cell has a dot, 2 where the lower has, 3 where both have."""
+    rows, cols = dots.shape[0] // 4, dots.shape[1] // 2
+    grouped = dots[: rows * 4, : cols * 2].reshape(rows, 2, 2, cols, 2)
+    halves: NDArray[np.uint32] = np.asarray(grouped.any(axis=(2, 4)), dtype=np.uint32)
+    return halves[:, 0] + 2 * halves[:, 1]

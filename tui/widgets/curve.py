@@ -18,7 +18,7 @@ from .panel import Panel, Readout, Scene, put_readouts, shortened, steps_axis
 from .plot import GUTTER, Plot
 
 if TYPE_CHECKING:
-    from ..braille import Columns
+    from ..columns import Columns
 
 DOUBTS = ("unreliable", "not converged", "saturated", "undersampled")
 """Words after which a value must be read with care: they are said first, and marked."""
@@ -175,7 +175,8 @@ class CurvePanel(Panel):
         said = self.spelled()
         said = [said[lead], *said[:lead], *said[lead + 1 :]]
         if canvas.cols >= 50:
-            from ..braille import binned, sparkline
+            from ..braille import sparkline
+            from ..columns import binned
 
             cols = _spark_cols(canvas.cols)
             curve = binned(held.tracks[lead], held.axis, 2 * cols)
@@ -196,7 +197,7 @@ class CurvePanel(Panel):
         rows, cols = bottom - top, canvas.cols - GUTTER
         if rows < 1 or cols < 4:
             return
-        from ..braille import binned
+        from ..columns import binned
 
         curves = [binned(track, held.axis, 2 * cols) for track in held.tracks]
         values = self._values(curves, max(2, rows // 3))

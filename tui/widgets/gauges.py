@@ -85,7 +85,8 @@ class GaugesPanel(Panel):
         if not held.tracks:
             canvas.centre(held.empty)
             return
-        from ..braille import binned, sparkline
+        from ..braille import sparkline
+        from ..columns import binned
 
         cols, label = _course(held.tracks, canvas.cols), _label(held.tracks)
         shown = held.tracks[: canvas.rows]

@@ -11,7 +11,7 @@ from ..format import short
 from .canvas import Canvas
 
 if TYPE_CHECKING:
-    from ..braille import Columns
+    from ..columns import Columns
 
 GUTTER = 7
 """Cells left of a curve, for the labels of its axis: the same in all panels, so that steps stand below each other."""
