@@ -93,7 +93,7 @@ class OverlayPanel(Panel):
         rows, cols = canvas.rows - top - 1, canvas.cols - GUTTER
         if rows < 1 or cols < 4:
             return
-        from ..braille import Columns, binned
+        from ..columns import Columns, binned
 
         nothing = array("d", [math.nan] * (2 * cols))
         curves = []
