@@ -31,6 +31,7 @@ from .sender import Sink
 
 if TYPE_CHECKING:
     from lsmon.protocol.wire.server import Server
+    from lsmon.protocol.wire.tcp import Listening
 
 
 LOOK_SECS = 10.0
@@ -61,7 +62,10 @@ def run_header(name: str | None, budget: float, rank: int) -> RunStarted:
 class Outlets:
     """The sinks of a run, and the card that tells of them."""
 
-    def __init__(self, header: RunStarted, *, record: bool, guard: Guard) -> None:
+    def __init__(
+        self, header: RunStarted, *, record: bool, guard: Guard, door: Listening | None = None
+    ) -> None:
+        self._door = door
         self.header = header
         """As it goes out: with the folder of the recording, when there is one."""
         self.sinks: list[Sink] = []
@@ -87,7 +91,7 @@ class Outlets:
         self.sinks.append(self._file)
 
     def _open_wire(self, guard: Guard) -> None:
-        self.sinks.append(_Wire(self.header, guard))
+        self.sinks.append(_Wire(self.header, guard, self._door))
 
 
 class _File:
@@ -117,12 +121,13 @@ class _File:
 class _Wire:
     """The server as a sink. Without a card nobody could find it, so it listens only while there is one."""
 
-    def __init__(self, header: RunStarted, guard: Guard) -> None:
+    def __init__(self, header: RunStarted, guard: Guard, door: Listening | None) -> None:
         from lsmon.protocol.wire.server import Server  # where zmq is broken, the recording goes on
 
         self._make = Server
         self._header = header
         self._guard = guard
+        self._door = door
         self._server: Server | None = None
         self._look_at = 0.0
         self.tick()
@@ -157,6 +162,11 @@ class _Wire:
         except LsmonError as error:
             return f"waits: {clean_line(str(error), 300)}"
         self._server = server
+        try:
+            if self._door is not None:
+                server.listen(self._door)
+        except LsmonError as error:
+            return f"waits: {clean_line(str(error), 300)}"
         return f"waits: {server.trouble}" if server.trouble else ""
 
 

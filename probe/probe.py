@@ -25,6 +25,7 @@ from .schedule import Budget
 
 if TYPE_CHECKING:
     from lsmon.protocol.detectors.thresholds import Thresholds
+    from lsmon.protocol.wire.tcp import Listening
 
     from .instruments import Instruments
     from .sender import Pulse, Sender
@@ -72,6 +73,8 @@ class Probe:
         reference: the fixed batch, or list of batches, that curvature is measured on, all of it. By default the first
             batches given to ``step``, up to 512 examples, of which the budget may leave a part; how many, and what that does, is said.
         budget: largest share of the wall time that the probe may cost; 1 lifts the limit.
+        listen: ``"tcp://HOST:PORT"`` lets viewers in over TCP too, at this port and the next: only those whose keys
+            `lsmon keys allow` has put on the list, and encrypted. Without it no port is opened.
         record: write a recording (also ``LSMON_RECORD=0``).
         sensors: ``"off"``, ``"light"`` (no backward pass of its own), ``"default"``, ``"full"``, or Sensor objects.
         clip: threshold of the loop's gradient-norm clipping, so that what is measured after it can say so.
@@ -104,10 +107,7 @@ class Probe:
         rank = _rank()
         if os.environ.get("LSMON") == "0" or not _speaks(rank):
             return
-        if listen is not None:
-            raise UsageError(
-                "listen= opens a TCP port only with keys, and these are not available yet; leave it out."
-            )
+        door = _door(listen)
         thresholds = _thresholds(config)
         self._guard = Guard(strict=os.environ.get("LSMON_STRICT") == "1")
         self._budget = Budget(_budget(budget))
@@ -127,7 +127,7 @@ class Probe:
             self._guard.fault("probe", error)
             return
         record = record and os.environ.get("LSMON_RECORD") != "0"
-        if not self._guard.run("probe", self._open, name, rank, record, context, chosen, thresholds):
+        if not self._guard.run("probe", self._open, name, rank, record, context, chosen, thresholds, door):
             return
         self._on = True
         _probes.add(self)
@@ -170,6 +170,7 @@ class Probe:
         context: Context,
         sensors: list[Sensor],
         thresholds: Thresholds,
+        door: Listening | None,
     ) -> None:
         from lsmon.protocol.detectors.watch import Watch
 
@@ -190,7 +191,7 @@ class Probe:
         elif context.model is not None:
             header = structs.replace(header, model=type(context.model).__name__)
         # Both exist whenever the probe is on.
-        self._outlets = outlets = Outlets(header, record=record, guard=self._guard)  # pyright: ignore[reportUninitializedInstanceVariable]
+        self._outlets = outlets = Outlets(header, record=record, guard=self._guard, door=door)  # pyright: ignore[reportUninitializedInstanceVariable]
         self._sender: Sender = Sender(  # pyright: ignore[reportUninitializedInstanceVariable]
             outlets.header,
             outlets.sinks,
@@ -374,6 +375,15 @@ def _budget(given: float) -> float:
     if not 0 <= budget <= 1:
         raise UsageError(f"budget={budget:g} is not a share of the wall time between 0 and 1, such as 0.05.")
     return budget
+
+
+def _door(listen: str | None) -> Listening | None:
+    """Raises UsageError for what is no address, or without keys."""
+    if listen is None:
+        return None
+    from lsmon.protocol.wire.tcp import listening
+
+    return listening(listen)
 
 
 def _thresholds(config: Mapping[str, Any] | None) -> Thresholds:

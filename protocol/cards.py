@@ -10,7 +10,7 @@ import msgspec
 
 from .clean import clean_line, clean_name
 from .errors import LsmonError
-from .places import cards_dir
+from .places import cards_dir, make_private
 from .process import is_alive
 
 RUN_ID = re.compile(r"[0-9a-z-]{1,64}")
@@ -52,7 +52,7 @@ def write_card(card: Card) -> Path:
     path = _path(card.run)
     draft = path.with_suffix(f".{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(path.parent)
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(msgspec.json.encode(card))
         draft.replace(path)

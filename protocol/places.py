@@ -68,13 +68,20 @@ def _fits(folder: Path) -> bool:
     return len(os.fsencode(folder)) + SOCKET_NAME_BYTES <= PATH_BYTES
 
 
+def make_private(folder: Path) -> None:
+    """Make a folder that only its owner can enter, and the state folder above it if that is missing. Raises OSError."""
+    if folder.is_relative_to(state_dir()):
+        state_dir().mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
 def private(folder: Path) -> Path:
     """Make the folder, or see that it is ours alone: in a shared one somebody else may have made it first.
 
     Raises LsmonError when it is not.
     """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(folder)
         found = folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
             raise LsmonError(

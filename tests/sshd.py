@@ -79,9 +79,9 @@ def free_port() -> int:
 class Wire:
     """A port that leads to another, until somebody does something to the network."""
 
-    def __init__(self, to: int) -> None:
+    def __init__(self, to: int, port: int = 0) -> None:
         self._to = to
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.port = int(self._listener.getsockname()[1])
         self._ends: list[socket.socket] = []
         self._dark: set[socket.socket] = set()

@@ -102,9 +102,15 @@ def test_without_a_run_it_says_how_to_start_one(capsys: pytest.CaptureFixture[st
     assert "Probe(" in said(capsys)
 
 
-def test_an_address_is_refused_with_the_remedy(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["tcp://1.2.3.4:5"]) == 2
-    assert "HOST:" in said(capsys)
+@pytest.mark.parametrize(
+    ("target", "remedy"),
+    [("tcp://1.2.3.4:5", "tcp://KEY@1.2.3.4:5"), ("tcp://x", "tcp://HOST:PORT"), ("ipc:///x", "lsmon ls")],
+)
+def test_an_address_that_leads_nowhere_is_refused_with_the_remedy(
+    target: str, remedy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([target]) == 2
+    assert remedy in said(capsys)
 
 
 def test_a_host_that_looks_like_an_option_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

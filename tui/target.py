@@ -86,9 +86,14 @@ def locate(target: str, reach: Reach = Reach()) -> Source | Path:  # noqa: B008 
     """
     if not target and not reach.via:
         return live(pick("", live_cards()))
-    if target.startswith(("tcp://", "ipc://")):
+    if target.startswith("tcp://"):
+        from lsmon.protocol.sources.tcp import Tcp
+        from lsmon.protocol.wire.address import address
+
+        return Tcp(address(target))
+    if target.startswith("ipc://"):
         raise UsageError(
-            "Sockets are found by run name, and over the network by `HOST:`; an address cannot be opened."
+            "A socket of this machine is found by the name of its run; `lsmon ls` lists what there is."
         )
     found = place(target, reach)
     if found is not None:

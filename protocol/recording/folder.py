@@ -14,6 +14,7 @@ import msgspec
 from ..codec import decode, encode
 from ..errors import BadFrame
 from ..frames import RunStarted
+from ..places import make_private
 
 META = "meta.json"
 OVERVIEW = "overview.mcap"
@@ -58,7 +59,7 @@ def new_folder(root: Path, header: RunStarted) -> Path:
 
 def make_folder(folder: Path) -> None:
     """Makes it and the one above, which only their owner can enter. Raises OSError."""
-    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(folder.parent)
     folder.mkdir(mode=0o700, exist_ok=True)
 
 

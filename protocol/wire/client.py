@@ -11,7 +11,7 @@ import zmq
 
 from ..codec import decode
 from ..errors import BadFrame, NewerFormat, Unreachable
-from ..frames import FORMAT, AnyFrame, RunStarted
+from ..frames import FORMAT, AnyFrame, Heartbeat, RunStarted
 from .order import Order
 from .request import EVENTS, FULL, HEARTBEAT, LIVE_BYTES, PROTOCOL, Head, Request
 
@@ -41,20 +41,41 @@ class _Number(msgspec.Struct):
 _read_number = msgspec.json.Decoder(_Number)
 
 
+def over_ipc(socket: zmq.Socket[bytes], path: str) -> None:
+    """Raises Unreachable for what cannot be the path of a socket."""
+    try:
+        if not path.startswith("/"):
+            raise ValueError
+        socket.connect(f"ipc://{path}")
+    except (zmq.ZMQError, ValueError):
+        raise Unreachable(
+            "The run's card names no usable socket; restart the training with a short LSMON_RUNTIME_DIR."
+        ) from None
+
+
 class Client:
     """Gives the frames of a run after number ``after``: its history first, then what it says. Never waits.
 
-    Raises Unreachable when a path cannot be that of a socket.
+    ``connect`` knows the way to the two places. Raises Unreachable when a path cannot be that of a socket.
     """
 
     def __init__(
-        self, live: str, ask: str, *, after: int = 0, clock: Callable[[], float] = time.monotonic
+        self,
+        live: str,
+        ask: str,
+        *,
+        after: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+        connect: Callable[[zmq.Socket[bytes], str], None] = over_ipc,
     ) -> None:
         self.order = Order(after)
         self.bad = 0
         """Messages that made no sense."""
         self.heard: float | None = None
         """When the run last said something, by ``clock``."""
+        self.speaker: tuple[int, str, int] | None = None
+        """Process (pid, boot id, start time) that spoke last: at an address another run may have taken its place."""
+        self._connect = connect
         self._clock = clock
         self._context = zmq.Context(io_threads=1)
         self._context.linger = 0
@@ -137,14 +158,7 @@ class Client:
             socket.setsockopt(zmq.IMMEDIATE, 1)  # not for SUB: it would drop what is unread at a disconnect
         socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
-        try:
-            if not path.startswith("/"):
-                raise ValueError
-            socket.connect(f"ipc://{path}")
-        except (zmq.ZMQError, ValueError):
-            raise Unreachable(
-                "The run's card names no usable socket; restart the training with a short LSMON_RUNTIME_DIR."
-            ) from None
+        self._connect(socket, path)
         return socket
 
     def _receive(self) -> bytes | None:
@@ -219,4 +233,6 @@ class Client:
         except (BadFrame, ValueError):
             self.bad += 1
             return None
+        if isinstance(frame, Heartbeat | RunStarted):
+            self.speaker = frame.pid, frame.boot, frame.pid_started
         return frame

@@ -13,6 +13,7 @@ import socket
 import sys
 import weakref
 from pathlib import Path
+from typing import Protocol
 
 import zmq
 
@@ -32,7 +33,7 @@ class Listener:
         self._fd = -1
         self._inode = 0
         self._open()
-        _listeners.add(self)
+        forsake_in_children(self)
 
     @property
     def lost(self) -> bool:
@@ -123,7 +124,16 @@ def _answers(path: Path) -> bool:
     return True
 
 
-_listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
+class _Forsaken(Protocol):
+    def forsake(self) -> None: ...
+
+
+_listeners: weakref.WeakSet[_Forsaken] = weakref.WeakSet()
+
+
+def forsake_in_children(listener: _Forsaken) -> None:
+    """A child that is forked while this exists lets go of its descriptor."""
+    _listeners.add(listener)
 
 
 def _after_fork_in_child() -> None:

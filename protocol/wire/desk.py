@@ -1,0 +1,89 @@
+"""Two sockets of a run, however they are reached: one publishes frames, the other answers for history."""
+
+from __future__ import annotations
+
+import msgspec
+import zmq
+
+from .history import History
+from .request import LIVE_BYTES, TOPICS, Head, Request
+
+SEND_FRAMES = 1000
+"""Frames queued for a viewer that does not read; it loses the next and fills the gap from history."""
+TOPIC_BYTES = 256
+"""Longest message a subscriber may send. Unbounded, 40 MB of subscriptions took 2 GB and blocked for 13 s."""
+REQUEST_BYTES = 4096
+REPLIES_A_POLL = 2
+"""Of half a MiB each: at 50 polls a second a viewer catches up within 0.2 s, and a flood costs 1 % of a core."""
+QUEUED_REPLIES = 2
+EVENTS_A_POLL = 1000
+HANDSHAKE_MS = 2000
+"""A peer that only connects holds one of the training's descriptors for no longer than this."""
+LINGER_MS = 200
+"""What is still queued at the end, the last frame among it, gets this long; a viewer that reads needs 1 ms."""
+
+_read_request = msgspec.json.Decoder(Request)
+
+
+class Desk:
+    """Not bound yet: that is up to whoever knows the way in. Trusts no peer and waits for none."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+        self.ignored = 0
+        """Subscriptions and requests that made no sense."""
+        self.publisher = _socket(context, zmq.XPUB, SEND_FRAMES, TOPIC_BYTES)
+        self.router = _socket(context, zmq.ROUTER, QUEUED_REPLIES, REQUEST_BYTES)
+
+    def publish(self, message: bytes) -> None:
+        """A frame behind its topic; left out when it is longer than a viewer takes."""
+        if len(message) <= LIVE_BYTES:
+            self.publisher.send(message, zmq.NOBLOCK)
+
+    def poll(self, history: History) -> None:
+        """Let viewers in and answer them."""
+        self._take_subscriptions()
+        for _ in range(REPLIES_A_POLL):
+            if not self._answer(history):
+                return
+
+    def _take_subscriptions(self) -> None:
+        """Unread they would pile up: 300 MB in one measurement."""
+        for _ in range(EVENTS_A_POLL):
+            try:
+                message = self.publisher.recv(zmq.NOBLOCK)
+            except zmq.ZMQError:
+                return
+            if message[1:] not in TOPICS or message[:1] not in b"\0\1":
+                self.ignored += 1
+
+    def _answer(self, history: History) -> bool:
+        """Whether somebody had asked."""
+        try:
+            peer, *body = self.router.recv_multipart(zmq.NOBLOCK)
+        except zmq.ZMQError:
+            return False
+        try:
+            (asked,) = body
+            after = max(0, _read_request.decode(asked).after)
+        except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
+            self.ignored += 1
+            return True
+        page = history.page(after)
+        head = Head(after=after, upto=page.upto, more=page.more, lost=page.lost)
+        try:
+            self.router.send_multipart([peer, msgspec.json.encode(head), b"\n".join(page.lines)], zmq.NOBLOCK)
+        except zmq.ZMQError:
+            self.ignored += 1  # gone, or it does not read its answers
+        return True
+
+
+def _socket(
+    context: zmq.Context[zmq.Socket[bytes]], kind: int, queued: int, longest: int
+) -> zmq.Socket[bytes]:
+    socket: zmq.Socket[bytes] = context.socket(kind)
+    socket.setsockopt(zmq.LINGER, LINGER_MS)  # before bind: connections take it from the listener
+    socket.setsockopt(zmq.SNDHWM, queued)
+    socket.setsockopt(zmq.RCVHWM, 16)
+    socket.setsockopt(zmq.MAXMSGSIZE, longest)
+    socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
+    return socket
