@@ -21,6 +21,10 @@ KEPT = 8
 LEVEL = 0.003
 """... rising by no more than this from the first half to the second: then it has settled just below."""
 
+UNSURE = 0.25
+"""A ratio whose error is more than this part of it is not known well enough to hover anywhere: the sharpness of too few
+examples is too high, several times on a language model."""
+
 GONE = 0.7
 """Below this it has left the edge; between this and the band it may come back."""
 
@@ -34,9 +38,9 @@ class Edge:
         """Step of the first measurement within the band of those that led to it."""
         self._seen: deque[tuple[int, float]] = deque(maxlen=KEPT)
 
-    def see(self, step: int, ratio: float) -> bool:
+    def see(self, step: int, ratio: float, error: float = 0.0) -> bool:
         """One measurement; gives ``at``."""
-        if not math.isfinite(ratio):
+        if not math.isfinite(ratio) or error > UNSURE * abs(ratio):
             return self.at
         self._seen.append((step, ratio))
         values = [value for _, value in self._seen]

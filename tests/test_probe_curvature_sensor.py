@@ -161,6 +161,16 @@ def test_what_the_numbers_were_measured_on_is_said(clock: Clock, monkeypatch: py
     assert f"{last.batch} of 512 examples: λ_max at most" in notes
     assert any(frame.undersampled is not None for frame in run.curvatures())
     assert last.method.startswith("Lanczos") and "exact" in last.method
+    ratio = next(frame for frame in reversed(run.found) if isinstance(frame, Scalars))
+    whole = Hessian(run.model, loss_fn, Reference(make_batch(512)))
+    truth = float(
+        torch.linalg.eigvalsh(torch.stack([whole.matvec(unit) for unit in torch.eye(whole.dim)]))[-1]
+    )
+    upper, error = ratio.values["stability/ratio"], ratio.errors["stability/ratio"]
+    assert (
+        upper - error <= truth / (2 / 0.01) <= 1.02 * upper
+    )  # an interval that holds the whole reference batch's
+    assert 0.02 * upper < error < upper
     complete = run.curvatures(complete=True)[-1]
     assert complete.memory > 0 and complete.grad_curvature is not None
     assert complete.batch == last.batch

@@ -98,6 +98,34 @@ def test_exploding_needs_a_grown_loss_and_a_sharpness_beyond_the_edge() -> None:
     assert verdicts[0][1].words.startswith("exploding: the loss is not finite; ")
 
 
+def test_a_sharpness_that_is_hardly_known_claims_nothing() -> None:
+    """Measured on a part whose sharpness may be three times that of all examples: neither at the edge, nor exploding,
+    nor an alert, though the numbers themselves cross it; what is said is said as a bound."""
+    ratios = [0.5 + 0.01 * place for place in range(60)]
+    unsure = [
+        Scalars(
+            step=step, values={"loss": 1.0, "stability/ratio": ratio}, errors={"stability/ratio": 0.7 * ratio}
+        )
+        for step, ratio in enumerate([*ratios, *[1.05] * 40], 1)
+    ]
+    verdicts = told(unsure)
+    assert labels(verdicts) == ["stable"]
+    assert "at most" in verdicts[-1][1].words
+    assert not [alert for alert in alerts(unsure) if alert.kind == "edge_of_stability"]
+    sure = [Scalars(step=f.step, values=f.values, errors={"stability/ratio": 0.01}) for f in unsure]
+    assert labels(told(sure)) == ["stable", "edge of stability"]
+    assert [alert.kind for alert in alerts(sure)] == ["edge_of_stability"]
+    grown = [*falling(200), *(0.5 * 1.05**k for k in range(60))]
+    for error, explodes in ((2.5, False), (0.1, True)):
+        frames = [
+            Scalars(
+                step=step, values={"loss": loss, "stability/ratio": 3.0}, errors={"stability/ratio": error}
+            )
+            for step, loss in enumerate(grown, 1)
+        ]
+        assert ("exploding" in labels(told(frames))) == explodes
+
+
 def layers(step: int, activation: float, gradient: float = 0.0, dead: float = 0.0, count: int = 31) -> Layers:
     return Layers(
         step=step,

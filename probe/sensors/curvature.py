@@ -31,7 +31,8 @@ MAX_MEMORY = 1 << 30
 """Bytes of one Krylov basis; above it the space is restarted with fewer vectors."""
 
 HALVES_EVERY = 8
-"""Complete measurements from one comparison of the reference batch's halves to the next: it costs half of one."""
+"""Complete measurements from one comparison of the reference batch's halves, or of the examples measured on with all,
+to the next: it costs half of one."""
 
 TIMED = 3
 """Products whose median cost tells whether the examples are too many or too few."""
@@ -234,6 +235,7 @@ class CurvatureSensor(Sensor):
         )
         if complete:
             self._completes += 1
+            known.compared = known.compared and self._completes % HALVES_EVERY != 0
             self.agenda.cadence.covered(step)
         if known.sharpness is not None:
             self.agenda.cadence.found(known.sharpness)

@@ -33,8 +33,10 @@ class Known:
     """Of the examples of the last sharpness, where it was found."""
     excess: str = ""
     """How far λ_max of the examples measured on is above that of all, in words."""
+    level: float = 0.0
+    """λ_max of all examples over that of those measured on: at least so much, when it was looked at last."""
     compared: bool = False
-    """That has been looked at, or there is nothing to look at."""
+    """That has been looked at, and need not be for a while."""
     vector: Tensor | None = None
     """The top Ritz vector of the last sharpness, for that comparison, ..."""
     point: Hessian | Difference | None = None
@@ -52,12 +54,12 @@ class Known:
     def begin_overshoot(
         self, part: Reference, whole: Reference | None
     ) -> tuple[Tensor, Hessian, float] | None:
-        """Once in a run, when there is something to compare with: the top Ritz vector, where it was found, its value."""
+        """Now and then, when there is something to compare with: the top Ritz vector, where it was found, its value."""
         vector, point, value = self.vector, self.point, self.sharpness
         self.vector = self.point = None
         if self.compared or whole is None or part.examples >= whole.examples:
             return None
-        self.excess = f"{part.examples} of {whole.examples} examples, to keep to the budget"
+        self.excess = self.excess or f"{part.examples} of {whole.examples} examples, to keep to the budget"
         self.compared = vector is not None
         return (
             (vector, point, value)

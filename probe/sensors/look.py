@@ -114,15 +114,21 @@ def look(
         memory=extremes.memory,
     )
     known.fresh = None
+    whole = context.reference
+    level = known.level if whole is not None and part.examples < whole.examples else 1.0
     if shape is not None and felt is not None:
-        return [curvature, _against(step, felt, shape.limit, 0.0)]
-    return [curvature] if limit is None else [curvature, _against(step, largest, *limit)]
+        return [curvature, _against(step, felt, shape.limit, 0.0, level)]
+    return [curvature] if limit is None else [curvature, _against(step, largest, *limit, level)]
 
 
-def _against(step: int, sharpest: Ritz, limit: float, decay: float) -> Scalars:
-    """Sharpness relative to the optimizer's own edge; coupled weight decay adds to every eigenvalue."""
+def _against(step: int, sharpest: Ritz, limit: float, decay: float, level: float) -> Scalars:
+    """Sharpness relative to the optimizer's own edge; coupled weight decay adds to every eigenvalue.
+
+    Of all examples it may be as low as ``level`` of that of the ones measured on, and the error says so.
+    """
+    error = sharpest.residual + (1.0 - level) * max(0.0, sharpest.value)
     return Scalars(
         step=step,
         values={"hessian/edge": limit, "stability/ratio": (sharpest.value + decay) / limit},
-        errors={"stability/ratio": sharpest.residual / limit},
+        errors={"stability/ratio": error / limit},
     )

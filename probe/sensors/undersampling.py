@@ -21,6 +21,7 @@ def overshoot(
     unit = vector / torch.linalg.vector_norm(vector)
     all_of_it, error = yield from along(point, whole.chunks(part.examples), unit)
     least = all_of_it - 2 * error
+    known.level = min(1.0, max(0.0, least / value))
     known.excess = (
         f"{part.examples} of {whole.examples} examples: λ_max at most {max(0.0, value / least - 1):.0%} too high"
         if least > 0

@@ -25,7 +25,8 @@ class EdgeOfStability:
         if not isinstance(frame, Scalars) or "stability/ratio" not in frame.values:
             return None
         before = self._edge.at
-        if not self._edge.see(frame.step, frame.values["stability/ratio"]) or before:
+        error = frame.errors.get("stability/ratio", 0.0)
+        if not self._edge.see(frame.step, frame.values["stability/ratio"], error) or before:
             return None
         evidence = {"stability/ratio": self._edge.mean}
         limit = frame.values.get("hessian/edge", math.nan)

@@ -28,6 +28,7 @@ class Facts:
         self.edge = Edge()
         self.ratio = self.limit = math.nan
         """Sharpness against the optimizer's edge, and that edge."""
+        self.ratio_error = 0.0
         self.gauge = (math.nan, math.nan)
         """R of the equilibrium gauge and its error."""
         self.rolling = False
@@ -62,7 +63,8 @@ class Facts:
         if "stability/ratio" in values:
             self.ratio = values["stability/ratio"]
             self.limit = values.get("hessian/edge", self.limit)
-            self.edge.see(step, self.ratio)
+            self.ratio_error = frame.errors.get("stability/ratio", 0.0)
+            self.edge.see(step, self.ratio, self.ratio_error)
         if "temperature/equilibrium" in values:
             error = frame.errors.get("temperature/equilibrium", math.inf)
             self.gauge = values["temperature/equilibrium"], error

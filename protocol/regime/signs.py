@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterable
 
 from ..depth import Trend
+from ..edge import UNSURE
 from ..gauge import HEATING, label
 from .facts import DEAD, LOOKS, Facts
 from .losses import LONG, STRETCH, WARM_UP
@@ -43,9 +44,10 @@ def exploding(facts: Facts) -> str:
         also = f" and {depth}" if depth else ""
         return f"the loss is not finite{also}; lower the learning rate or the scale of the initialisation"
     grown = losses.smooth > max(GROWN * losses.lowest, BACK * losses.first)
-    if losses.count > WARM_UP and grown and facts.ratio > BEYOND:
+    sharp = facts.ratio - facts.ratio_error
+    if losses.count > WARM_UP and grown and sharp > BEYOND:
         return (
-            f"the loss grew from {losses.lowest:.3g} to {losses.smooth:.3g} and the sharpness is {facts.ratio:.2g} times the "
+            f"the loss grew from {losses.lowest:.3g} to {losses.smooth:.3g} and the sharpness is {sharp:.2g} times the "
             "edge; lower the learning rate"
         )
     return f"{depth}, where ±{STEEP} is level; use He initialisation or normalisation" if depth else ""
@@ -122,7 +124,8 @@ def edge_of_stability(facts: Facts) -> str:
 
 def stable(facts: Facts) -> str:
     if math.isfinite(facts.ratio):
-        return f"loss {facts.losses.smooth:.3g}, sharpness {facts.ratio:.2g} of the edge"
+        at_most = "at most " if facts.ratio_error > UNSURE * facts.ratio else ""
+        return f"loss {facts.losses.smooth:.3g}, sharpness {at_most}{facts.ratio:.2g} of the edge"
     return f"loss {facts.losses.smooth:.3g}; the sharpness against the edge is not known"
 
 
