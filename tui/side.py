@@ -13,7 +13,7 @@ from lsmon.protocol.frames import Curvature
 from lsmon.protocol.volume import Change, change
 
 from .feed import Feed
-from .view import EMPTY, Track, View
+from .view import COLUMNS, EMPTY, Track, View
 
 ALIGNMENTS = ("step", "time", "loss")
 """By steps since the beginning of each side, by seconds since it, or by the best training loss reached so far."""
@@ -113,8 +113,7 @@ def _cut(track: Track, first: int) -> Track:
     if not first:
         return track
     at = first * 8
-    columns = ("firsts", "steps", "walls", "lows", "highs", "totals", "counts")
-    return replace(track, **{column: getattr(track, column)[at:] for column in columns})
+    return replace(track, **{column: getattr(track, column)[at:] for column in COLUMNS})
 
 
 def sides_of(feeds: Sequence[Feed]) -> list[Side]:

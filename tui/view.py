@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 
 from lsmon.protocol.frames import Alert, Curvature, Heartbeat, Layers, Mark, RunEnded, RunStarted
 
+COLUMNS = ("firsts", "steps", "walls", "lows", "highs", "totals", "counts", "errors", "attempts")
+"""Fields of a Track with eight bytes a bucket, or none at all."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Track:
