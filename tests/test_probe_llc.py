@@ -47,9 +47,20 @@ def test_powers_against_quadrature_at_the_same_temperature(power: int) -> None:
     truth = 64 * quadrature(power, 1e-2)
     assert truth == pytest.approx(64 / power, rel=0.05)
     assert found.value == pytest.approx(truth, rel=0.15)
-    assert abs(found.value - truth) <= 3 * found.se
+    assert abs(found.value - truth) <= 2 * found.se
     assert found.not_converged == ""
     assert found.temperature == 1e-2
+
+
+def test_its_error_holds_the_truth() -> None:
+    """At η λ_max = 0.4, where plain Langevin steps would be 25 % too hot: within two errors in 11 of 12 repetitions."""
+    truth, inside = 32 * quadrature(2, 1e-2), 0
+    for seed in range(12):
+        found = llc(
+            Point(torch.zeros(32)), lambda m, _: (m.w**2).sum(), torch.zeros(9, 1), temperature=1e-2, lr=0.2, steps=90, seed=seed,
+        )  # fmt: skip
+        inside += abs(found.value - truth) <= 2 * found.se
+    assert inside >= 11
 
 
 def reduced_rank(inputs: int, outputs: int, hidden: int, rank: int, seed: int = 0, count: int = 1000) -> LearningCoefficient:  # fmt: skip
@@ -89,7 +100,7 @@ def test_too_few_steps_and_a_step_too_long_are_said() -> None:
     slow = llc(Point(torch.zeros(16)), lambda m, _: (m.w**2).sum(), torch.zeros(9, 1), temperature=1e-2, lr=1e-4, steps=100)  # fmt: skip
     assert "more steps are needed" in slow.not_converged
     stiff = llc(Point(torch.zeros(16)), lambda m, _: (m.w**2).sum(), torch.zeros(9, 1), temperature=1e-2, lr=0.2, steps=100)  # fmt: skip
-    assert "η λ_max = 0.4, which makes it about 10% too high" in stiff.not_converged
+    assert "η λ_max = 0.4, at which steps are too long" in stiff.not_converged
     wild = llc(Point(torch.zeros(4)), lambda m, _: (m.w**4).sum() + (m.w**2).sum(), torch.zeros(9, 1), temperature=1e-2, lr=9.0, steps=100)  # fmt: skip
     assert "not" in wild.not_converged or "left the region" in wild.not_converged
 

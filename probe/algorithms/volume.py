@@ -110,10 +110,39 @@ def estimated_ellipsoid(density: Density, epsilon: float, tau: float = 1e-2) -> 
     ]
     drifts = [] if density.complete else [body(part).log_volume - whole.log_volume for part in SHORTER]
     drift = math.sqrt(math.fsum(each**2 for each in drifts) / len(drifts)) if drifts else 0.0
-    # One direction may lie on either side of the tolerance.
-    logarithms = math.fsum(by_probe(density, log_of_resolved)) / probes + math.log(bar) / 2
-    edge = _ellipsoid(logarithms, whole.directions + 0.5, epsilon).log_volume - whole.log_volume
-    return whole._replace(se=math.hypot(estimate(jackknife).se, drift, edge))
+    slope = math.log(2 * math.pi * epsilon) - float(torch.digamma(torch.tensor(whole.directions / 2 + 1)))
+
+    def weight(nodes: Tensor) -> Tensor:
+        """What one direction adds to the log-volume."""
+        return resolved(nodes) * (slope - log_of_resolved(nodes)) / 2
+
+    first, second = (math.fsum(by_probe(density, f)) for f in (weight, lambda nodes: weight(nodes).square()))
+    # Few probes may agree by chance; the variance of a Gaussian one bounds that of either kind (Avron & Toledo 2011).
+    bound = math.sqrt(2 * max(0.0, second - first**2 / probes / density.dim)) / probes
+    logarithms = math.fsum(by_probe(density, log_of_resolved)) / probes
+    edge = _at_the_bar(density, bar, whole.directions, logarithms, epsilon)
+    return whole._replace(se=math.hypot(max(estimate(jackknife).se, bound), drift, edge))
+
+
+def _at_the_bar(density: Density, bar: float, directions: float, logarithms: float, epsilon: float) -> float:
+    """Standard error from what quadratures cannot tell: on which side of ``bar`` the directions near it lie.
+
+    Of the mass below a point between two nodes they say no more than that it is the weights below it, less that of the
+    node beneath at most and more that of the node above at most (Chebyshev, Markov and Stieltjes; Szegő, Orthogonal
+    Polynomials, theorem 3.41.1). All between are as likely as one another, and one direction more or less always is.
+    """
+    beneath = above = 0.0
+    for nodes, weights in density.quadratures:
+        place = int((nodes <= bar).sum())
+        beneath += float(weights[place - 1]) if place else 0.0
+        above += float(weights[place]) if place < len(nodes) else 0.0
+    share = density.dim / len(density.quadratures)
+    more, fewer = max(0.5, share * beneath), min(max(0.5, share * above), 0.9 * directions)
+    ends = [
+        _ellipsoid(logarithms + change * math.log(bar), directions + change, epsilon).log_volume
+        for change in (more, -fewer)
+    ]
+    return abs(ends[0] - ends[1]) / math.sqrt(12)
 
 
 def _ellipsoid(logarithms: float, directions: float, epsilon: float) -> Ellipsoid:

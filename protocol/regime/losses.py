@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections import deque
+from itertools import pairwise
 
 MEMORY = 0.95
 """Of the smoothed loss: the last twenty samples."""
@@ -14,12 +16,17 @@ WARM_UP = 20
 LONG = 200
 """Losses of the stretch over which a fall is judged."""
 
+STRETCH = 50
+"""Losses whose mean is compared with that of the stretches before."""
+KEPT, FEWEST = 16, 4
+"""Stretches that are remembered, and fewest changes from one to the next that tell how much a loss wanders by itself."""
+
 RISING = 4.0
-"""Heating: standard errors by which the mean loss of one stretch is above that of the stretch before."""
-STRETCH = 100
-SELDOM = 10
-"""Losses from one comparison of stretches to the next: it costs more than all the rest."""
+"""Heating: by so many times its usual change from stretch to stretch a loss has risen within two. Losses of neighbouring
+steps are not independent, so their own scatter says too little of how far a loss in equilibrium wanders."""
+
 NOTABLE = 0.02
+"""... and by this part of itself."""
 
 
 class Losses:
@@ -34,8 +41,9 @@ class Losses:
         """Of the smoothed loss, once it is one."""
         self.step = self.first_step = 0
         self.rise: tuple[float, float] | None = None
-        """Means of the last two stretches, where the second is plainly above the first."""
-        self._recent: deque[float] = deque(maxlen=2 * STRETCH)
+        """Means of the last stretch but two and of the last, where the second is plainly above the first."""
+        self._stretch: list[float] = []
+        self._means: deque[float] = deque(maxlen=KEPT)
         self._smooth: deque[tuple[int, float]] = deque(maxlen=LONG)
 
     def see(self, step: int, loss: float) -> None:
@@ -48,13 +56,15 @@ class Losses:
         self.count += 1
         keep = min(MEMORY, 1 - 1 / self.count)
         self.smooth = loss if self.count == 1 else keep * self.smooth + (1 - keep) * loss
-        self._recent.append(loss)
         self._smooth.append((step, self.smooth))
         if self.count <= WARM_UP:
             self.first = self.smooth
         if self.count >= WARM_UP // 2:
             self.lowest = min(self.lowest, self.smooth)
-        if self.count % SELDOM == 0 and len(self._recent) == 2 * STRETCH:
+        self._stretch.append(loss)
+        if len(self._stretch) == STRETCH:
+            self._means.append(math.fsum(self._stretch) / STRETCH)
+            self._stretch.clear()
             self.rise = self._rise()
 
     def fall(self) -> tuple[int, float]:
@@ -65,15 +75,12 @@ class Losses:
         return self.step - step, 1 - self.smooth / loss if loss > 0 else 0.0
 
     def _rise(self) -> tuple[float, float] | None:
-        values = list(self._recent)
-        (before, one), (after, two) = _mean(values[:STRETCH]), _mean(values[STRETCH:])
-        rise = after - before
-        plain = rise >= RISING * math.hypot(one, two) and rise >= NOTABLE * abs(before)
+        means = list(self._means)
+        changes = [abs(after - before) for before, after in pairwise(means[:-2])]
+        if len(changes) < FEWEST:
+            return None
+        before, after = means[-3], means[-1]
+        usual = statistics.median(changes)
+        steady = min(means[-2:]) > before  # both above: no spike that the next stretch has forgotten
+        plain = steady and after - before > max(RISING * usual, NOTABLE * abs(before))
         return (before, after) if plain else None
-
-
-def _mean(values: list[float]) -> tuple[float, float]:
-    """And its standard error, were they independent."""
-    mean = math.fsum(values) / len(values)
-    variance = math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)
-    return mean, math.sqrt(variance / len(values))

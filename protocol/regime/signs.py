@@ -22,7 +22,7 @@ STEEP, FAR = 0.15, 3.0
 """Dex a layer, and dex from first to last layer: steeper trained, at some learning rate, when it was less far."""
 
 LEARNING = 0.9
-"""Vanishing: the loss is still above this part of the first. A net that learns is not told that it cannot."""
+"""Of the scale over depth: the loss is still above this part of the first. A net that learns is not told that it cannot."""
 
 PATIENCE = 100
 """Steps: half of the units are dead in the first ones of a deep net that wakes them soon."""
@@ -37,7 +37,9 @@ LEARNED, TINY = 0.01, 0.01
 
 
 def exploding(facts: Facts) -> str:
-    line = _steep(facts.forward, 1)
+    line, back = _steep(facts.forward, 1), _steep(facts.backward, 1)
+    if line and back and back.slope > line.slope:
+        line = None  # what comes back is the worse of the two: vanishing
     depth = f"activations grow by {line.slope:.2g} dex a layer over {line.layers} layers" if line else ""
     losses = facts.losses
     if losses.odd:
@@ -50,7 +52,9 @@ def exploding(facts: Facts) -> str:
             f"the loss grew from {losses.lowest:.3g} to {losses.smooth:.3g} and the sharpness is {sharp:.2g} times the "
             "edge; lower the learning rate"
         )
-    return f"{depth}, where ±{STEEP} is level; use He initialisation or normalisation" if depth else ""
+    if not depth or losses.smooth < LEARNING * losses.first:
+        return ""
+    return f"{depth}, where ±{STEEP} is level; use He initialisation or normalisation"
 
 
 def vanishing(facts: Facts) -> str:
@@ -85,7 +89,7 @@ def heating(facts: Facts) -> str:
     if facts.losses.rise is None or facts.edge.at:
         return ""
     before, after = facts.losses.rise
-    return f"the loss rose from {before:.3g} to {after:.3g} within {2 * STRETCH} losses; lower the learning rate or use larger batches"  # fmt: skip
+    return f"the loss rose from {before:.3g} to {after:.3g} within {3 * STRETCH} losses; lower the learning rate or use larger batches"  # fmt: skip
 
 
 def clipped(facts: Facts) -> str:
