@@ -33,6 +33,11 @@ def drive(
 
 async def settle(app: LsmonApp, pilot: Pilot[None]) -> None:
     """Read everything, lay out, draw; a loaded machine may need more rounds than two."""
+    feed = app.feed
+    read = None
+    while feed.newest is not read:  # all of it, however slow the machine is
+        read = feed.newest
+        feed.tick(1.0)
     for turn in range(30):
         dashboard(app).tick()
         await pilot.pause()

@@ -7,22 +7,28 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import App
+from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 
 from lsmon.protocol.frames import Alert
 from lsmon.protocol.sources.source import Source
 
 from .feed import Feed
+from .keys import keys_of, written
+from .remembered import Remembered
 from .ringing import Terminal, line_of
 from .screens.dashboard import Dashboard
+from .settings import Settings
 from .themes import THEMES
 from .waiting import Waiting
 
 if TYPE_CHECKING:
+    from textual.screen import Screen
+
     from .screens.page import Page
     from .screens.runs import RunsScreen
 
@@ -40,6 +46,15 @@ class LsmonApp(App[None]):
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("t", "next_theme", "Theme", show=False, tooltip="Dark or light", id="theme"),
+        Binding(
+            "colon",
+            "command_palette",
+            "Commands",
+            key_display=":",
+            show=False,
+            tooltip="All that can be done",
+            id="commands",
+        ),
         Binding("ctrl+c,ctrl+q", "quit", "Quit", show=False, priority=True, tooltip="Leave", id="quit_hard"),
     ]
 
@@ -54,9 +69,12 @@ class LsmonApp(App[None]):
         clock: Callable[[], float] = time.monotonic,
         bell: bool = False,
         osc9: bool = False,
+        sixteen: bool = False,
+        settings: Settings = Settings(),  # noqa: B008  it is immutable
+        recalled: Remembered = Remembered(),  # noqa: B008
     ) -> None:
         """``runs`` makes the list of runs; without a source it is what is shown first, unless runs are to be compared. ``ascii_only`` follows the
-        terminal's encoding when it is None; ``bell`` and ``osc9`` tell of what is news."""
+        terminal's encoding when it is None; ``sixteen`` is for a terminal of so many colours; ``bell`` and ``osc9`` tell of what is news."""
         super().__init__()
         self._runs = runs
         self._compared = tuple(compared)
@@ -67,12 +85,18 @@ class LsmonApp(App[None]):
         self._terminal = Terminal(bell, osc9, self._to_terminal)
         self._clock = clock
         self.feed = Feed(source, clock=clock, on_news=self._ring)
-        self._fps = fps or (REMOTE_FPS if os.environ.get("SSH_CONNECTION") else LOCAL_FPS)
+        self._recalled = recalled
+        self._fps = fps or settings.fps or (REMOTE_FPS if os.environ.get("SSH_CONNECTION") else LOCAL_FPS)
+        if ascii_only is None:
+            ascii_only = settings.ascii
         self._ascii = _is_ascii() if ascii_only is None else ascii_only
         for theme, _ in THEMES.values():
             self.register_theme(theme)
-        wanted = os.environ.get("TEXTUAL_THEME", "")
-        self.theme = wanted if wanted in self.available_themes else "lsmon-dark"
+        few = "lsmon-16" if sixteen else ""
+        wanted = (os.environ.get("TEXTUAL_THEME", ""), settings.theme, few, recalled.theme, "lsmon-dark")
+        self.theme = next(name for name in wanted if name in self.available_themes)
+        if settings.keys:
+            self.set_keymap(settings.keys)
 
     def on_mount(self) -> None:
         if self._compared:
@@ -90,6 +114,27 @@ class LsmonApp(App[None]):
             for number in ENDINGS:
                 signal.signal(number, leave)
 
+    def remembered(self) -> Remembered:
+        """What the next screen may begin with; nothing of what a small terminal or an environment asked for."""
+        theme = self.theme if self.theme != "lsmon-16" else self._recalled.theme
+        bottom = self.screen_stack[0] if self.screen_stack else None
+        return bottom.remembered(theme) if isinstance(bottom, Dashboard) else Remembered(theme=theme)
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """All that a key does on this screen, and the themes."""
+        told: set[str] = set()
+        for _, binding, enabled, tooltip in screen.active_bindings.values():
+            if enabled and binding.id and binding.id not in told and not binding.id.startswith("panel_"):
+                told.add(binding.id)
+                keys = written(keys_of(binding, {})[0])
+                yield SystemCommand(
+                    binding.description, f"{keys}   {tooltip}", partial(self._act, binding.action, screen)
+                )
+        yield SystemCommand("Themes", "All themes there are", self.action_change_theme)
+
+    async def _act(self, action: str, screen: Screen[object]) -> None:
+        await self.run_action(action, screen.focused or screen)
+
     def _ring(self, alert: Alert) -> None:
         self._terminal.ring(line_of(alert, self.feed.newest.header.name))
 
@@ -99,7 +144,7 @@ class LsmonApp(App[None]):
             self._driver.write(text)
 
     def get_default_screen(self) -> Dashboard:
-        return Dashboard(self.feed, fps=self._fps, ascii_only=self._ascii)
+        return Dashboard(self.feed, fps=self._fps, ascii_only=self._ascii, recalled=self._recalled)
 
     def action_page(self, name: str) -> None:
         """Opens a page over the panels, or in place of another page; its own key closes it."""

@@ -25,6 +25,7 @@ COMMANDS = {
     "export": "write a recording as a table, JSON lines, TensorBoard events, SVG or text",
     "demo": "a real training with the screen on it",
     "keys": "who may watch over TCP, where a training listens there",
+    "settings": "print the settings, with every key that can be changed",
     "doctor": "check terminal, sockets, ssh, disk and torch",
     "relay": "the far end of ssh: a run's frames on stdout",
 }

@@ -53,11 +53,17 @@ def _mix(colour: str, ground: str, share: float) -> str:
 
 
 def _palette(
-    ground: str, ink: str, curves: tuple[str, ...], severities: tuple[str, str, str, str]
+    ground: str,
+    ink: str,
+    curves: tuple[str, ...],
+    severities: tuple[str, str, str, str],
+    *,
+    dim: str = "",
+    faint: str = "",
 ) -> Palette:
     info, warning, critical, good = severities
     return Palette(
-        ground=ground, ink=ink, dim=_mix(ink, ground, 0.66), faint=_mix(ink, ground, 0.36),
+        ground=ground, ink=ink, dim=dim or _mix(ink, ground, 0.66), faint=faint or _mix(ink, ground, 0.36),
         focus=_mix(ink, ground, 0.8), curves=curves,
         info=info, warning=warning, critical=critical, good=good,
     )  # fmt: skip
@@ -83,9 +89,17 @@ def _theme(name: str, palette: Palette, *, dark: bool) -> Theme:
     )  # fmt: skip
 
 
+SIXTEEN = _palette(
+    "#000000", "#ffffff",
+    ("#00ffff", "#ffff00", "#00ff00", "#ff00ff", "#ffffff", "#ff0000"),
+    ("#00ffff", "#ffff00", "#ff0000", "#00ff00"), dim="#c0c0c0", faint="#808080",
+)  # fmt: skip
+"""The sixteen that every terminal has: half of a bright one is the dark one of its name."""
+
 THEMES = {
     "lsmon-dark": (_theme("lsmon-dark", DARK, dark=True), DARK),
     "lsmon-light": (_theme("lsmon-light", LIGHT, dark=False), LIGHT),
+    "lsmon-16": (_theme("lsmon-16", SIXTEEN, dark=True), SIXTEEN),
 }
 
 

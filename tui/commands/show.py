@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, cast
 from lsmon.protocol.errors import LsmonError, UsageError
 from lsmon.protocol.sources.source import Seekable, Source
 
+from ..remembered import recall, remember
 from ..ringing import add_ringing
+from ..settings import load
 from ..target import Reach, add_reach, find, live, live_cards
 from ..terminal import has_screen
 
@@ -102,6 +104,8 @@ def screen(
     """The app on this source, on several that are compared, or on a list of runs, with settings that make it quick."""
     # Else numpy starts a thread a core for its linear algebra, a quarter of its loading time; nothing here uses it.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from rich.console import Console
+
     from ..app import LsmonApp
 
     def runs(ascii_only: bool) -> RunsScreen:
@@ -109,7 +113,10 @@ def screen(
 
         return RunsScreen(hosts, here=here, ascii_only=ascii_only)
 
-    return LsmonApp(source, runs=runs, compared=compared, bell=bell, osc9=osc9)
+    return LsmonApp(
+        source, runs=runs, compared=compared, bell=bell, osc9=osc9,
+        sixteen=Console().color_system == "standard", settings=load(), recalled=recall(),
+    )  # fmt: skip
 
 
 def watch(
@@ -131,6 +138,7 @@ def watch(
     before = {number: signal.getsignal(number) for number in ENDINGS}
     try:
         app.run()
+        remember(app.remembered())
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -46,3 +47,12 @@ class Ask(ModalScreen["str | None"]):
         event.stop()
         if not self._refuse(event.value):
             self.dismiss(event.value)
+
+
+def no_regex(typed: str) -> str:
+    """Why this is none; empty when it is one."""
+    try:
+        re.compile(typed)
+    except (re.error, RecursionError, OverflowError) as error:
+        return f"not a regular expression: {error}"
+    return ""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
@@ -13,6 +15,8 @@ from lsmon.protocol.frames import Alert
 from lsmon.protocol.names import quantity
 
 from ..feed import Feed
+from ..format import grouped
+from ..remembered import Remembered
 from ..view import View
 from ..widgets.alerts import AlertsPanel
 from ..widgets.bars import ReplayBar
@@ -21,6 +25,7 @@ from ..widgets.gauges import GaugesPanel
 from ..widgets.layout import ORDER, enlarged, holds_strip, plan
 from ..widgets.panel import Panel, Scene
 from ..widgets.phases import PhaseStrip
+from .ask import Ask, no_regex
 from .watching import Watching
 
 LOOKS = {
@@ -61,6 +66,9 @@ class Dashboard(Watching):
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "app.leave", "Quit", tooltip="Leave; the training goes on", id="quit"),
+        Binding(
+            "slash", "filter", "Filter", key_display="/", tooltip="Only quantities that match", id="filter"
+        ),
         Binding("y", "log", "Log", tooltip="Logarithmic or linear axis", id="log"),
         Binding(
             "enter", "enlarge", "Enlarge", tooltip="The focused panel over the whole screen", id="enlarge"
@@ -79,15 +87,21 @@ class Dashboard(Watching):
         ),
     ]
 
-    def __init__(self, feed: Feed, *, fps: float, ascii_only: bool = False) -> None:
+    def __init__(
+        self, feed: Feed, *, fps: float, ascii_only: bool = False, recalled: Remembered | None = None
+    ) -> None:
+        """``recalled``: how it was left the last time."""
         super().__init__(feed, ascii_only=ascii_only)
         self._fps = fps
         self._panels: dict[str, Panel] = {}
         self._present: tuple[str, ...] = ()
         self._known: frozenset[str] = frozenset()
         self._names: dict[str, list[str]] = {}
-        self._large = ""
+        self._logs = dict(recalled.log) if recalled is not None else {}
+        self._large = recalled.large if recalled is not None and recalled.large in ORDER else ""
         self._shown: tuple[View, tuple[Alert, ...]] | None = None
+        self._only: re.Pattern[str] | None = None
+        self._sifted: tuple[View, View] | None = None
 
     def take(self, feed: Feed) -> None:
         """Show another run from now on."""
@@ -110,6 +124,8 @@ class Dashboard(Watching):
             panel = NegativePanel(name, LOOKS[name])
         else:
             panel = CurvePanel(name, LOOKS.get(name, Look()))
+        if isinstance(panel, CurvePanel):
+            panel.scale_log = self._logs.get(name)
         panel.display = False
         self._panels[name] = panel
         return panel
@@ -122,14 +138,14 @@ class Dashboard(Watching):
         self.call_after_refresh(self._arrange)
 
     def renew(self) -> None:
-        view = self.feed.view
+        view = self._filtered(self.view)
         alerts = (*view.alerts, *self.feed.silences)
         if self._shown is not None and self._shown[0] is view and self._shown[1] == alerts:
             return
         self._shown = (view, alerts)
         if view.series.keys() != self._known:
             self._known, self._names = frozenset(view.series), by_panel(view.series)
-        present = present_panels(view, self._names)
+        present = present_panels(view, self._names) if self._only is None else matching_panels(self._names)
         if present != self._present:
             self._present = present
             self._arrange()
@@ -164,7 +180,52 @@ class Dashboard(Watching):
             panel.styles.width, panel.styles.height = place.region.width, place.region.height
             panel.ascii_only = self._ascii
 
+    def _filtered(self, view: View) -> View:
+        """With those quantities alone whose name or label the filter finds."""
+        only = self._only
+        if only is None:
+            return view
+        if self._sifted is None or self._sifted[0] is not view:
+            kept = {
+                name: track
+                for name, track in view.series.items()
+                if only.search(name) or only.search(quantity(name).label)
+            }
+            self._sifted = view, replace(view, series=kept)
+        return self._sifted[1]
+
+    def words(self) -> str:
+        """What a person must know of the filter."""
+        if self._only is None:
+            return ""
+        found, every = len(self._filtered(self.view).series), len(self.view.series)
+        return f"filter {self._only.pattern}: {found} of {grouped(every)} names"
+
     # Keys.
+
+    def action_filter(self) -> None:
+        said = self._only.pattern if self._only else ""
+        self.app.push_screen(Ask("filter", value=said, refuse=no_regex), self._filter)
+
+    def _filter(self, typed: str | None) -> None:
+        if typed is not None:
+            self._only = re.compile(typed, re.IGNORECASE) if typed else None
+            self._sifted = self._shown = None
+            self._large = ""
+            self.show()
+
+    def chosen_panel(self) -> Panel | None:
+        if self._large:
+            return self._panels[self._large]
+        return super().chosen_panel()
+
+    def remembered(self, theme: str) -> Remembered:
+        chosen = {
+            name: panel.scale_log
+            for name, panel in self._panels.items()
+            if isinstance(panel, CurvePanel) and panel.scale_log is not None
+        }
+        return Remembered(theme=theme, large=self._large, log=chosen)
 
     def action_log(self) -> None:
         panel = self._chosen()
@@ -208,6 +269,12 @@ def present_panels(view: View, seen: Mapping[str, Sequence[str]]) -> tuple[str, 
     known = [name for name in ORDER if name in seen or name in always]
     others = sorted(set(seen).difference(ORDER, _HIDDEN))[:_MOST_OTHERS]
     return (*known, *others)
+
+
+def matching_panels(names: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """The panels of what the filter finds, and the alerts, which are of no quantity."""
+    known = [name for name in ORDER if name in names or name == "alerts"]
+    return (*known, *sorted(set(names).difference(ORDER, _HIDDEN))[:_MOST_OTHERS])
 
 
 def reading_order(places: Iterable[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from rich.text import Text
@@ -14,28 +14,30 @@ from textual.widgets import Static
 
 from lsmon.protocol.names import QUANTITIES, quantity
 
+from ..every_key import Group, listed, near
 from ..themes import Palette, palette_for
 from ..widgets.canvas import plain
 
-_KEYS = (
-    ("space", "live: freeze the picture, never the feed; replay: play or pause"),
-    ("enter, 1 to 9", "enlarge the focused panel, or one by its number; escape: back"),
-    ("tab", "the next panel"),
-    ("y", "logarithmic or linear axis"),
-    ("l", "layers: activation and gradient scale, dead units, sharpness, and how they go with depth"),
-    ("s", "spectrum: the density of the curvatures, its negative part, the eigenvalues that stick out"),
-    ("v", "on both pages: the last measurement, or all of them over time; c: the next quantity by layer"),
-    ("a", "all alerts: evidence, onset, advice; enter or g: a replay goes to that step, o: to the onset"),
-    ("t", "dark or light"),
-    ("q", "quit; the training goes on, only a demo ends"),
+REPLAY_ONLY = frozenset(
+    (
+        "back",
+        "forward",
+        "far_back",
+        "far_forward",
+        "frame_back",
+        "frame_forward",
+        "slower",
+        "faster",
+        "next_alert",
+        "previous_alert",
+        "start",
+        "end",
+        "jump",
+        "jump_onset",
+    )
 )
-_REPLAY_KEYS = (
-    ("←  →", "back or forward 1 %;  shift or [ ]: 10 %"),
-    (",  .", "one step back, one frame forward"),
-    ("+  −", "faster, slower, 0.1 to 1000×"),
-    ("n  N", "next alert, alert before"),
-    ("home  end", "first step, last step"),
-)
+"""Keys that do nothing on a live run are not told there."""
+_KEY_CELLS = 26
 
 
 class Help(Screen[None]):
@@ -56,23 +58,34 @@ class Help(Screen[None]):
             if self._ascii:
                 frame.styles.border = ("ascii", self.app.current_theme.foreground or "white")
                 frame.styles.scrollbar_size_vertical = 0  # it is drawn with block characters
-            yield Static(self._keys(palette_for(self.app.current_theme)))
+            # Those of the other screens and the quantities are long, and whoever asks for a key need not wait for them.
+            yield Static(self._keys(palette_for(self.app.current_theme), near()), id="keys")
             yield Static(id="quantities")
 
     def on_mount(self) -> None:
-        self.call_after_refresh(
-            self._show_quantities
-        )  # they are long, and whoever asks for a key need not wait for them
+        self.call_after_refresh(self._show_rest)
 
-    def _show_quantities(self) -> None:
-        self.query_one("#quantities", Static).update(self._quantities(palette_for(self.app.current_theme)))
+    def _show_rest(self) -> None:
+        palette = palette_for(self.app.current_theme)
+        self.query_one("#keys", Static).update(self._keys(palette, None))
+        self.query_one("#quantities", Static).update(self._quantities(palette))
 
-    def _keys(self, palette: Palette) -> Text:
+    def _keys(self, palette: Palette, which: Sequence[Group] | None) -> Text:
+        """By screen: the keys as they are set, what they do, and the name under which they are set."""
         text = Text()
         say = plain if self._ascii else str
-        text.append("Keys\n\n", palette.text("bold ink"))
-        for key, does in _KEYS + (_REPLAY_KEYS if self._replay else ()):
-            text.append(f"{say(key):<15}", palette.text("info")).append(f"{say(does)}\n", palette.text("dim"))
+        text.append("Keys", palette.text("bold ink"))
+        text.append(
+            say("   lsmon settings prints a file in which each can be changed\n"), palette.text("faint")
+        )
+        for title, lines in listed(self.app._keymap, which):
+            text.append(f"\n{title}\n", palette.text("ink"))
+            for keys, does, name in lines:
+                if not self._replay and name in REPLAY_ONLY:
+                    continue
+                text.append(f"  {say(keys):<{_KEY_CELLS}}", palette.text("info"))
+                text.append(say(does), palette.text("dim")).append(f"  {name}\n", palette.text("faint"))
+        text.append("\n")
         return text
 
     def _quantities(self, palette: Palette) -> Text:

@@ -26,7 +26,7 @@ from ..widgets.canvas import Canvas, plain
 from ..widgets.drawn import Drawn
 from ..widgets.progress import Progress
 from ..widgets.run_list import RunList
-from .ask import Ask
+from .ask import Ask, no_regex
 
 if TYPE_CHECKING:
     from lsmon.protocol.wire.carrier import Carrier
@@ -231,12 +231,3 @@ class RunsScreen(Screen[None]):
         self.query_one(Progress).tell("")
         if message.trouble:
             self.say(message.trouble)
-
-
-def no_regex(typed: str) -> str:
-    """Why this is none; empty when it is one."""
-    try:
-        re.compile(typed)
-    except (re.error, RecursionError, OverflowError) as error:
-        return f"not a regular expression: {error}"
-    return ""

@@ -8,12 +8,13 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 from textual.widget import Widget
 
 from ..feed import Feed
+from ..keys import hinted
 from ..widgets.bars import Header, Moment, ReplayBar, Status
 from ..widgets.phases import PhaseStrip
+from .takeaway import Takeaway
 
 Keys = tuple[tuple[str, str], ...]
 
@@ -27,7 +28,7 @@ REPLAY_KEYS: Keys = (
 )
 
 
-class Watching(Screen[None]):
+class Watching(Takeaway):
     """Subclasses give a body and show the feed's view in it; whichever of them is on top is kept up to date."""
 
     AUTO_FOCUS = ""
@@ -77,8 +78,7 @@ class Watching(Screen[None]):
     ]
 
     def __init__(self, feed: Feed, *, ascii_only: bool = False) -> None:
-        super().__init__()
-        self.feed = feed
+        super().__init__(feed)
         self._ascii = ascii_only
 
     def body(self) -> Iterable[Widget]:
@@ -114,17 +114,29 @@ class Watching(Screen[None]):
         next(tops, self).show()
 
     def show(self) -> None:
-        feed, view = self.feed, self.feed.view
+        feed, view = self.feed, self.view
         replayed = feed.timeline is not None
         moment = Moment(
             view, feed.link, feed.age, feed.paused, feed.newest.step - view.step, feed.timeline, feed.trouble,
             self._ascii, len(feed.silences),
-            (REPLAY_KEYS if replayed else LIVE_KEYS) + self.OWN_KEYS,
+            self.hints((REPLAY_KEYS if replayed else LIVE_KEYS) + self.OWN_KEYS), self.words(),
         )  # fmt: skip
         with self.app.batch_update():
             for bar in (Header, PhaseStrip, Status, ReplayBar):
                 self.query_one(bar).show(moment)
             self.renew()
+
+    def words(self) -> str:
+        """What the status line says of this screen."""
+        return ""
+
+    def hints(self, keys: Keys) -> Keys:
+        """In the person's own keys."""
+        keymap = self.app._keymap
+        if not keymap:
+            return keys
+        classes = (kind.__dict__.get("BINDINGS", ()) for kind in type(self).__mro__)
+        return hinted(keys, classes, keymap)
 
     def action_pause(self) -> None:
         self.feed.toggle_pause()

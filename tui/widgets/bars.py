@@ -55,6 +55,8 @@ class Moment:
     """Alerts of the viewer's own, beside those of the view."""
     keys: tuple[tuple[str, str], ...] = ()
     """(key, what it does), the most needed last."""
+    words: str = ""
+    """What the screen itself has to say."""
 
 
 class Bar(Drawn):
@@ -177,6 +179,8 @@ def said(moment: Moment) -> list[tuple[str, str]]:
             else ", the run goes on"
         )
         parts.append(("warning", f"paused at step {grouped(view.step)}{more}"))
+    if moment.words:
+        parts.append(("warning", moment.words))
     if view.ended:
         ended = f"training stopped: {view.end.error}" if view.end.reason == "error" else "training finished"
         parts.append(("critical" if view.end.reason == "error" else "dim", ended.replace("\n", " ")))

@@ -1,0 +1,146 @@
+"""What a person takes from a screen: a picture, numbers, a value, and a note left behind."""
+
+from __future__ import annotations
+
+import csv
+import io
+from array import array
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from lsmon.protocol.errors import LsmonError
+
+from ..feed import Feed
+from ..format import grouped, with_error
+from ..notes import Notes
+from ..view import Track, View
+from ..widgets.panel import Panel
+from .ask import Ask
+
+_MOST_FILES = 1000
+
+
+class Takeaway(Screen[None]):
+    """For screens over one run; files go to the folder in which lsmon was started."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("m", "note", "Note", tooltip="Mark this step with a note", id="note"),
+        Binding("C", "copy", "Copy", tooltip="Copy the values of the panel, or of all", id="copy"),
+        Binding("S", "save_screen", "Save screen", tooltip="This screen as SVG and text", id="save_screen"),
+        Binding(
+            "E",
+            "save_data",
+            "Save data",
+            tooltip="The numbers of the panel, or of all, as CSV",
+            id="save_data",
+        ),
+    ]
+
+    def __init__(self, feed: Feed) -> None:
+        super().__init__()
+        self.feed = feed
+        self.notes = Notes()
+
+    @property
+    def view(self) -> View:
+        """What is shown, with the notes on it."""
+        return self.notes.on(self.feed.view)
+
+    def chosen_panel(self) -> Panel | None:
+        """The one that keys act on."""
+        return self.focused if isinstance(self.focused, Panel) else None
+
+    def show(self) -> None:
+        raise NotImplementedError
+
+    def action_note(self) -> None:
+        if not self.feed.view.seq:
+            self.notify("There is no step yet to put a note on.", markup=False)
+            return
+        self.app.push_screen(Ask(f"note on step {grouped(self.feed.view.step)}"), self._noted)
+
+    def _noted(self, typed: str | None) -> None:
+        if typed and typed.strip():
+            try:
+                self.notes.add(self.feed.view, typed)
+            except LsmonError as error:
+                self.notify(str(error), severity="error", markup=False)
+            self.show()
+
+    def _tracks(self) -> Sequence[Track]:
+        """Of the panel that keys act on, where it holds any, else all."""
+        held = getattr(getattr(self.chosen_panel(), "content", None), "tracks", ())
+        tracks = [track for track in held if isinstance(track, Track)]
+        return tracks or list(self.view.series.values())
+
+    def action_copy(self) -> None:
+        tracks = self._tracks()
+        lines = [
+            f"step {self.feed.view.step}",
+            *(f"{track.name} {with_error(track.value, track.error)}" for track in tracks),
+        ]
+        self.app.copy_to_clipboard("\n".join(lines))
+        self.notify(
+            f"{len(tracks)} values were sent to the terminal's clipboard, if it has one.",
+            markup=False,
+            timeout=4,
+        )
+
+    def action_save_screen(self) -> None:
+        strips = self._compositor.render_strips()
+        text = "\n".join(strip.text.rstrip() for strip in strips) + "\n"
+        self._save({".svg": self.app.export_screenshot(), ".txt": text})
+
+    def action_save_data(self) -> None:
+        out = io.StringIO()
+        table = csv.writer(out, lineterminator="\n")
+        table.writerow(["name", "first_step", "last_step", "wall", "samples", "mean", "min", "max"])
+        for track in self._tracks():
+            columns = [
+                array("d", part)
+                for part in (track.firsts, track.steps, track.walls, track.totals, track.lows, track.highs)
+            ]
+            for first, last, wall, total, low, high, count in zip(
+                *columns, array("q", track.counts), strict=True
+            ):
+                if count:
+                    table.writerow(
+                        [track.name, int(first), int(last), wall, int(count), total / count, low, high]
+                    )
+        self._save({".csv": out.getvalue()})
+
+    def _save(self, parts: dict[str, str]) -> None:
+        """Under a name that is not taken."""
+        header = self.feed.view.header
+        safe = "".join(char if char.isalnum() or char in "._-" else "-" for char in header.name or "run")[
+            :60
+        ].strip(".-")
+        stem = f"lsmon-{safe or 'run'}-{self.feed.view.step}"
+        folder = Path.cwd()
+        for number in range(_MOST_FILES):
+            paths = {
+                suffix: folder / f"{stem}{f'-{number + 1}' if number else ''}{suffix}" for suffix in parts
+            }
+            try:
+                for suffix, path in paths.items():
+                    with path.open("x", encoding="utf-8") as file:
+                        file.write(parts[suffix])
+            except FileExistsError:
+                continue
+            except OSError as error:
+                self.notify(
+                    f"Cannot write here ({(error.strerror or str(error)).lower()}): {folder}",
+                    severity="error",
+                    markup=False,
+                )
+                return
+            self.notify(
+                f"Written: {', '.join(path.name for path in paths.values())}, in {folder}",
+                markup=False,
+                timeout=6,
+            )
+            return
