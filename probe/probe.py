@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
 import os
 import sys
@@ -11,7 +10,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, SupportsInt, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, SupportsInt
 
 from msgspec import structs
 
@@ -20,8 +19,10 @@ from lsmon.protocol.errors import UsageError
 from lsmon.protocol.frames import Alert, AnyFrame, Mark, RunEnded
 
 from .guard import Guard
+from .lifetime import CLOSE_SECS, EXIT_SECS, Run, begin, by_hand, over, replace, while_alive
 from .readings import Reading, number
 from .schedule import Budget
+from .settings import allowed_share, door_at, own_rank, speaks, thresholds_of
 
 if TYPE_CHECKING:
     from lsmon.protocol.detectors.thresholds import Thresholds
@@ -30,13 +31,6 @@ if TYPE_CHECKING:
     from .instruments import Instruments
     from .sender import Pulse, Sender
     from .sensors.sensor import Context, Sensor
-
-CLOSE_SECS = 2.0
-"""How long ``close`` waits for the last frames to be written: a slow disk, not a hung one."""
-
-EXIT_SECS = 0.5
-"""The same at interpreter exit, where nobody asked to wait."""
-
 
 FAULTS = 10
 """Calls that failed as a whole, after which the probe stops trying: then it is not one sensor that is broken."""
@@ -104,13 +98,13 @@ class Probe:
         seed: int = 0,
     ) -> None:
         self._on = False
-        rank = _rank()
-        if os.environ.get("LSMON") == "0" or not _speaks(rank):
+        rank = own_rank()
+        if not speaks(rank):
             return
-        door = _door(listen)
-        thresholds = _thresholds(config)
+        door = door_at(listen)
+        thresholds = thresholds_of(config)
         self._guard = Guard(strict=os.environ.get("LSMON_STRICT") == "1")
-        self._budget = Budget(_budget(budget))
+        self._budget = Budget(allowed_share(budget))
         self._step = 0
         self._attempt = 1
         self._faults = 0
@@ -130,7 +124,6 @@ class Probe:
         if not self._guard.run("probe", self._open, name, rank, record, context, chosen, thresholds, door):
             return
         self._on = True
-        _probes.add(self)
         if config:
             self.mark("config: " + ", ".join(f"{key}={value}" for key, value in config.items()))
 
@@ -178,8 +171,8 @@ class Probe:
         from .sender import Pulse, Sender
 
         header = run_header(name, self._budget.allowed, rank)
-        if _by_hand():
-            _replace(header.name)
+        if by_hand():
+            replace(header.name)
         if context.reference is not None:
             from .subject import describe, trouble
 
@@ -196,19 +189,22 @@ class Probe:
             outlets.header,
             outlets.sinks,
             guard=self._guard,
-            pulse=_while_alive(self._pulse, Pulse()),
+            pulse=while_alive(self._pulse, Pulse()),
             watch=Watch(thresholds),
-            on_alert=_while_alive(self._heard, None),
-            on_wish=_while_alive(self._wish, None),
+            on_alert=while_alive(self._heard, None),
+            on_wish=while_alive(self._wish, None),
             on_end=outlets.forget,
         )
-        self._guard.tell_to(_while_alive(self._tell, None))
+        self._guard.tell_to(while_alive(self._tell, None))
         if sensors:
             from .instruments import Instruments
 
             self._instruments = Instruments(sensors, context, self._budget, self._guard, self._found)
         self._sender.start()
-        _senders.add(self._sender)
+        self._run = Run(  # pyright: ignore[reportUninitializedInstanceVariable]
+            header.name, while_alive(self._leave, None), while_alive(self._finish, None)
+        )
+        begin(self._run, self._sender)
         weakref.finalize(self, self._sender.end, RunEnded()).atexit = False
 
     @_guest
@@ -259,7 +255,7 @@ class Probe:
 
     def _close(self, error: BaseException | str | None, timeout: float) -> None:
         self._on = False
-        _probes.discard(self)
+        over(self._run)
         words = _reason(error)
         ended = RunEnded(reason="error" if words else "finished", error=clean_message(words))
         try:
@@ -267,6 +263,14 @@ class Probe:
                 self._guard.run("close", self._instruments.close)
         finally:  # a second Ctrl-C may come at any moment
             self._guard.run("close", self._sender.close, ended, timeout)
+
+    def _finish(self, error: BaseException | None, timeout: float, note: str) -> None:
+        if note:
+            self.mark(note)
+        self._close(error, timeout)
+
+    def _leave(self) -> None:
+        self._on = False
 
     def __enter__(self) -> Self:
         return self
@@ -351,110 +355,8 @@ def _is_torch(model: Any) -> bool:
     return torch is not None and isinstance(model, torch.nn.Module)
 
 
-def _rank() -> int:
-    try:
-        return int(os.environ.get("RANK", "0"))
-    except ValueError:
-        return 0
-
-
-def _speaks(rank: int) -> bool:
-    """Rank 0 only, unless ``LSMON_RANKS`` says ``all`` or lists others."""
-    ranks = os.environ.get("LSMON_RANKS", "0")
-    return ranks == "all" or str(rank) in [one.strip() for one in ranks.split(",")]
-
-
-def _budget(given: float) -> float:
-    words = os.environ.get("LSMON_BUDGET")
-    try:
-        budget = float(words) if words else float(given)
-    except ValueError:
-        raise UsageError(
-            f"LSMON_BUDGET={words} is not a number; it is a share of the wall time such as 0.05."
-        ) from None
-    if not 0 <= budget <= 1:
-        raise UsageError(f"budget={budget:g} is not a share of the wall time between 0 and 1, such as 0.05.")
-    return budget
-
-
-def _door(listen: str | None) -> Listening | None:
-    """Raises UsageError for what is no address, or without keys."""
-    if listen is None:
-        return None
-    from lsmon.protocol.wire.tcp import listening
-
-    return listening(listen)
-
-
-def _thresholds(config: Mapping[str, Any] | None) -> Thresholds:
-    """Raises UsageError for what no detector knows."""
-    from lsmon.protocol.detectors.thresholds import Thresholds
-
-    changed = (config or {}).get("alerts", {})
-    if not isinstance(changed, Mapping):
-        raise UsageError(
-            'config["alerts"] sets thresholds by name, such as {"saddle.plateau_steps": 200}; give it a dictionary.'
-        )
-    return Thresholds().changed(changed)
-
-
-_T = TypeVar("_T")
-
-
-def _while_alive(method: Callable[..., _T], otherwise: _T) -> Callable[..., _T]:
-    """For the sending thread: it must not keep a probe that was dropped, and with it the model and its memory."""
-    reference = weakref.WeakMethod(method)
-
-    def call(*args: Any) -> _T:
-        alive = reference()
-        return otherwise if alive is None else alive(*args)
-
-    return call
-
-
 def _silent() -> Probe:
     """What a copy of a probe is."""
     probe = Probe.__new__(Probe)
     probe._on = False
     return probe
-
-
-def _by_hand() -> bool:
-    """Whether a person types here, line by line or cell by cell."""
-    return hasattr(sys, "ps1")
-
-
-def _replace(name: str) -> None:
-    """A cell was run again: the run that it began before is over, though the session goes on."""
-    for probe in list(_probes):
-        if probe._outlets.header.name == name:
-            probe.mark("replaced by a new probe")
-            probe._close(None, CLOSE_SECS)
-            sys.stderr.write(f"lsmon: the probe {name!r} of before is closed; two at once need two names\n")
-
-
-_probes: weakref.WeakSet[Probe] = weakref.WeakSet()
-_senders: weakref.WeakSet[Sender] = weakref.WeakSet()
-
-
-def _leave_to_parent() -> None:
-    """In a forked child (a DataLoader's worker) the sockets and the file are the parent's: be a no-op."""
-    for probe in list(_probes):
-        probe._on = False
-    _probes.clear()
-    _senders.clear()
-
-
-def _close_all() -> None:
-    """At exit. An exception that nobody caught is in ``sys.last_value`` by now; so is, in a notebook, any of before."""
-    error = None if _by_hand() else getattr(sys, "last_value", None)
-    for probe in list(_probes):
-        probe._close(error, EXIT_SECS)
-    until = time.monotonic() + EXIT_SECS
-    for sender in list(_senders):  # also those whose probe was dropped, or whose close was interrupted
-        sender.wait(max(until - time.monotonic(), 0.0))
-
-
-atexit.register(_close_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_to_parent)
