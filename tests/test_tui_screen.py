@@ -19,7 +19,7 @@ from lsmon.tui.screens.dashboard import Dashboard
 from lsmon.tui.screens.help import REPLAY_ONLY, Help
 from lsmon.tui.widgets.drawn import Drawn
 from tests.bench.story import Tape, Told, frames, header
-from tests.screenplay import dashboard, drive, panels, settle, shown, text
+from tests.screenplay import Check, dashboard, drive, panels, settle, shown, text
 
 STORY = list(frames(34_000))
 
@@ -210,13 +210,17 @@ def test_the_phase_strip_tells_the_story() -> None:
 
 
 def test_the_phase_strip_gives_way_to_panels() -> None:
-    """A replay at 80 by 24 keeps its six boxes."""
+    """A replay at 80 by 24 has it beside its six boxes, at 80 by 23 the boxes alone."""
 
-    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
-        assert "phase" not in shown(app)
-        assert sum(panel.boxed for panel in panels(app).values()) == 6
+    def checked(told: bool) -> Check:
+        async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+            assert ("phase" in shown(app)) == told
+            assert sum(panel.boxed for panel in panels(app).values()) == 6
 
-    drive(Tape(STORY[:2000]), check, (80, 24))
+        return check
+
+    drive(Tape(STORY[:2000]), checked(True), (80, 24))
+    drive(Tape(STORY[:2000]), checked(False), (80, 23))
 
 
 def test_help_is_plain_where_the_terminal_is() -> None:

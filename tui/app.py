@@ -29,6 +29,7 @@ from .waiting import Waiting
 if TYPE_CHECKING:
     from textual.screen import Screen
 
+    from .screens.alerts import AlertsPage
     from .screens.page import Page
     from .screens.runs import RunsScreen
 
@@ -199,6 +200,9 @@ class LsmonApp(App[None]):
         elif message.sources:
             self.compare(message.sources)
 
+    def on_alerts_page_compared(self, message: AlertsPage.Compared) -> None:
+        self.compare_steps(message.steps)
+
     def action_leave_runs(self) -> None:
         """From the list back to the run; out, where there is none behind it."""
         if self._listed_first and isinstance(self.feed.source, Waiting):
@@ -235,10 +239,13 @@ class LsmonApp(App[None]):
 def _page(name: str) -> type[Page]:
     """Loaded when it is first opened: the first paint needs none of them."""
     from .screens.alerts import AlertsPage
+    from .screens.detail import DetailPage
     from .screens.layers import LayersPage
     from .screens.spectrum import SpectrumPage
 
-    pages: dict[str, type[Page]] = {"alerts": AlertsPage, "layers": LayersPage, "spectrum": SpectrumPage}
+    pages: dict[str, type[Page]] = {
+        "alerts": AlertsPage, "detail": DetailPage, "layers": LayersPage, "spectrum": SpectrumPage,
+    }  # fmt: skip
     return pages[name]
 
 

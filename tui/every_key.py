@@ -24,6 +24,7 @@ _ALL = (
     ),
     ("Layers", ("screens.layers:LayersPage", "widgets.table:LayerTable")),
     ("Spectrum", ("screens.spectrum:SpectrumPage",)),
+    ("Detail", ("screens.detail:DetailPage", "widgets.detail:DetailPanel")),
     ("Runs", ("screens.runs:RunsScreen", "widgets.run_list:RunList")),
     ("Compare", ("screens.compare:CompareScreen",)),
     ("Everywhere", ("app:LsmonApp", "screens.page:Page", "screens.help:Help", "screens.ask:Ask")),

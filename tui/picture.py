@@ -85,7 +85,7 @@ def picture(
     return made[0]
 
 
-_PAGES = {"alerts": "a", "layers": "l", "spectrum": "s"}
+_PAGES = {"alerts": "a", "detail": "d", "layers": "l", "spectrum": "s"}
 PAGES = tuple(_PAGES)
 
 

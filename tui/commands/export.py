@@ -39,7 +39,10 @@ def add(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--size", default="120x36", metavar="COLSxROWS", help="svg, txt: of the screen")
     parser.add_argument(
-        "--page", choices=("alerts", "layers", "spectrum"), default="", help="svg, txt: not the panels"
+        "--page",
+        choices=("alerts", "detail", "layers", "spectrum"),
+        default="",
+        help="svg, txt: not the panels",
     )
     parser.add_argument("--theme", default="", metavar="NAME", help="svg: colours, such as lsmon-light")
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from textual import on
 from textual.binding import Binding, BindingType
 from textual.containers import Container
+from textual.message import Message
 from textual.widget import Widget
 
 from lsmon.protocol.frames import Alert
@@ -24,9 +25,25 @@ _BESIDE = 96
 class AlertsPage(Page):
     """The newest first, live and in a replay."""
 
-    OWN_KEYS = (("o", "onset"), ("enter", "go there"), ("?", "help"), ("↑ ↓", "choose"), ("esc", "back"))
+    OWN_KEYS = (
+        ("c", "compare"),
+        ("x", "pick"),
+        ("o", "onset"),
+        ("enter", "go there"),
+        ("?", "help"),
+        ("↑ ↓", "choose"),
+        ("esc", "back"),
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter,g", "jump", "Go there", tooltip="Replay: to the step of the alert", id="jump"),
+        Binding("x", "pick", "Pick", tooltip="Pick or unpick, to compare two steps", id="alert_pick"),
+        Binding(
+            "c",
+            "compare",
+            "Compare",
+            tooltip="What followed two picked steps, and how the valley changed",
+            id="alert_compare",
+        ),
         Binding("o", "jump(True)", "Onset", tooltip="Replay: to where it began", id="jump_onset"),
     ]
 
@@ -65,6 +82,31 @@ class AlertsPage(Page):
         detail = self.query_one(AlertDetail)
         detail.chosen = self.query_one(AlertList).chosen
         detail.show(scene)
+
+    def action_pick(self) -> None:
+        self.query_one(AlertList).pick_chosen()
+
+    def action_compare(self) -> None:
+        """The picked steps; one alone with the chosen one, or with the beginning."""
+        listed = self.query_one(AlertList)
+        steps = {entry.step for entry in listed.picked}
+        if len(steps) < 2 and listed.chosen is not None:
+            steps.add(listed.chosen.step)
+        if len(steps) == 1:
+            steps.add(self.feed.view.first_step)
+        if len(steps) < 2:
+            self.notify(
+                "Pick two alerts or marks with x; c compares what followed them.", markup=False, timeout=4
+            )
+        else:
+            self.post_message(self.Compared(sorted(steps)))
+
+    class Compared(Message):
+        """What followed these steps is wanted over one another."""
+
+        def __init__(self, steps: Sequence[int]) -> None:
+            super().__init__()
+            self.steps = steps
 
     @on(AlertList.Moved)
     def _moved(self) -> None:

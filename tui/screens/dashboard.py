@@ -57,6 +57,7 @@ class Dashboard(Watching):
     OWN_KEYS = (
         ("enter", "enlarge"),
         ("y", "log"),
+        ("d", "detail"),
         ("l", "layers"),
         ("s", "spectrum"),
         ("a", "alerts"),

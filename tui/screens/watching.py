@@ -43,6 +43,13 @@ class Watching(Takeaway):
             "question_mark,h", "app.help", "Help", tooltip="Keys and quantities", key_display="?", id="help"
         ),
         Binding(
+            "d",
+            "app.page('detail')",
+            "Detail",
+            tooltip="Values and definitions, temperature and volume first",
+            id="detail",
+        ),
+        Binding(
             "r", "app.runs", "Runs", tooltip="All runs, here and on the hosts that were named", id="runs"
         ),
         Binding("left", "seek_by(-0.01)", "Back 1 %", tooltip="Back by 1 % of the recording", id="back"),

@@ -47,7 +47,9 @@ class AlertList(Panel):
         super().__init__(name)
         self.later = 0
         """Alerts of a recording that are still to come at this step."""
-        self._picked: Entry | None = None
+        self.picked: list[Entry] = []
+        """To be compared, in the order in which they were picked."""
+        self._held_on: Entry | None = None
         self._top = 0
 
     @property
@@ -63,7 +65,7 @@ class AlertList(Panel):
         both: list[Entry] = [*scene.alerts, *scene.view.marks]
         both.sort(key=lambda entry: (entry.step, entry.seq), reverse=True)
         at = next(
-            (i for i, entry in enumerate(both) if self._picked is not None and entry == self._picked), 0
+            (i for i, entry in enumerate(both) if self._held_on is not None and entry == self._held_on), 0
         )
         return Listed(tuple(both), at, self.later)
 
@@ -71,9 +73,17 @@ class AlertList(Panel):
         entries = self.held.entries
         if entries:
             at = min(max(at, 0), len(entries) - 1)
-            self._picked = entries[at] if at else None
+            self._held_on = entries[at] if at else None
             self.again()
             self.post_message(self.Moved())
+
+    def pick_chosen(self) -> None:
+        chosen = self.chosen
+        if chosen in self.picked:
+            self.picked.remove(chosen)
+        elif chosen is not None:
+            self.picked.append(chosen)
+        self.redraw()
 
     def action_move(self, by: int) -> None:
         self.choose(self.held.at + by)
@@ -129,7 +139,16 @@ class AlertList(Panel):
         severity = entry.severity if isinstance(entry, Alert) else "good"
         signs = ASCII_SIGNS if self.ascii_only else SIGNS
         x = canvas.put(x, y, (">" if self.ascii_only else "›") if chosen else " ", "bold ink")
-        x = canvas.put(x, y, f"{signs[severity]} ", severity)
+        mark = "+" if self.ascii_only else "◆"
+        x = (
+            canvas.put(
+                x,
+                y,
+                mark if entry in self.picked else signs[severity],
+                "info" if entry in self.picked else severity,
+            )
+            + 1
+        )
         x = canvas.put(x, y, f"{grouped(entry.step):>8}  ", "ink" if chosen else "dim")
         loud = severity if severity in ("warning", "critical") else "ink"
         canvas.put(x, y, title(entry), f"bold {loud}" if chosen else loud)

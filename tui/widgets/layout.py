@@ -78,7 +78,7 @@ def plan(width: int, height: int, present: Sequence[str]) -> dict[str, Place]:
     known = [name for name in ORDER if name in present]
     others = [name for name in present if name not in ORDER]
     columns = 1 if width < _TWO_COLUMNS else 2 if width < _THREE_COLUMNS else 3
-    bands = min(height // _BOX_ROWS, 4 if columns == 2 else 3)
+    bands = min(_bands(height), 4 if columns == 2 else 3)
     if columns == 1 or bands < 2:
         return _folded(width, height, known + others)
     places = {}
@@ -101,6 +101,11 @@ def plan(width: int, height: int, present: Sequence[str]) -> dict[str, Place]:
             places[name] = Place(Region(x, top, wide, bottom - top), True)
             y += tall
     return places
+
+
+def _bands(height: int) -> int:
+    """From three on the lowest may lack a row: so a replay of 24 rows keeps its phase strip and all its panels."""
+    return height // _BOX_ROWS + (height % _BOX_ROWS == _BOX_ROWS - 1 and height >= 2 * _BOX_ROWS)
 
 
 def _occupied(

@@ -1,0 +1,211 @@
+"""Everything that is known of a few quantities: value, doubt, course, method, definition, unit and source."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+
+from lsmon.protocol.names import QUANTITIES, quantity
+
+from ..format import counted, grouped, with_error
+from ..side import Side, volume_change
+from ..view import Track, View
+from .canvas import Canvas, cells
+from .panel import Panel, Scene, steps_axis
+
+SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("temperature", ("temperature", "equilibrium", "noise", "diffusion")),
+    ("volume", ("volume", "ellipsoid")),
+    ("sharpness", ("sharpness", "preconditioned", "along the gradient", "spectrum")),
+    ("negative curvature", ("negative curvature", "fractions")),
+    ("trainability", ("trainability",)),
+    ("loss and accuracy", ("loss", "accuracy", "probe")),
+)
+"""Title, and the panels of the registry whose quantities it tells of. What a training logs itself comes last."""
+OTHERS = "logged by the training"
+_SENSORS = {
+    "temperature": "temperature",
+    "volume": "curvature",
+    "sharpness": "curvature",
+    "negative curvature": "curvature",
+}
+_LABEL = 14
+_COURSE = 24
+
+Line = tuple[tuple[str, str], ...]
+"""(ink, text) side by side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detailed:
+    lines: tuple[Line, ...] = ()
+    title: str = ""
+    then: str = ""
+    """The section that comes next."""
+
+
+class DetailPanel(Panel):
+    """One section at a time; scrolls."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "scroll_by(-1)", "Up", tooltip="One line up", id="detail_line_up"),
+        Binding("down,j", "scroll_by(1)", "Down", tooltip="One line down", id="detail_line_down"),
+        Binding("pageup", "scroll_by(-10)", "Page up", tooltip="Ten lines up", id="detail_page_up"),
+        Binding("pagedown", "scroll_by(10)", "Page down", tooltip="Ten lines down", id="detail_page_down"),
+    ]
+
+    def __init__(self, name: str, section: str = "") -> None:
+        super().__init__(name)
+        self.section = section or SECTIONS[0][0]
+        self._top = 0
+
+    @property
+    def held(self) -> Detailed:
+        return self.content if isinstance(self.content, Detailed) else Detailed()
+
+    def title(self) -> str:
+        return f"{self.name}: {self.section}"
+
+    def turn(self) -> None:
+        self.section, self._top = self.held.then or SECTIONS[0][0], 0
+        self.again()
+
+    def pick(self, scene: Scene) -> Detailed:
+        sections = [title for title, _ in SECTIONS] + [OTHERS] * bool(_others(scene.view))
+        if self.section not in sections:
+            self.section = sections[0]
+        then = sections[(sections.index(self.section) + 1) % len(sections)]
+        return Detailed(
+            tuple(told(scene.view, self.section, max(self.size.width - 4, 20))), self.section, then
+        )
+
+    def action_scroll_by(self, by: int) -> None:
+        self._top = min(max(self._top + by, 0), max(len(self.held.lines) - self._rows, 0))
+        self.redraw()
+
+    @property
+    def _rows(self) -> int:
+        return max(self.size.height - 2, 1)
+
+    def on_mouse_scroll_up(self) -> None:
+        self.action_scroll_by(-1)
+
+    def on_mouse_scroll_down(self) -> None:
+        self.action_scroll_by(1)
+
+    def note(self) -> tuple[str, str]:
+        below = len(self.held.lines) - self._top - self._rows
+        more = f"{counted(below, 'line')} more below; " if below > 0 else ""
+        return "dim", f"{more}c: {self.held.then}" if self.held.then else more
+
+    def draw_line(self, canvas: Canvas) -> None:
+        canvas.put(self.put_name(canvas), 0, self.section, "dim")
+
+    def draw_inside(self, canvas: Canvas) -> None:
+        self._top = min(self._top, max(len(self.held.lines) - canvas.rows, 0))
+        for y, line in enumerate(self.held.lines[self._top : self._top + canvas.rows]):
+            x = 0
+            for ink, text in line:
+                x = self._course(canvas, x, y, text) if ink == "course" else canvas.put(x, y, text, ink)
+
+    def _course(self, canvas: Canvas, x: int, y: int, name: str) -> int:
+        scene = self.scene
+        track = scene.view.series.get(name) if scene is not None else None
+        if scene is None or track is None:
+            return x
+        from ..braille import sparkline
+        from ..columns import binned
+
+        curve = binned(track, steps_axis(scene.view, _COURSE), 2 * _COURSE)
+        line = sparkline(curve, _COURSE, log=quantity(name).log, ascii_only=self.ascii_only)
+        return canvas.put(x, y, line, "soft curve0")
+
+
+def told(view: View, section: str, cols: int) -> list[Line]:
+    """The lines of a section, no wider than so many cells: what was measured first, then what was not."""
+    panels = dict(SECTIONS).get(section, ())
+    if section == OTHERS:
+        names = _others(view)
+    else:
+        names = [name for name, known in QUANTITIES.items() if known.panel in panels and name != "regime"]
+    measured = [name for name in names if name in view.series]
+    lines: list[Line] = []
+    for name in measured:
+        lines += [*_known(view.series[name], cols), ()]
+    if section == "volume":
+        lines += [*_volume(view, cols), ()]
+    missing = [name for name in names if name not in view.series]
+    if missing:
+        words = view.heartbeat.notes.get(_SENSORS.get(section, section), "")
+        lines.append((("warning", "not measured here"), ("dim", f": {words}" if words else "")))
+        for name in missing:
+            lines += _definition(name, cols, quantity(name).label)
+    return lines
+
+
+def section_of(panel: str) -> str:
+    """Where the quantities of a panel are told."""
+    return next((title for title, panels in SECTIONS if panel in panels), SECTIONS[0][0])
+
+
+def _others(view: View) -> list[str]:
+    return [name for name in view.series if name not in QUANTITIES]
+
+
+def _known(track: Track, cols: int) -> list[Line]:
+    known = quantity(track.name)
+    value = f"{with_error(track.value, track.error)} {_unit(known.unit)}"
+    head: list[tuple[str, str]] = [("bold ink", f"{known.label:<{_LABEL}}"), ("bold ink", f"{value:<24} ")]
+    if cols >= _LABEL + 25 + _COURSE + 16:
+        head += [("course", track.name), ("faint", f"  step {grouped(track.step)}")]
+    lines: list[Line] = [tuple(head)]
+    if track.words:
+        lines += _wrapped("how", track.words, cols, "warning" if "unreliable" in track.words else "dim")
+    return lines + _definition(track.name, cols)
+
+
+def _unit(unit: str) -> str:
+    return "" if unit in ("", "1") or unit.startswith("the unit") else unit
+
+
+def _definition(name: str, cols: int, label: str = "") -> list[Line]:
+    known = quantity(name)
+    lines = _wrapped(label, known.meaning, cols, "dim")
+    unit = {"": "", "1": "no unit; "}.get(known.unit, f"in {known.unit}; ")
+    return lines + _wrapped("", f"{unit}{known.source}; {name}", cols, "faint")
+
+
+def _wrapped(label: str, words: str, cols: int, ink: str) -> list[Line]:
+    room = max(cols - _LABEL, 12)
+    # Wide characters take two cells each, and a line is folded by counting characters.
+    lines = textwrap.wrap(
+        words, room // 2 if cells(words) > len(words) else room, max_lines=12, placeholder=" …"
+    ) or [""]
+    heads = [f"{label[: _LABEL - 1]:<{_LABEL}}", *[" " * _LABEL] * (len(lines) - 1)]
+    return [(("faint", head), (ink, line)) for head, line in zip(heads, lines, strict=True)]
+
+
+def _volume(view: View, cols: int) -> list[Line]:
+    """How the valley has changed since the first measurement, and since each mark."""
+    known = [item for item in view.spectra if item.log_volume is not None]
+    if len(known) < 2:
+        return []
+    now = Side("now", view)
+    since = [
+        ("the first one", known[0].step),
+        *((f"mark {mark.note[:20]!r}", mark.step) for mark in view.marks[-4:]),
+    ]
+    lines: list[Line] = []
+    for words, step in since:
+        found, why = volume_change(Side(words, view, step), now)
+        if found is None:
+            lines += _wrapped("change", f"since {words}: {why}", cols, "warning")
+            continue
+        does = "wider" if found.value > 0 else "narrower"
+        sure = "" if abs(found.value) > 2 * found.se else ", which its error does not tell from none"
+        said = f"{with_error(found.value, found.se)} nats since {words}: {does} ({why}){sure}"
+        lines += _wrapped("change", said, cols, "ink")
+    return lines
