@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from lsmon.protocol.codec import encode
 from lsmon.protocol.frames import Heartbeat, RunStarted, Scalars
+from lsmon.protocol.wire import server as server_module
 from lsmon.protocol.wire.client import REJECTS_A_READ, Client
 from lsmon.protocol.wire.server import Server
 
@@ -166,6 +167,108 @@ def test_a_peer_that_only_connects_is_let_go(server: Server) -> None:
         peer.close()
 
 
+def test_who_came_and_went_is_let_go_though_nothing_it_asked_for_was_sent(server: Server) -> None:
+    """A connection stays open until what it sent has been read: three hundred that asked and left were 300 descriptors,
+    two of them closed at each poll."""
+    greeting = b"\xff\0\0\0\0\0\0\0\1\x7f\3\0NULL" + bytes(48)
+    ready = b"\4\x1c\5READY\x0bSocket-Type\0\0\0\6DEALER"
+    before = descriptors()
+    for _ in range(300):
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.connect(os.fspath(server.ask))
+            peer.sendall(greeting + ready + b'\0\x0b{"after":0}')
+    deadline = time.monotonic() + 10
+    while descriptors() > before:
+        assert time.monotonic() < deadline
+        server.poll()
+        time.sleep(0.02)
+    assert server._desk._asked == {}
+    assert served(server)
+
+
+def test_peers_of_old_protocols_are_refused(server: Server) -> None:
+    """What does not begin as ZMTP 3 does was taken for ZMTP 1, and each such connection cost 20 kB for ever."""
+    attack = """
+    import random, socket
+    dice = random.Random(0)
+    for path in (live, ask) * 500:
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.settimeout(5)
+            peer.connect(path)
+            try:
+                peer.sendall(b"\\x01\\x00" + dice.randbytes(10_000))
+            except OSError:
+                pass
+    """
+    before = memory()
+    endure(server, attack)
+    assert served(server) and memory() - before < GROWTH
+
+
+def test_the_training_keeps_descriptors_for_itself() -> None:
+    """When few are left nobody is let in, and who was there is cut off; later he comes back and has missed nothing."""
+    now = 0.0
+    with tempfile.TemporaryDirectory(prefix="lsmon-") as folder, closing(
+        Server(Path(folder), HEADER, clock=lambda: now)
+    ) as server, closing(Client(str(server.live), str(server.ask))) as old:  # fmt: skip
+        until_heard(server, old)
+        most, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        held = [os.dup(2)]
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (held[0] + 60, hard))
+            assert not server_module._crowded()
+            while not server_module._crowded():
+                held.append(os.dup(2))
+            assert 10 < held[0] + 60 - held[-1] < 40  # left to the training
+            server.poll()
+            now += 2.0
+            server.poll()
+            deadline = time.monotonic() + 10
+            while not refused(server.live):  # libzmq's thread closes what it listened on
+                assert time.monotonic() < deadline
+                time.sleep(0.001)
+            assert "ulimit" in server.trouble
+            server.publish(frame := Scalars(seq=2, values={"loss": 1.0}), encode(frame))
+        finally:
+            for descriptor in held:
+                os.close(descriptor)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        now += 2.0
+        server.poll()
+        assert server.trouble == ""
+        until_seen(server, old, 2)
+        assert old.order.lost == 0
+
+
+def refused(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as peer:
+        try:
+            peer.connect(os.fspath(path))
+        except ConnectionRefusedError:
+            return True
+    return False
+
+
+def until_heard(server: Server, client: Client) -> None:
+    """Both of its sockets are connected."""
+    deadline = time.monotonic() + 10
+    while not any(isinstance(frame, Heartbeat) for frame in client.frames()):
+        assert time.monotonic() < deadline
+        server.publish(beat := Heartbeat(seq=1), encode(beat))
+        server.poll()
+        time.sleep(0.001)
+
+
+def until_seen(server: Server, client: Client, last: int) -> None:
+    deadline = time.monotonic() + 10
+    while client.order.last < last:
+        assert time.monotonic() < deadline
+        server.publish(beat := Heartbeat(seq=last), encode(beat))
+        server.poll()
+        list(client.frames())
+        time.sleep(0.001)
+
+
 class Hostile:
     """A server that answers what it is told to."""
 
@@ -197,7 +300,7 @@ def hostile() -> Iterator[Hostile]:
 
 def test_a_flood_of_rubbish_holds_a_viewer_no_longer_than_a_glance(hostile: Hostile) -> None:
     client = hostile.client
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while client._asking:
         assert time.monotonic() < deadline
         hostile.answer([b'{"upto":0}', b""])
@@ -206,6 +309,7 @@ def test_a_flood_of_rubbish_holds_a_viewer_no_longer_than_a_glance(hostile: Host
         assert time.monotonic() < deadline
         hostile.publisher.send(b"frubbish")
         list(client.frames())
+        time.sleep(0.01)  # else more pile up on a busy machine than are queued before the next are dropped
     for _ in range(900):
         hostile.publisher.send(b"frubbish")
     before = client.bad

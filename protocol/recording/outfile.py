@@ -61,7 +61,7 @@ class OutFile:
         self._path = path
         self._stream = _Stream(path)
         self._pending = 0
-        self._flushes = 0
+        self.flushes = 0
         self._good = 0
         self.safe_seq = 0
         """Number of the last frame that has been flushed; 0 when none has."""
@@ -134,7 +134,7 @@ class OutFile:
         self._steps.clear()
         self._seqs.clear()
         self._pending = 0
-        self._flushes += 1
+        self.flushes += 1
         self._good = self._stream.position
         self.safe_seq = self._last_seq
 
@@ -160,6 +160,6 @@ class OutFile:
             self._stream.cut(self._good)
         with suppress(OSError):
             self._stream.close()
-        if self._flushes <= 1:
+        if self.flushes <= 1:
             with suppress(OSError):
                 self._path.unlink()

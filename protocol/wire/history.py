@@ -22,8 +22,8 @@ EVENT_BYTES = 1 << 18
 frames reach back 80 seconds, the fine summaries (of five series) 20 minutes, the coarse ones for ever."""
 ROW_BYTES = 160
 """What Python itself takes for a row: tuple, number and the head of the bytes."""
-PAGE_BYTES = 1 << 19
-"""A reply: small enough that its copy (0.1 ms) goes unnoticed, large enough that history comes in eight of them."""
+PAGE_BYTES = 1 << 17
+"""A reply: its copies, of which a peer that does not read holds several, are small; history comes in some thirty."""
 
 
 class Row(NamedTuple):
@@ -165,7 +165,7 @@ class History:
 
     def _thin(self) -> None:
         """Fold neighbours of the coarsest tier into one: half the resolution, for as long again."""
-        self._coarsest *= 2
+        self._coarsest = min(self._coarsest * 2, 1 << 62)  # attempts, which stay apart, may be what fills it
         fold = Fold(self._coarsest)
         rows = list(self._coarse.rows)
         self._coarse.clear()

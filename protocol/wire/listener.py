@@ -37,14 +37,11 @@ class Listener:
 
     @property
     def lost(self) -> bool:
-        """Whether the file is no longer ours, as when a clean-up of temporary files took it."""
-        try:
-            return self.path.lstat().st_ino != self._inode
-        except OSError:
-            return True
+        """Whether nobody can connect: paused, or the file is no longer ours, as when a clean-up took it."""
+        return self._fd < 0 or not self._owned
 
     def renew(self) -> None:
-        """Listen again under the same path, whose folder may be gone too; connections that stand are kept.
+        """Listen again under the same path, whose folder may be gone too. Who was connected is cut, and comes back.
 
         Raises LsmonError.
         """
@@ -52,12 +49,24 @@ class Listener:
         self._unbind()
         self._open()
 
+    def pause(self) -> None:
+        """Listen no more until renewed, and cut who is connected: libzmq ends the connections with what accepted them."""
+        self._unbind()
+
     def close(self) -> None:
         """Take the file away, if it is still ours; closing the zmq socket, next, ends the listening."""
-        self._fd = -1
-        if not self.lost:
+        if self._owned:
             self.path.unlink(missing_ok=True)
+        self._fd = -1
         _listeners.discard(self)
+
+    @property
+    def _owned(self) -> bool:
+        """Whether the file is the one made here."""
+        try:
+            return self.path.lstat().st_ino == self._inode
+        except OSError:
+            return False
 
     def _open(self) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as ours:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
 LOOK_SECS = 1.0
 """Between looks at whether the socket files are still there."""
+RESERVED = 4
+"""One in so many of the descriptors that the process may have is left to the training: beyond that everybody is cut off
+and waits outside, from where those who want to come back."""
 
 
 class Server:
@@ -84,6 +89,9 @@ class Server:
             self._gate.poll()
         if self._tcp is not None:
             self._tcp.poll(self._history)
+        if _crowded():
+            for listener in self._listeners:
+                listener.pause()
         now = self._clock()
         if now >= self._look_at:
             self._look_at = now + LOOK_SECS
@@ -108,6 +116,11 @@ class Server:
 
     def _look_after_files(self) -> None:
         trouble = ""
+        if _crowded():
+            self.trouble = (
+                "Nobody is let in: the files that the process may open are nearly used up (ulimit -n)"
+            )
+            return
         for listener in self._listeners:
             if listener.lost:
                 try:
@@ -122,3 +135,14 @@ class Server:
         if self._tcp is not None:
             self._tcp.close()
         self._context.destroy(linger=LINGER_MS)
+
+
+def _crowded() -> bool:
+    """Whether the training is about to run out of descriptors. The lowest free number tells at least how many there are."""
+    try:
+        lowest = os.dup(2)
+    except OSError as error:
+        return error.errno != errno.EBADF  # without a stderr nothing can be said
+    os.close(lowest)
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return most != resource.RLIM_INFINITY and lowest > most - most // RESERVED
