@@ -183,7 +183,6 @@ def _card(header: RunStarted, server: Server) -> Card:
         recording=header.recording,
         started=header.wall,
         lsmon=header.lsmon,
-        python=sys.executable or "",
     )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 
 import msgspec
 
 from .clean import clean_line, clean_name
 from .errors import LsmonError
-from .places import cards_dir, make_private
+from .places import cards_dir, make_private, state_dir
 from .process import is_alive
 
 RUN_ID = re.compile(r"[0-9a-z-]{1,64}")
@@ -38,8 +39,6 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     started: float = 0.0
     """Unix time in seconds."""
     lsmon: str = ""
-    python: str = ""
-    """Path of the interpreter that trains: lsmon is certainly there, whatever the PATH of a command over ssh is."""
 
     @property
     def alive(self) -> bool:
@@ -48,14 +47,15 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write_card(card: Card) -> Path:
-    """Put the card where viewers look, in one move. Raises LsmonError when that folder cannot be written to."""
+    """Put the card where viewers look, in one move, and beside it the path of this Python, for ``lsmon`` over ssh.
+
+    Raises LsmonError when that folder cannot be written to.
+    """
     path = _path(card.run)
-    draft = path.with_suffix(f".{os.getpid()}")
     try:
         make_private(path.parent)
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(msgspec.json.encode(card))
-        draft.replace(path)
+        _write(path, msgspec.json.encode(card))
+        _write(python_file(), os.fsencode(sys.executable or ""))
         _sweep(card)
     except OSError as error:
         raise LsmonError(
@@ -73,6 +73,19 @@ def read_cards() -> list[Card]:
         return []
     cards = [card for path in paths if (card := _read(path)) is not None]
     return sorted(cards, key=lambda card: (card.started, card.run), reverse=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """In one move, and for its owner alone."""
+    draft = path.with_suffix(f".{os.getpid()}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(content)
+    draft.replace(path)
+
+
+def python_file() -> Path:
+    """Holds the path of the interpreter that trained last: lsmon is certainly there, whatever the PATH is."""
+    return state_dir() / "python"
 
 
 def has_card(run: str) -> bool:
@@ -118,5 +131,4 @@ def _read(path: Path) -> Card | None:
         host=clean_name(card.host),
         recording=clean_line(card.recording),
         lsmon=clean_name(card.lsmon),
-        python=clean_line(card.python),
     )

@@ -37,23 +37,32 @@ from lsmon.protocol.cards import Card, remove_card, write_card
 from lsmon.protocol.codec import encode
 from lsmon.protocol.frames import Heartbeat, RunEnded, RunStarted, Scalars
 from lsmon.protocol.process import this_process
+from lsmon.protocol.recording.folder import new_folder
+from lsmon.protocol.recording.writer import Recorder
 from lsmon.protocol.wire.server import Server
 
 me = this_process()
-server = Server(Path(sys.argv[1]), RunStarted(seq=1, run="0a1b", name="mlp", pid=me.pid))
+header = RunStarted(seq=1, run="0a1b", name="mlp", pid=me.pid)
+server = Server(Path(sys.argv[1]), header)
+folder = new_folder(Path(sys.argv[1]) / "recordings", header)
+recorder = Recorder(folder, header)
 write_card(Card(run="0a1b", name="mlp", host=me.host, pid=me.pid, boot=me.boot, pid_started=me.pid_started,
-                live=str(server.live), ask=str(server.ask), python=sys.executable))
+                live=str(server.live), ask=str(server.ask), recording=str(folder)))
 print("ready", flush=True)
 seq, beat_at, stop = 1, 0.0, Path(sys.argv[1]) / "stop"
 while not stop.exists():
     seq += 1
     server.publish(frame := Scalars(seq=seq, step=seq, values={"loss": 1 / seq}), encode(frame))
+    recorder.write(frame, encode(frame))
+    recorder.tick()
     if time.monotonic() > beat_at:
         server.publish(beat := Heartbeat(seq=seq), encode(beat))
         beat_at = time.monotonic() + 1
     server.poll()
     time.sleep(0.005)
 server.publish(end := RunEnded(seq=seq + 1), encode(end))
+recorder.write(end, encode(end))
+recorder.close()
 server.close()
 remove_card("0a1b")
 """
@@ -72,6 +81,7 @@ def sshd() -> Iterator[Sshd]:
 @pytest.fixture
 def training(sshd: Sshd) -> Iterator[subprocess.Popen[bytes]]:
     (sshd.folder / "stop").unlink(missing_ok=True)
+    shutil.rmtree(sshd.folder / "recordings", ignore_errors=True)
     with subprocess.Popen(
         [sys.executable, "-c", TRAINING, str(sshd.folder)], stdout=subprocess.PIPE
     ) as process:
@@ -83,8 +93,8 @@ def training(sshd: Sshd) -> Iterator[subprocess.Popen[bytes]]:
 class Viewer:
     """Watches a run on a host, and keeps every numbered frame."""
 
-    def __init__(self, host: str = "box", *remote_command: str) -> None:
-        self.source = Remote(ssh(host, remote_command))
+    def __init__(self, host: str = "box", *remote_command: str, run: str = "") -> None:
+        self.source = Remote(ssh(host, remote_command), run)
         self.frames: list[AnyFrame] = []
 
     @property
@@ -123,7 +133,7 @@ class Viewer:
         self.source.close()
 
 
-def test_a_run_is_found_by_its_card_with_the_python_that_trains(
+def test_a_run_is_found_by_its_card_and_lsmon_by_the_python_that_trains(
     sshd: Sshd, training: subprocess.Popen[bytes]
 ) -> None:
     """Though no ``lsmon`` is on the PATH there, the shell is noisy, and forwarding is switched off."""
@@ -167,6 +177,28 @@ def test_a_connection_that_breaks_is_made_again_and_no_frame_is_lost(
             viewer.until(lambda: viewer.source.link.words.startswith("reconnecting to wire, attempt"))
             viewer.until_more()
         viewer.until_end(sshd)
+
+
+@pytest.mark.parametrize("how", ["by itself", "killed"])
+def test_a_run_that_ends_while_nobody_is_connected_is_told_to_its_end(
+    sshd: Sshd, training: subprocess.Popen[bytes], how: str
+) -> None:
+    """From its recording; a laptop that was closed in the evening shows in the morning how it went."""
+    with closing(Viewer("wire")) as viewer:
+        viewer.until_more(50)
+        os.kill(viewer.ssh, signal.SIGKILL)
+        if how == "killed":
+            training.kill()
+        (sshd.folder / "stop").touch()
+        training.wait(20)
+        viewer.until(lambda: viewer.phase in ("ended", "ended early"))
+        assert viewer.phase == ("ended" if how == "by itself" else "ended early")
+        assert viewer.source.link.lost == 0
+        assert [frame.seq for frame in viewer.frames] == list(range(1, len(viewer.frames) + 1))
+        assert isinstance(viewer.frames[-1], RunEnded) == (how == "by itself")
+    with closing(Viewer("box", run="mlp")) as late:
+        late.until(lambda: late.phase in ("ended", "ended early"))
+        assert late.frames == viewer.frames[: len(late.frames)]  # killed, what was not flushed is not in it
 
 
 def test_the_users_master_connection_is_shared_and_left_alone_once_it_is_dead(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lsmon.protocol.cards import Card, write_card
+from lsmon.protocol.cards import Card, remove_card, write_card
 from lsmon.protocol.errors import UsageError
 from lsmon.protocol.wire.carrier import Carrier, ssh, via
 
@@ -36,7 +36,7 @@ def tools(tmp_path: Path) -> str:
     """A PATH with what any box has, and no Python."""
     folder = tmp_path / "tools"
     folder.mkdir()
-    for name in ("sh", "ls", "grep", "head", "sed"):
+    for name in ("sh", "head"):
         found = next(Path(place, name) for place in os.defpath.split(":") if Path(place, name).exists())
         (folder / name).symlink_to(found)
     return str(folder)
@@ -51,12 +51,13 @@ def test_lsmon_is_found_on_path_then_at_home_then_with_the_python_that_trains(
     monkeypatch.setenv("LSMON_DIR", str(state))
     trainer = tmp_path / "my env" / "python"
     program(trainer, "trainer")
-    write_card(
-        Card(
-            run="0a", name="x", host="h", pid=1, boot="", pid_started=0, live="", ask="", python=str(trainer)
-        )
-    )
+    monkeypatch.setattr(sys, "executable", str(trainer))
+    write_card(Card(run="0a", name="x", host="h", pid=1, boot="", pid_started=0, live="", ask=""))
+    remove_card("0a")  # it is known also when nothing trains any more
     assert launched(tmp_path, path=tools, state=state).stdout == f"trainer -m lsmon.tui ls {HOSTILE}\n"
+    if os.getuid() == 0:
+        os.chown(state / "python", 65534, 65534)  # planted by somebody else
+        assert launched(tmp_path, path=tools, state=state).returncode == 127
     program(Path(tools, "python3"), "python3")
     assert launched(tmp_path, path=tools).stdout == f"python3 -m lsmon.tui ls {HOSTILE}\n"
     program(tmp_path / ".local/bin/lsmon", "home")

@@ -20,8 +20,13 @@ from hypothesis import strategies as st
 from lsmon.protocol.cards import Card
 from lsmon.protocol.codec import decode, encode
 from lsmon.protocol.errors import LsmonError, NewerFormat, Unreachable
-from lsmon.protocol.frames import RunEnded, RunStarted, Scalars
+from lsmon.protocol.frames import AnyFrame, RunEnded, RunStarted, Scalars, Summary
 from lsmon.protocol.process import this_process
+from lsmon.protocol.recording.folder import new_folder
+from lsmon.protocol.recording.reader import Recording
+from lsmon.protocol.recording.writer import Recorder
+from lsmon.protocol.sources.live import Live
+from lsmon.protocol.sources.recorded import Recorded
 from lsmon.protocol.wire import outflow as room
 from lsmon.protocol.wire import relay as far_end
 from lsmon.protocol.wire.records import MAGIC, NOISE_BYTES, VERSION, Packer, Record, RelayReader, State
@@ -123,15 +128,19 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
             yield server
 
 
+def live(server: Server, after: int = 0) -> Relayed:
+    me = this_process()
+    card = Card(
+        run="0a1b", name="mlp", host=me.host, pid=me.pid, boot=me.boot, pid_started=me.pid_started,
+        live=str(server.live), ask=str(server.ask),
+    )  # fmt: skip
+    return Relayed(Live(card, after=after), server)
+
+
 class Relayed:
     """A relay in a thread, whose other end reads, says what it has taken in, and looks after the server meanwhile."""
 
-    def __init__(self, server: Server, after: int = 0) -> None:
-        me = this_process()
-        card = Card(
-            run="0a1b", name="mlp", host=me.host, pid=me.pid, boot=me.boot, pid_started=me.pid_started,
-            live=str(server.live), ask=str(server.ask),
-        )  # fmt: skip
+    def __init__(self, source: Live | Recorded, server: Server | None = None) -> None:
         self.server = server
         self.out, self.stdin = Pipe(), Pipe()
         os.set_blocking(self.out.reading.fileno(), False)
@@ -139,7 +148,7 @@ class Relayed:
         self.codes: list[int] = []
         self._reader = RelayReader()
         ends = (self.out.writing.fileno(), self.stdin.reading.fileno())
-        self.thread = threading.Thread(target=lambda: self.codes.append(relay(card, *ends, after)))
+        self.thread = threading.Thread(target=lambda: self.codes.append(relay(source, *ends)))
         self.thread.start()
 
     def say(self, taken: int) -> None:
@@ -147,7 +156,8 @@ class Relayed:
 
     def read(self) -> bool:
         """Whether something came."""
-        self.server.poll()
+        if self.server is not None:
+            self.server.poll()
         data = self.out.reading.read(1 << 16)
         self.records += self._reader.feed(data or b"")
         return bool(data)
@@ -180,7 +190,7 @@ class Relayed:
 @pytest.mark.parametrize("after", [0, FRAMES - 10])
 def test_a_run_is_relayed_to_its_end(server: Server, after: int) -> None:
     server.publish(end := RunEnded(seq=FRAMES), encode(end))
-    with closing(Relayed(server, after)) as relayed:
+    with closing(live(server, after)) as relayed:
         relayed.say(0)
         relayed.until(relayed.over)
         while relayed.read():
@@ -190,7 +200,7 @@ def test_a_run_is_relayed_to_its_end(server: Server, after: int) -> None:
 
 
 def test_the_relay_ends_when_its_viewer_says_goodbye(server: Server) -> None:
-    with closing(Relayed(server)) as relayed:
+    with closing(live(server)) as relayed:
         relayed.say(0)
         relayed.until(lambda: len(relayed.seqs) == FRAMES - 1)
         relayed.stdin.writing.close()
@@ -199,7 +209,7 @@ def test_the_relay_ends_when_its_viewer_says_goodbye(server: Server) -> None:
 
 def test_a_carrier_that_has_no_stdin_carries_a_run_all_the_same(server: Server) -> None:
     """``docker exec`` and ``kubectl exec`` without ``-i`` end it at once; then a pipe that is full tells the pace."""
-    with closing(Relayed(server)) as relayed:
+    with closing(live(server)) as relayed:
         relayed.stdin.writing.close()
         relayed.until(lambda: len(relayed.seqs) == FRAMES - 1, answer=False)
         server.publish(end := RunEnded(seq=FRAMES), encode(end))
@@ -210,7 +220,7 @@ def test_a_carrier_that_has_no_stdin_carries_a_run_all_the_same(server: Server) 
 
 
 def test_the_relay_ends_when_nobody_reads_it_any_more(server: Server) -> None:
-    with closing(Relayed(server)) as relayed:
+    with closing(live(server)) as relayed:
         relayed.say(0)
         relayed.until(lambda: bool(relayed.records))
         relayed.out.reading.close()
@@ -225,15 +235,16 @@ def test_a_relay_whose_viewer_is_gone_without_a_word_ends(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when a network goes away: nobody closes anything, and nobody answers."""
-    monkeypatch.setattr(far_end, "ABANDONED_SECS", 0.3)
-    with closing(Relayed(server)) as relayed:
+    with closing(live(server)) as relayed:
         relayed.say(0)
+        relayed.until(lambda: len(relayed.seqs) == FRAMES - 1)
+        assert not relayed.over()
+        monkeypatch.setattr(far_end, "ABANDONED_SECS", 0.3)
         relayed.until(relayed.over, answer=False)
-        assert relayed.seqs
 
 
 def test_what_a_viewer_says_that_makes_no_sense_is_ignored(server: Server) -> None:
-    with closing(Relayed(server)) as relayed:
+    with closing(live(server)) as relayed:
         relayed.stdin.writing.write(b"0\n-5\nx\n\xff\n99999999999999999999999\n" + b"7" * 5000 + b"\n")
         relayed.until(lambda: len(relayed.seqs) == FRAMES - 1)
 
@@ -241,6 +252,47 @@ def test_what_a_viewer_says_that_makes_no_sense_is_ignored(server: Server) -> No
 def test_a_silent_relay_still_beats(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a viewer can tell a silent connection from a silent training."""
     monkeypatch.setattr(room, "BEAT_SECS", 0.02)
-    with closing(Relayed(server)) as relayed:
+    with closing(live(server)) as relayed:
         relayed.say(0)
         relayed.until(lambda: sum(not record.lines for record in relayed.records) >= 5)
+
+
+def recorded_run(folder: Path, frames: int, *, ended: bool = True) -> Path:
+    header = RunStarted(seq=1, run="0a1b", name="mlp", wall=1000.0)
+    path = new_folder(folder / "recordings", header)
+    with closing(Recorder(path, header)) as recorder:
+        for seq in range(2, frames):
+            frame = Scalars(
+                seq=seq, step=seq, wall=1000 + seq / 100, values={"loss": 1e6 if seq == 777 else 1 / seq}
+            )
+            recorder.write(frame, encode(frame))
+        if ended:
+            recorder.write(end := RunEnded(seq=frames, error="ValueError: no"), encode(end))
+    return path
+
+
+@pytest.mark.parametrize("after", [0, 500, 1999, 2000])
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_run_that_is_over_is_told_from_its_recording(tmp_path: Path, after: int, ended: bool) -> None:
+    """Also only what came after a connection broke; and that it ended, or did not."""
+    path = recorded_run(tmp_path, 2000, ended=ended)
+    with closing(Relayed(Recorded(Recording.open(path), after=after))) as relayed:
+        relayed.say(0)
+        relayed.until(relayed.over)
+        while relayed.read():
+            pass
+    assert relayed.seqs == list(range(after + 1, 2001 if ended else 2000))
+    state = relayed.records[-1].state
+    assert (state.run, state.phase) == ("0a1b", "ended" if ended else "ended early")
+    assert ("no" if ended else "killed or crashed") in state.words
+
+
+def test_a_long_recording_is_told_in_rows_without_a_gap_and_with_every_extreme(tmp_path: Path) -> None:
+    path = recorded_run(tmp_path, 20_000)
+    with closing(Recorded(Recording.open(path))) as source:
+        frames: list[AnyFrame] = []
+        while source.link.phase == "live":
+            frames += source.read()
+        assert source.link.phase == "ended" and source.link.lost == 0
+    assert len(frames) < 12_000 and isinstance(frames[0], RunStarted) and isinstance(frames[-1], RunEnded)
+    assert max(f.series["loss"][2] for f in frames if isinstance(f, Summary) and f.series) == 1e6

@@ -39,11 +39,12 @@ os.execvp("sh", ["sh", "-c", sys.argv[-1]])
 RELAY = """
 import sys
 from lsmon.protocol.cards import read_cards
+from lsmon.protocol.sources.live import Live
 from lsmon.protocol.wire.relay import relay
 args = sys.argv[2:]
 after = int(args.pop(args.index("--after") + 1)) if "--after" in args else 0
 cards = [card for card in read_cards() if args[:1] in ([], ["--after"], [card.run])]
-sys.exit(relay(cards[0], sys.stdout.fileno(), sys.stdin.fileno(), after) if cards else "lsmon: No live run is called 'x'.")
+sys.exit(relay(Live(cards[0], after=after), sys.stdout.fileno(), sys.stdin.fileno()) if cards else "lsmon: No live run is called 'x'.")
 """
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lsmon.protocol.errors import UsageError
 from lsmon.protocol.sources.source import Source
 
 from .places import AT_ONCE, ask
@@ -87,10 +86,6 @@ def source_of(item: Listed) -> Source:
 
     run = item.run
     if item.carrier is not None:
-        if run.state != "live":
-            raise UsageError(
-                f"A recording on another host is opened there, or from a copy: scp -r {item.carrier.name}:{run.recording} ."
-            )
         return remote(item.carrier, run.run or run.name)
     cards = matching(run.run, live_cards()) if run.state == "live" else []
     return live(cards[0]) if cards else open_recording(Path(run.recording))

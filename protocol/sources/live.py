@@ -43,6 +43,10 @@ class Live:
         self._ended: RunEnded | None = None
 
     @property
+    def run(self) -> str:
+        return self.card.run
+
+    @property
     def link(self) -> Link:
         lost = self._client.order.lost
         if self._ended is not None:

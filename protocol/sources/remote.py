@@ -16,7 +16,7 @@ from ..wire.carried import PATIENCE_SECS, Carried
 from ..wire.carrier import Carrier
 from ..wire.order import Order
 from ..wire.records import Record, RelayReader, State
-from .source import Link
+from .source import OVER, Link
 
 STALE_SECS = 3.0
 """The relay speaks every second."""
@@ -83,7 +83,7 @@ class Remote:
             return Link("dead", self._hopeless, lost)
         words = f"On {self.place}: {self._state.words}" if self._state.words else ""
         if self._over:
-            return Link("dead", words, lost)
+            return Link("ended early" if self._state.phase == "ended early" else "dead", words, lost)
         silent = self._clock() - self._heard
         if not self._joined:
             return Link("connecting", f"connecting to {self.place}", lost)
@@ -144,7 +144,7 @@ class Remote:
         try:
             record = next(self._records, None)
         except LsmonError as error:
-            if self._state.phase in ("ended", "dead"):
+            if self._state.phase in OVER:
                 self._hang_up("")  # the relay had its say; a shell's farewell is nobody's business
                 return False
             self._hopeless = f"{error.args[0]} The place is {self.place}."
@@ -188,7 +188,7 @@ class Remote:
         code = carried.close(HUNG_SECS if silence else PATIENCE_SECS) if carried is not None else 0
         why = silence or (carried.words if carried is not None else "")
         self._alone = bool(silence)
-        if self._ended is not None or (self._reader.started and self._state.phase in ("ended", "dead")):
+        if self._ended is not None or (self._reader.started and self._state.phase in OVER):
             self._over = True
         elif self._reader.started or (self._joined and self._is_broken(code, why)):
             self._failures += 1

@@ -9,6 +9,9 @@ from ..frames import AnyFrame
 
 Phase = Literal["connecting", "live", "stale", "dead", "ended", "ended early", "replay"]
 
+OVER: frozenset[Phase] = frozenset({"dead", "ended", "ended early"})
+"""After these nothing more comes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Link:

@@ -28,15 +28,15 @@ ALONE = ("-o", "ControlPath=none")
 LAUNCHER = (
     'command -v lsmon >/dev/null 2>&1 && exec lsmon "$@"; '
     '[ -x ~/.local/bin/lsmon ] && exec ~/.local/bin/lsmon "$@"; '
-    "runs=${LSMON_DIR:-${XDG_STATE_HOME:-$HOME/.local/state}/lsmon}/runs; "
-    'newest=$(ls -t "$runs" 2>/dev/null | grep "[.]json$" | head -n 1); '
-    'trained=$(sed -n \'s/.*"python":"\\([^"\\\\]*\\)".*/\\1/p\' "$runs/$newest" 2>/dev/null); '
+    "state=${LSMON_DIR:-${XDG_STATE_HOME:-$HOME/.local/state}/lsmon}; "
+    '[ -O "$state/python" ] && trained=$(head -n 1 "$state/python"); '
     'for python in "$trained" python3 python; do '
     'command -v "$python" >/dev/null 2>&1 && "$python" -c "import lsmon.tui" </dev/null >/dev/null 2>&1 '
     '&& exec "$python" -m lsmon.tui "$@"; done; exit 127'
 )
 """The shell of a command over ssh reads no profile, so that PATH often lacks what a person has. Then the Python that
-trains, which its session card names, has lsmon for certain. One line, and POSIX."""
+trained last, whose path lies beside the session cards, has lsmon for certain; a file that is not one's own is not believed. One line, and POSIX
+but for -O, which every sh has."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import select
 import time
+from typing import Protocol
 
-from ..cards import Card
-from ..sources.live import Live
+from ..sources.source import OVER, Source
 from .outflow import BEAT_SECS, PAUSE_SECS, Outflow
 from .records import MAGIC, VERSION, State
 
@@ -16,27 +16,35 @@ ABANDONED_SECS = 120.0
 for hours. A viewer that only slept connects anew."""
 
 
-def relay(card: Card, out: int, stdin: int, after: int = 0) -> int:
-    """Write the run's frames after number ``after`` to the descriptor ``out`` until the run ends, or stdin does, or
-    nobody reads any more; the exit code."""
+class _Waitable(Source, Protocol):
+    """A run, live or recorded."""
+
+    @property
+    def run(self) -> str: ...
+
+    def wait(self, secs: float, *descriptors: int) -> list[int]: ...
+
+
+def relay(source: _Waitable, out: int, stdin: int) -> int:
+    """Write the run's frames to the descriptor ``out`` until it is over, or stdin is, or nobody reads any more; the exit
+    code. Closes the source."""
     descriptors = (out, stdin)
-    live = Live(card, after=after)
     try:
         for descriptor in descriptors:
             os.set_blocking(descriptor, False)
-        _Relay(live, out, stdin).run()
+        _Relay(source, out, stdin).run()
     except BrokenPipeError:
         pass  # the viewer is gone, which is how it says goodbye
     finally:
         for descriptor in descriptors:
             os.set_blocking(descriptor, True)
-        live.close()
+        source.close()
     return 0
 
 
 class _Relay:
-    def __init__(self, live: Live, out: int, stdin: int) -> None:
-        self._live = live
+    def __init__(self, source: _Waitable, out: int, stdin: int) -> None:
+        self._source = source
         self._out = out
         self._stdin = stdin
         self._outflow = Outflow()
@@ -52,13 +60,13 @@ class _Relay:
 
     def run(self) -> None:
         while self._listen():
-            frames = self._live.read()
+            frames = self._source.read()
             self._outflow.backlog.add(frames)
-            link, now = self._live.link, time.monotonic()
-            over = link.phase in ("ended", "dead")
-            truth = State(self._live.card.run, link.phase, link.words)
+            link, now = self._source.link, time.monotonic()
+            over = link.phase in OVER
+            truth = State(self._source.run, link.phase, link.words)
             last = over and not (frames or self._outflow.backlog)  # that it is over is said last
-            state = truth if last or not over else self._outflow.said or State(self._live.card.run)
+            state = truth if last or not over else self._outflow.said or State(self._source.run)
             self._bytes = self._bytes or self._outflow.next(state, now)
             self._write(now)
             pending = bool(self._bytes or self._outflow.backlog)
@@ -72,7 +80,7 @@ class _Relay:
                 writing = [self._out] if self._bytes else []
                 select.select([] if self._deaf else [self._stdin], writing, [], 0 if due else PAUSE_SECS)
             else:
-                self._live.wait(BEAT_SECS / 2, *([] if self._deaf else [self._stdin]))
+                self._source.wait(BEAT_SECS / 2, *([] if self._deaf else [self._stdin]))
 
     def _listen(self) -> bool:
         """Take in what the viewer says; False when it has gone."""

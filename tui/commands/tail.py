@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lsmon.protocol.codec import encode
 from lsmon.protocol.frames import Alert, AnyFrame, RunEnded
-from lsmon.protocol.sources.source import Source
+from lsmon.protocol.sources.source import OVER, Source
 
 from ..lines import Lines
 from ..target import Reach, add_target, locate
@@ -62,7 +62,7 @@ def follow(source: Source, json: bool = False, *, stop: Callable[[], bool] = lam
     printer, said = Printer(json), ""
     try:
         while True:
-            over = source.link.phase in ("ended", "dead", "ended early") or stop()
+            over = source.link.phase in OVER or stop()
             frames = source.read()
             for frame in frames:
                 printer.show(frame)

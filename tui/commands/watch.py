@@ -18,7 +18,7 @@ import msgspec
 
 from lsmon.protocol.errors import LsmonError, UsageError
 from lsmon.protocol.frames import Alert, AnyFrame, RunStarted
-from lsmon.protocol.sources.source import Source
+from lsmon.protocol.sources.source import OVER, Source
 
 from ..alarms import Alarm, Alarms, Command, Webhook, facts_of
 from ..news import News
@@ -81,7 +81,7 @@ def follow(source: Source, watcher: Watcher, *, pause: Callable[[float], None] =
         if frames:
             continue
         watcher.silent(link.phase in ("stale", "dead"), link.words, dead=link.phase == "dead")
-        if link.phase in ("ended", "dead", "ended early"):
+        if link.phase in OVER:
             watcher.finish()
             if link.phase == "dead":
                 raise LsmonError(link.words or "The training process is gone.")
