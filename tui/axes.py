@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 _WIDER = 1.1
@@ -35,10 +36,21 @@ class StepAxis:
     def column(self, step: float) -> int:
         return int((step - self.first) / self.width)
 
-    def ticks(self, dots: int, most: int) -> list[float]:
+    @classmethod
+    def within(cls, first: float, last: float, dots: int, span: float, end: float) -> StepAxis:
+        """A window of about ``span`` steps that holds ``end`` near its right edge, on an axis over the whole run.
+
+        It moves by a tenth of itself at a time: what is drawn stands still meanwhile.
+        """
+        width = cls.over(0.0, span, dots).width
+        jump = width * max(dots // 10, 1)
+        start = first + jump * math.ceil((end - width * (dots - 1) - first) / jump)
+        return cls(max(first, start), width)
+
+    def ticks(self, dots: int, most: int, gap_above: Callable[[float], float] = nice_above) -> list[float]:
         """At most ``most + 1`` round steps within the axis."""
         span = self.width * dots
-        gap = nice_above(span / max(most, 1))
+        gap = gap_above(span / max(most, 1))
         start = math.ceil(self.first / gap) * gap
         return [start + i * gap for i in range(math.floor((self.first + span - start) / gap) + 1)]
 

@@ -13,7 +13,7 @@ Group = tuple[str, tuple[list[BindingType], ...]]
 
 
 _HERE: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Panels", ("screens.dashboard:Dashboard",)),
+    ("Panels", ("screens.dashboard:Dashboard", "screens.looking:Looking")),
     ("Any run", ("screens.watching:Watching", "screens.takeaway:Takeaway")),
 )
 _ALL = (

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lsmon.protocol.frames import Alert, Curvature, Heartbeat, Layers, Mark, RunEnded, RunStarted
 
@@ -59,6 +60,20 @@ class Track:
 
     def __len__(self) -> int:
         return len(self.steps) // 8
+
+
+def read(track: Track, step: int) -> Track:
+    """The track with the mean of its bucket at this step as its value; of the last one before it where it has no sample
+    there, and NaN where nothing had come yet."""
+    firsts, counts = array("d", track.firsts), array("q", track.counts)
+    # From the end: after a resume the latest attempt is what is read.
+    at = next((at for at in range(len(firsts) - 1, -1, -1) if firsts[at] <= step), None)
+    if at is None:
+        return replace(track, value=math.nan, error=math.nan, words="", step=step, odd=0)
+    value = array("d", track.totals)[at] / counts[at] if counts[at] else math.nan
+    error = array("d", track.errors)[at] if track.errors else -1.0
+    error = error if error >= 0 else math.nan
+    return replace(track, value=value, error=error, words="", step=int(array("d", track.steps)[at]), odd=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,19 +14,22 @@ from textual.widget import Widget
 from lsmon.protocol.frames import Alert
 from lsmon.protocol.names import quantity
 
+from ..abscissa import Abscissa
 from ..feed import Feed
 from ..format import grouped
+from ..lens import Lens
 from ..remembered import Remembered
 from ..view import View
 from ..widgets.alerts import AlertsPanel
 from ..widgets.bars import ReplayBar
-from ..widgets.curve import CurvePanel, Look, NegativePanel
+from ..widgets.curve import CurvePanel, NegativePanel
+from ..widgets.curve_content import Look
 from ..widgets.gauges import GaugesPanel
 from ..widgets.layout import ORDER, enlarged, holds_strip, plan
 from ..widgets.panel import Panel, Scene
 from ..widgets.phases import PhaseStrip
 from .ask import Ask, no_regex
-from .watching import Watching
+from .looking import Looking
 
 LOOKS = {
     "loss": Look(("loss", "val/loss"), empty="no loss yet: probe.step(loss) sends it"),
@@ -51,7 +54,7 @@ _FIRST_GUESS = tuple(name for name in ORDER if name != "accuracy")
 """Shown before the first frame: what the probe measures by itself."""
 
 
-class Dashboard(Watching):
+class Dashboard(Looking):
     """Everything about one run on one screen."""
 
     OWN_KEYS = (
@@ -150,7 +153,8 @@ class Dashboard(Watching):
         if present != self._present:
             self._present = present
             self._arrange()
-        scene = Scene(view, alerts, self._names, self._ascii)
+        over = Abscissa.of(view, self.lens.kind)
+        scene = Scene(view, alerts, self._names, self._ascii, self.lens, over)
         for panel in self._panels.values():
             panel.show(scene)
 
@@ -196,11 +200,20 @@ class Dashboard(Watching):
         return self._sifted[1]
 
     def words(self) -> str:
-        """What a person must know of the filter."""
+        """What a person must know of the filter, and of what else is not as usual."""
         if self._only is None:
-            return ""
+            return self.lens.words()
         found, every = len(self._filtered(self.view).series), len(self.view.series)
-        return f"filter {self._only.pattern}: {found} of {grouped(every)} names"
+        said = f"filter {self._only.pattern}: {found} of {grouped(every)} names"
+        return ", ".join(part for part in (said, self.lens.words()) if part)
+
+    def look(self, lens: Lens) -> None:
+        self.lens, self._shown = lens, None
+        self.show()
+
+    def dots(self) -> int:
+        panel = self._chosen()
+        return panel.dots if isinstance(panel, CurvePanel) else 2 * self.size.width
 
     # Keys.
 
@@ -248,10 +261,10 @@ class Dashboard(Watching):
             self._arrange()
 
     def action_shrink(self) -> None:
-        if self._large:
+        if self._large and self.lens.cursor is None:
             self._large = ""
             self._arrange()
-        else:
+        elif not self.unlook():
             self.set_focus(None)
 
 

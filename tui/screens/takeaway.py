@@ -17,7 +17,7 @@ from lsmon.protocol.errors import LsmonError
 from ..feed import Feed
 from ..format import grouped, with_error
 from ..notes import Notes
-from ..view import Track, View
+from ..view import Track, View, read
 from ..widgets.panel import Panel
 from .ask import Ask
 
@@ -54,6 +54,11 @@ class Takeaway(Screen[None]):
         """The one that keys act on."""
         return self.focused if isinstance(self.focused, Panel) else None
 
+    @property
+    def cursor(self) -> int | None:
+        """The step at which the screen is read; None for the newest."""
+        return None
+
     def show(self) -> None:
         raise NotImplementedError
 
@@ -74,13 +79,17 @@ class Takeaway(Screen[None]):
     def _tracks(self) -> Sequence[Track]:
         """Of the panel that keys act on, where it holds any, else all."""
         held = getattr(getattr(self.chosen_panel(), "content", None), "tracks", ())
-        tracks = [track for track in held if isinstance(track, Track)]
-        return tracks or list(self.view.series.values())
+        series = self.view.series
+        # By name: what a panel holds may be over time instead of steps.
+        tracks = [series[track.name] for track in held if isinstance(track, Track) and track.name in series]
+        return tracks or list(series.values())
 
     def action_copy(self) -> None:
-        tracks = self._tracks()
+        tracks, cursor = self._tracks(), self.cursor
+        if cursor is not None:
+            tracks = [read(track, cursor) for track in tracks]
         lines = [
-            f"step {self.feed.view.step}",
+            f"step {self.feed.view.step if cursor is None else cursor}",
             *(f"{track.name} {with_error(track.value, track.error)}" for track in tracks),
         ]
         self.app.copy_to_clipboard("\n".join(lines))

@@ -5,20 +5,25 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from textual import events
+from textual.message import Message
 
 from lsmon.protocol.names import quantity
 
-from ..axes import UNIT, StepAxis, ValueAxis
+from ..axes import ValueAxis
 from ..format import number, percent, short, with_error, with_share
-from ..view import Track, View
+from ..lens import SMOOTHING
+from ..view import Track, View, read
 from .canvas import Canvas
-from .panel import Panel, Readout, Scene, put_readouts, shortened, steps_axis
+from .curve_content import Content, Look, reads_log
+from .panel import Panel, Readout, Scene, put_readouts, shortened
 from .plot import GUTTER, Plot
 
 if TYPE_CHECKING:
-    from ..columns import Columns
+    from ..columns import Columns, Floats
 
 DOUBTS = ("unreliable", "not converged", "saturated", "undersampled")
 """Words after which a value must be read with care: they are said first, and marked."""
@@ -32,44 +37,22 @@ _EDGE_IN_SIGHT = 4.0
 """An edge further above the curves than this factor is said and not drawn: it would flatten them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """How a panel draws its quantities."""
-
-    names: tuple[str, ...] = ()
-    """Curves in this order; others of the panel follow. Empty: all of the panel."""
-    spoken: tuple[str, ...] = ()
-    """Only their values are shown, no curve."""
-    edge: str = ""
-    """A quantity drawn across as a threshold,"""
-    edge_unless: str = ""
-    """except when this one is measured, whose threshold it is then."""
-    share: bool = False
-    """Between 0 and 1, read in per cent."""
-    whole: bool = False
-    """A count."""
-    sensor: str = ""
-    """Whose note in the heartbeat explains why nothing is here."""
-    empty: str = "nothing yet"
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What is drawn; equal contents look equal."""
-
-    tracks: tuple[Track, ...] = ()
-    spoken: tuple[Track, ...] = ()
-    edge: float = math.nan
-    axis: StepAxis = UNIT
-    log: bool = False
-    alerts: tuple[tuple[int, str], ...] = ()
-    """(column of dots, severity)"""
-    note: tuple[str, str] = ("dim", "")
-    empty: str = ""
-
-
 class CurvePanel(Panel):
     """One plot: loss, sharpness, temperature, accuracy, or whatever the training logs."""
+
+    class Pointed(Message):
+        """A click at a step, or the second of two."""
+
+        def __init__(self, step: int, twice: bool) -> None:
+            super().__init__()
+            self.step, self.twice = step, twice
+
+    class Wheeled(Message):
+        """The mouse wheel, up (1) or down (-1)."""
+
+        def __init__(self, by: int) -> None:
+            super().__init__()
+            self.by = by
 
     def __init__(self, name: str, look: Look) -> None:
         super().__init__(name)
@@ -81,6 +64,26 @@ class CurvePanel(Panel):
         held = self.content
         self.scale_log = not (held.log if isinstance(held, Content) else False)
         self.again()
+
+    def on_click(self, event: events.Click) -> None:
+        column = 2 * (event.x - 2 - GUTTER)
+        if self.scene is None or not self.boxed or column < 0:
+            return
+        axis = self.held.axis
+        step = self.scene.abscissa.step_at(axis.first + column * axis.width)
+        view = self.scene.view
+        self.post_message(self.Pointed(min(max(step, view.first_step), view.step), event.chain > 1))
+
+    def on_mouse_scroll_up(self) -> None:
+        self.post_message(self.Wheeled(1))
+
+    def on_mouse_scroll_down(self) -> None:
+        self.post_message(self.Wheeled(-1))
+
+    @property
+    def dots(self) -> int:
+        """Columns of dots of the plot."""
+        return 2 * self._plot_cols(self.size.width)
 
     @property
     def held(self) -> Content:
@@ -95,12 +98,15 @@ class CurvePanel(Panel):
         tracks = tuple(view.series[name] for name in names[:MOST_CURVES])
         spoken = tuple(view.series[name] for name in look.spoken if name in view.series)
         cols = self._plot_cols(self.size.width)
-        axis = steps_axis(view, cols)
+        axis = scene.axis(cols)
         ours = look.edge in view.series and look.edge_unless not in view.series
         edge = view.series[look.edge].value if ours else math.nan
-        log = self.scale_log if self.scale_log is not None else _reads_log(tracks)
+        log = self.scale_log if self.scale_log is not None else reads_log(tracks)
+        over, lens = scene.abscissa, scene.lens
         columns = {
-            axis.column(alert.step): alert.severity for alert in scene.alerts if alert.kind != "silent"
+            axis.column(over.event(alert.step, alert.wall)): alert.severity
+            for alert in scene.alerts
+            if alert.kind != "silent"
         }
         alerts = tuple(item for item in sorted(columns.items()) if 0 <= item[0] < 2 * cols)
         note = self._doubt(view, (*tracks, *spoken))
@@ -109,7 +115,14 @@ class CurvePanel(Panel):
             return Content(empty=f"{look.sensor or self.name}: {words}" if words else look.empty)
         if words and not note[1]:
             note = ("dim", words)
-        return Content(tracks, spoken, edge, axis, log, alerts, note)
+        cursor = None if lens.cursor is None else axis.column(over.at(lens.cursor))
+        if cursor is not None and not 0 <= cursor < 2 * cols:
+            cursor = None
+        if lens.cursor is not None:
+            tracks = tuple(read(track, lens.cursor) for track in tracks)
+            spoken = tuple(read(track, lens.cursor) for track in spoken)
+        tracks = tuple(over.over(track) for track in tracks)
+        return Content(tracks, spoken, edge, axis, log, alerts, note, lens=lens, cursor=cursor)
 
     def _doubt(self, view: View, tracks: Sequence[Track]) -> tuple[str, str]:
         """The most important thing to say about these values."""
@@ -197,19 +210,22 @@ class CurvePanel(Panel):
         rows, cols = bottom - top, canvas.cols - GUTTER
         if rows < 1 or cols < 4:
             return
-        from ..columns import binned
+        from ..columns import binned, smoothed
 
-        curves = [binned(track, held.axis, 2 * cols) for track in held.tracks]
+        radius = SMOOTHING[held.lens.smoothing] * 2 * cols
+        curves = [smoothed(binned(track, held.axis, 2 * cols), radius) for track in held.tracks]
         values = self._values(curves, max(2, rows // 3))
         if values is None:
             canvas.centre("nothing above zero to show on a logarithmic axis: y for linear")
             return
-        plot = Plot(canvas, top, rows, self.ascii_only)
+        plot = Plot(canvas, top, rows, self.ascii_only, held.lens.blocks)
         plot.curves(curves, values, band=not self.look.share)
         plot.value_labels(values, percent if self.look.share else short)
         if bottom < canvas.rows:
-            plot.step_labels(held.axis)
+            plot.step_labels(held.axis, held.lens.kind)
         plot.marks(held.alerts)
+        if held.cursor is not None:
+            plot.cursor(held.cursor)
         plot.zero(values)
         if self._edge_in_sight(held):
             plot.edge(values, held.edge, "" if self._edge_below(held) else self._edge_words(held))
@@ -225,7 +241,7 @@ class CurvePanel(Panel):
             every = every[every > 0]
         if not len(every):
             return None if self.held.log else ValueAxis.linear(0.0, 1.0, labels)
-        low, high = float(every.min()), float(every.max())
+        low, high = self._limits(every)
         if self._edge_in_sight(self.held):
             high = max(high, self.held.edge)
         if self.held.log:
@@ -235,18 +251,22 @@ class CurvePanel(Panel):
             high = max(high, 1.0)
         return ValueAxis.linear(low, high, labels)
 
+    def _limits(self, every: Floats) -> tuple[float, float]:
+        """Of the finite values that are to be shown."""
+        if not self.held.lens.usual:
+            return float(every.min()), float(every.max())
+        import numpy as np
+
+        from ..columns import usual
+
+        if not self.held.log:
+            return usual(every)
+        low, high = usual(np.log10(every))
+        return float(10.0**low), float(10.0**high)
+
     def _edge_in_sight(self, held: Content) -> bool:
         tallest = max((max(array("d", track.highs), default=0.0) for track in held.tracks), default=0.0)
         return math.isfinite(held.edge) and 0 < held.edge <= tallest * _EDGE_IN_SIGHT
-
-
-def _reads_log(tracks: Sequence[Track]) -> bool:
-    """Whether the axis is logarithmic unless a person says otherwise: never where it would hide negative values."""
-    return bool(tracks) and quantity(tracks[0].name).log and not any(_lowest(track) < 0 for track in tracks)
-
-
-def _lowest(track: Track) -> float:
-    return min(array("d", track.lows), default=0.0)
 
 
 def _spark_cols(cols: int) -> int:

@@ -11,9 +11,9 @@ from lsmon.protocol.regime import NORMAL
 
 from ..axes import UNIT, StepAxis
 from ..format import number, percent
-from ..view import Track
+from ..view import Track, read
 from .canvas import Canvas
-from .panel import Panel, Scene, steps_axis
+from .panel import Panel, Scene
 
 _FIRST = (
     "grad/norm", "weight/norm", "update/ratio", "lr", "stability/ratio", "clip/rate",
@@ -51,6 +51,9 @@ class GaugesPanel(Panel):
         )
         words = view.heartbeat.notes.get("scale", "")
         tracks = tuple(view.series[name] for name in names if name != _REGIME)
+        if scene.lens.cursor is not None:
+            tracks = tuple(read(track, scene.lens.cursor) for track in tracks)
+        tracks = tuple(map(scene.abscissa.over, tracks))
         if not tracks:
             return Gauges(empty=words or self.empty)
         note = ("dim", words)
@@ -62,7 +65,7 @@ class GaugesPanel(Panel):
                 note = ("critical", f"{quantity(track.name).label} is {number(track.value)}")
             elif track.words and not note[1] and not track.name.startswith("layers/"):
                 note = ("warning", f"{quantity(track.name).label}: {track.words}")
-        return Gauges(tracks, steps_axis(view, _course(tracks, self.size.width - 4)), note)
+        return Gauges(tracks, scene.axis(_course(tracks, self.size.width - 4)), note)
 
     def note(self) -> tuple[str, str]:
         return self.held.note

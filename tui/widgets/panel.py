@@ -9,7 +9,9 @@ from textual.reactive import reactive
 
 from lsmon.protocol.frames import Alert
 
+from ..abscissa import STEPS, Abscissa
 from ..axes import StepAxis
+from ..lens import LENS, Lens
 from ..view import View
 from .canvas import Canvas, cells, fit, plain
 from .drawn import Drawn
@@ -41,6 +43,13 @@ class Scene:
     names: Mapping[str, Sequence[str]]
     """Panel → the series that belong to it."""
     ascii_only: bool = False
+    lens: Lens = LENS
+    abscissa: Abscissa = STEPS
+    """What the lens looks over, in this view."""
+
+    def axis(self, cols: int) -> StepAxis:
+        """The axis of a curve of so many cells."""
+        return self.lens.axis(self.view, self.abscissa, 2 * max(cols, 1))
 
 
 class Panel(Drawn, can_focus=True):
@@ -206,8 +215,3 @@ def put_readouts(
     if pad and said:
         canvas.put(x, y, " ")
     return x
-
-
-def steps_axis(view: View, cols: int) -> StepAxis:
-    """The axis over the whole run for a curve of so many cells."""
-    return StepAxis.over(view.first_step, max(view.step, view.first_step + 1), 2 * max(cols, 1))

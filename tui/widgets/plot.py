@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..abscissa import Kind, gap
+from ..abscissa import label as words
 from ..axes import StepAxis, ValueAxis
-from ..format import short
 from .canvas import Canvas
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Plot:
     top: int
     rows: int
     ascii_only: bool = False
+    blocks: bool = False
 
     @property
     def cols(self) -> int:
@@ -40,7 +42,7 @@ class Plot:
     def curves(self, curves: Sequence[Columns], values: ValueAxis, *, band: bool) -> None:
         from ..braille import plot
 
-        picture = plot(curves, values, self.rows, band=band, ascii_only=self.ascii_only)
+        picture = plot(curves, values, self.rows, band=band, ascii_only=self.ascii_only, blocks=self.blocks)
         for y, (codes, owners) in enumerate(
             zip(picture.codes.tolist(), picture.owners.tolist(), strict=True), start=self.top
         ):
@@ -54,11 +56,12 @@ class Plot:
             label = f"{say(tick):>{GUTTER - 1}.{GUTTER - 1}}"
             self.canvas.put(0, self.row(values, tick), label, "faint")
 
-    def step_labels(self, axis: StepAxis) -> None:
+    def step_labels(self, axis: StepAxis, kind: Kind = "step") -> None:
         """In the row below the plot."""
         free = GUTTER
-        for tick in axis.ticks(2 * self.cols, max(self.cols // _LABEL_CELLS, 1)):
-            label = short(tick)
+        most = max(self.cols // _LABEL_CELLS, 1)
+        for tick in axis.ticks(2 * self.cols, most, lambda least: gap(kind, least)):
+            label = words(kind, tick)
             x = GUTTER + axis.column(tick) // 2 - len(label) // 2
             x = min(max(x, GUTTER), self.canvas.cols - len(label))
             if x >= free:
@@ -72,6 +75,13 @@ class Plot:
             for y in range(self.top, self.top + self.rows):
                 if self.canvas.text[y][x] == " ":
                     self.canvas.put(x, y, glyph, "faint" if severity == "info" else f"soft {severity}")
+
+    def cursor(self, column: int) -> None:
+        """An upright rule at this column of dots, over everything but the curves."""
+        x = GUTTER + column // 2
+        for y in range(self.top, self.top + self.rows):
+            if self.canvas.text[y][x] in " ┊╌.:":
+                self.canvas.put(x, y, "|" if self.ascii_only else "│", "focus")
 
     def zero(self, values: ValueAxis) -> None:
         if not values.log and values.low < 0 < values.high:
