@@ -128,7 +128,7 @@ def tokens_name(view: View) -> str:
 
 def next_kind(view: View, kind: Kind) -> Kind:
     """The one after it that this run has."""
-    kinds = [kind for kind in KINDS if kind != "tokens" or tokens_name(view)]
+    kinds: list[Kind] = [each for each in KINDS if each != "tokens" or tokens_name(view)]
     return kinds[(kinds.index(kind) + 1) % len(kinds)] if kind in kinds else kinds[0]
 
 

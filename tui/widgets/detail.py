@@ -14,7 +14,7 @@ from ..format import counted, grouped, with_error
 from ..side import Side, volume_change
 from ..view import Track, View
 from .canvas import Canvas, cells
-from .panel import Panel, Scene, steps_axis
+from .panel import Panel, Scene
 
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("temperature", ("temperature", "equilibrium", "noise", "diffusion")),
@@ -119,7 +119,7 @@ class DetailPanel(Panel):
         from ..braille import sparkline
         from ..columns import binned
 
-        curve = binned(track, steps_axis(scene.view, _COURSE), 2 * _COURSE)
+        curve = binned(track, scene.axis(_COURSE), 2 * _COURSE)
         line = sparkline(curve, _COURSE, log=quantity(name).log, ascii_only=self.ascii_only)
         return canvas.put(x, y, line, "soft curve0")
 
