@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from lsmon.protocol.edge import Edge
+
 DENSEST = 25
 """Steps between two sharpness measurements right after an event: over fewer the Hessian turns little."""
 
 SPARSEST = 250
 """The same when nothing moves: with some waiting for the budget, at least every 300."""
+
+APPROACHING, AT_THE_EDGE = 0.7, 10
+"""Of the optimizer's edge: from here on, and until it is told to hover there, the sharpness is wanted every so many steps,
+since it crosses within some tens."""
 
 COMPLETE = 5
 """A complete measurement takes four times the products of the sharpness alone, and comes a fifth as often."""
@@ -28,6 +34,9 @@ class Cadence:
         self._last: dict[str, int] = {}
         self._value: float | None = None
         self._requested: int | None = None
+        self._edge = Edge()
+        self.near_edge = False
+        """It approaches the edge of stability, and has not been seen to hover there."""
 
     def due(self, kind: str, step: int) -> bool:
         """``kind`` is "sharpness" or "complete"; a complete measurement has the sharpness in it."""
@@ -41,7 +50,9 @@ class Cadence:
         """The first step at which it is due; 0 when it has never been measured."""
         if kind not in self._last:
             return 0
-        return self._last[kind] + self.interval * (COMPLETE if kind == "complete" else 1)
+        if kind == "complete":
+            return self._last[kind] + self.interval * COMPLETE
+        return self._last[kind] + (min(AT_THE_EDGE, self.interval) if self.near_edge else self.interval)
 
     def began(self, kind: str, step: int) -> None:
         self._last[kind] = step
@@ -60,6 +71,11 @@ class Cadence:
             self.interval = max(DENSEST, self.interval // 2)
         elif change < STILL:
             self.interval = min(SPARSEST, self.interval * 3 // 2)
+
+    def against_edge(self, step: int, ratio: float, error: float) -> None:
+        """The last sharpness over the optimizer's edge."""
+        hovers = self._edge.see(step, ratio, error)
+        self.near_edge = ratio >= APPROACHING and not hovers
 
     def request(self, step: int) -> bool:
         """Something happened: measure everything now, and densely for a while. False when that was just granted."""

@@ -7,7 +7,9 @@ arXiv:1502.01852, section 2.2, keep its slope at zero.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 FEWEST = 4
@@ -18,6 +20,8 @@ class Trend(NamedTuple):
     slope: float
     """Dex (factors of ten) a layer, of the second moment."""
     layers: int
+    typical: float = math.nan
+    """Median of the steps from one layer to the next: a single layer that blocks, such as a dead one, is no trend."""
 
     @property
     def total(self) -> float:
@@ -33,4 +37,6 @@ def trend(moments: Sequence[float]) -> Trend | None:
         return None
     middle = math.fsum(i for i, _ in points) / len(points)
     spread = math.fsum((i - middle) ** 2 for i, _ in points)
-    return Trend(math.fsum((i - middle) * y for i, y in points) / spread, points[-1][0] - points[0][0] + 1)
+    slope = math.fsum((i - middle) * y for i, y in points) / spread
+    steps = [(after - before) / (j - i) for (i, before), (j, after) in pairwise(points)]
+    return Trend(slope, points[-1][0] - points[0][0] + 1, statistics.median(steps))

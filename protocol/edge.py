@@ -13,8 +13,8 @@ from collections import deque
 LOW, HIGH = 0.85, 1.2
 """The band in which the ratio hovers."""
 
-RECENT = 3
-"""Measurements in a row within the band."""
+RECENT, CROSSED = 3, 2
+"""Measurements in a row within the band; two when the second is beyond the edge, so that it is told as soon as it is seen."""
 
 KEPT = 8
 """Measurements in which the edge must have been crossed, or all of which must lie level within the band, ..."""
@@ -46,17 +46,21 @@ class Edge:
         values = [value for _, value in self._seen]
         if self.at:
             self.at = all(value >= GONE for value in values[-RECENT:]) and min(values[-RECENT:]) <= HIGH
-        elif len(values) >= RECENT and all(LOW <= value <= HIGH for value in values[-RECENT:]):
-            # Three in the band: it comes slowly, and does not rush through.
-            self.at = max(values) >= 1.0 or _level(values)
+        else:
+            # Several in the band: it comes slowly, and does not rush through.
+            inside = 0
+            while inside < len(values) and LOW <= values[-1 - inside] <= HIGH:
+                inside += 1
+            crossed = inside >= CROSSED and values[-1] >= 1.0
+            self.at = crossed or (inside >= RECENT and (max(values) >= 1.0 or _level(values)))
             if self.at:
                 self.since = next(s for s, value in self._seen if LOW <= value <= HIGH)
         return self.at
 
     @property
     def mean(self) -> float:
-        """Of the last three measurements."""
-        recent = [value for _, value in self._seen][-RECENT:]
+        """Of the last three measurements, those of the way there left out."""
+        recent = [value for step, value in self._seen if step >= self.since][-RECENT:]
         return math.fsum(recent) / len(recent) if recent else math.nan
 
 

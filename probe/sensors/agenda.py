@@ -51,7 +51,10 @@ class Agenda:
         if always:
             return kind == "sharpness" and self.cadence.due(kind, context.step)
         if context.allowance >= UNLIMITED:  # whenever possible; the sharpness is in the complete measurement
-            return kind == "complete"
+            seldom = (
+                self.cadence.near_edge and self.cadence.age("complete", context.step) < COMPLETE * DENSEST
+            )
+            return kind == ("sharpness" if seldom else "complete")
         if kind == "sharpness" and self.work.keys() & {"complete", "ladder"}:  # which must get done
             fast = "complete" in self.work and self._is_fast(context, cost)
             waited = self._turns_of_complete >= FAIR or not fast

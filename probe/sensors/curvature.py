@@ -11,14 +11,18 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
+from lsmon.protocol.frames import Scalars
+
 from ..cadence import COMPLETE, SPARSEST
 from ..operators import ladder
 from ..operators.ladder import Chosen
+from ..optimizers import kind as kind_of
 from ..reference import Reference
 from ..schedule import UNLIMITED
 from ..survey import MOST, plainly
 from .agenda import TURNS, Agenda
 from .critical_sharpness import critical
+from .edge_look import edge_look
 from .examples import Examples
 from .known import Known, NotMeasured, Work
 from .layer_sharpness import layer_sharpness
@@ -222,6 +226,10 @@ class CurvatureSensor(Sensor):
         if self._chosen.rung == 3:
             return (yield from critical(context, self._chosen))
         complete, step, known = kind == "complete", context.step, self._known
+        if not complete and self.agenda.cadence.near_edge and kind_of(context.optimizer) == "Adam":
+            alone = yield from edge_look(context, self._chosen, part, known, self.max_memory)
+            self._compare(alone)
+            return alone
         halves = not complete and self._completes >= self._next_halves and self._chosen.rung == 1
         found = yield from look(
             context,
@@ -239,6 +247,7 @@ class CurvatureSensor(Sensor):
             self.agenda.cadence.covered(step)
         if known.sharpness is not None:
             self.agenda.cadence.found(known.sharpness)
+        self._compare(found)
         if known.halves:
             self._next_halves = self._completes + HALVES_EVERY
             check = compare_halves(known, context.seed, self.max_memory)
@@ -247,3 +256,10 @@ class CurvatureSensor(Sensor):
             check = overshoot(known, top, part, context.reference)
             self.agenda.work["overshoot"] = self._safely(context, check)
         return found
+
+    def _compare(self, found: Sequence[Finding]) -> None:
+        """How near the edge is decides when the sharpness is wanted again."""
+        name = "stability/ratio"
+        for one in found:
+            if isinstance(one, Scalars) and name in one.values:
+                self.agenda.cadence.against_edge(one.step, one.values[name], one.errors[name])

@@ -114,18 +114,20 @@ def look(
         memory=extremes.memory,
     )
     known.fresh = None
-    whole = context.reference
-    level = known.level if whole is not None and part.examples < whole.examples else 1.0
     if shape is not None and felt is not None:
-        return [curvature, _against(step, felt, shape.limit, 0.0, level)]
-    return [curvature] if limit is None else [curvature, _against(step, largest, *limit, level)]
+        return [curvature, against(context, part, known, felt, shape.limit, 0.0, step)]
+    return [curvature] if limit is None else [curvature, against(context, part, known, largest, *limit, step)]
 
 
-def _against(step: int, sharpest: Ritz, limit: float, decay: float, level: float) -> Scalars:
+def against(
+    context: Context, part: Reference, known: Known, sharpest: Ritz, limit: float, decay: float, step: int
+) -> Scalars:
     """Sharpness relative to the optimizer's own edge; coupled weight decay adds to every eigenvalue.
 
-    Of all examples it may be as low as ``level`` of that of the ones measured on, and the error says so.
+    Of all examples it may be as low as ``known.level`` of that of the part measured on, and the error says so.
     """
+    whole = context.reference
+    level = known.level if whole is not None and part.examples < whole.examples else 1.0
     error = sharpest.residual + (1.0 - level) * max(0.0, sharpest.value)
     return Scalars(
         step=step,

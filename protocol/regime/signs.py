@@ -29,7 +29,7 @@ PATIENCE = 100
 
 SLOW, SMALL = 1e-2, 1e-4
 """Stalling: the sharpness against the edge, and |Δθ|/|θ|."""
-STILL, HIGH = 0.05, 0.7
+STILL, HIGH = 0.1, 0.7
 """... with a loss that has fallen by less than this part in the stretch, and is above this part of the first."""
 
 LEARNED, TINY = 0.01, 0.01
@@ -151,6 +151,6 @@ def _steep(lines: Iterable[Trend | None], sign: int) -> Trend | None:
     """The last line over depth when the last looks agree that it is steep, in this direction, and goes far."""
     known = [line for line in lines if line is not None]
     agreed = len(known) == LOOKS and all(
-        sign * line.slope > STEEP and sign * line.total > FAR for line in known
+        min(sign * line.slope, sign * line.typical) > STEEP and sign * line.total > FAR for line in known
     )
     return known[-1] if agreed else None
