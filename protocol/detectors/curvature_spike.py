@@ -47,7 +47,7 @@ class CurvatureSpike:
             self._armed = True
             return None
         jumped = value > self._last[-1][0] + math.log(self._t.at_once)
-        fell = loss < self._t.loss_stays * median(before for _, before in self._last)
+        fell = loss < self._t.loss_stays * self._last[-1][1]
         if not jumped or fell or not self._armed:
             return None
         self._armed = False

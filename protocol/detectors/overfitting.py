@@ -19,7 +19,7 @@ class Overfitting:
         self._attempt = 0
         self._lowest = math.inf
         self._lowest_at = 0
-        self._train_then = math.nan
+        self._train_then = self._seen_then = math.nan  # smoothed, and as a person saw it
         self._told = False
         self._again = -math.inf
         self._first = math.nan
@@ -48,7 +48,8 @@ class Overfitting:
         self._scatter.add(val)
         level, train = self._val.add(val), self._train.take()
         if level < self._lowest:
-            self._lowest, self._lowest_at, self._train_then = level, frame.step, train
+            self._lowest, self._lowest_at = level, frame.step
+            self._train_then, self._seen_then = train, max(train, self._train.fresh)
             self._count, self._told = 0, self._told and level > self._again
             return None
         worse = max(
@@ -60,15 +61,16 @@ class Overfitting:
         if self._told or self._count < self._t.in_a_row or not train < self._train_then:
             return None
         self._told, self._again = True, self._lowest - self._t.again * abs(self._lowest)
+        loss = min(train, self._train.fresh)  # the smoothed level lags behind what a person sees
         return Alert(
             kind="overfitting", severity="warning", step=frame.step, attempt=self._attempt, onset_step=self._lowest_at,
             confidence=0.9,
             message=(
                 f"Overfitting: validation loss rose from {self._lowest:.3g} to {level:.3g} while the training loss "
-                f"fell from {self._train_then:.3g} to {train:.3g}."
+                f"fell from {self._seen_then:.3g} to {loss:.3g}."
             ),
             evidence={
-                "lowest val/loss": self._lowest, "val/loss": level, "loss then": self._train_then, "loss": train,
+                "lowest val/loss": self._lowest, "val/loss": level, "loss then": self._seen_then, "loss": loss,
             },
             advice=f"The best checkpoint so far is near step {self._lowest_at}; more data, weight decay or an earlier end help.",
         )  # fmt: skip

@@ -6,14 +6,12 @@ then gets the same verdicts. Values were chosen on the tuning part of ``tests/co
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from ..clean import clean_line
-from ..errors import UsageError
+from .setting import known, names_of, number
 
 
 def _within(default: Any, low: float, high: float = math.inf) -> Any:
@@ -211,8 +209,8 @@ class OfCurvatureSpike:
     """Of which the median is taken."""
     fewest: int = _within(5, 2, 1000)
     """Measurements before the first verdict."""
-    loss_stays: float = _within(0.9, 0.0, 10.0)
-    """Part of the loss that must still be there: on the way out of a saddle the sharpness rises too, for the good."""
+    loss_stays: float = _within(0.8, 0.0, 10.0)
+    """Part of the loss at the measurement before that must still be there: on the way out of a saddle it rises for the good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,12 +265,11 @@ class Thresholds:
         """
         after = self
         for name, value in settings.items():
-            detector, _, threshold = str(name).partition(".")
-            group = getattr(after, detector, None) if detector in _names(after) else None
-            if group is None or threshold not in _names(group):
-                raise UsageError(_unknown(str(name)))
-            number = _number(group, threshold, str(name), value)
-            after = replace(after, **{detector: replace(group, **{threshold: number})})
+            detector, threshold = known(str(name), self.names())
+            group = getattr(after, detector)
+            after = replace(
+                after, **{detector: replace(group, **{threshold: number(group, threshold, str(name), value)})}
+            )
         return after
 
     @classmethod
@@ -280,40 +277,7 @@ class Thresholds:
         """All that can be set, as "detector.threshold"."""
         every = cls()
         return [
-            f"{detector}.{name}" for detector in _names(every) for name in _names(getattr(every, detector))
+            f"{detector}.{name}"
+            for detector in names_of(every)
+            for name in names_of(getattr(every, detector))
         ]
-
-
-def _names(group: Any) -> list[str]:
-    return [each.name for each in fields(group)]
-
-
-def _number(group: Any, threshold: str, name: str, value: Any) -> float | int:
-    before = getattr(group, threshold)
-    kind = type(before)
-    low, high = next(each.metadata["range"] for each in fields(group) if each.name == threshold)
-    shown = clean_line(str(value), 40)
-    try:
-        number = float(value)
-        if isinstance(value, bool) or not math.isfinite(number) or (kind is int and number != int(number)):
-            raise ValueError
-    except (TypeError, ValueError, OverflowError):
-        what = "a whole number" if kind is int else "a number"
-        raise UsageError(f"{name}={shown} is not {what}; its default is {before:g}.") from None
-    if not low <= number <= high:
-        limits = f"at least {low:g}" if math.isinf(high) else f"between {low:g} and {high:g}"
-        raise UsageError(f"{name}={shown} makes no sense: it must be {limits}; its default is {before:g}.")
-    return kind(number)  # type: ignore[no-any-return]
-
-
-def _unknown(name: str) -> str:
-    every = Thresholds.names()
-    shown = clean_line(name, 60)
-    near = difflib.get_close_matches(name[:60], every, n=1, cutoff=0.8)
-    detector = name.partition(".")[0]
-    if near:
-        return f"There is no threshold {shown!r}; did you mean {near[0]}?"
-    own = [each.partition(".")[2] for each in every if each.startswith(f"{detector}.")]
-    if own:
-        return f"There is no threshold {shown!r}; {detector} has {', '.join(own)}."
-    return f"There is no threshold {shown!r}; they are named DETECTOR.THRESHOLD, with a detector of {', '.join(_names(Thresholds()))}."

@@ -20,8 +20,9 @@ from torch import Tensor
 DENSE = 400
 """Parameters up to which the Hessian is a matrix here; above it there are only its products."""
 
-ITERATIONS, STALLED = 80, 8
-"""Newton steps, and of how many the last together must gain a tenth: flat valleys bend, and noise leads nowhere."""
+ITERATIONS, BY_PRODUCTS, STALLED = 80, 12, 8
+"""Newton steps with a matrix and without one, and of how many the last together must gain a tenth: flat valleys bend,
+and noise leads nowhere."""
 
 ENOUGH = 0.01
 """|∇L| at the point over |∇L| at the start: a critical point as far as the trajectory can tell."""
@@ -84,7 +85,7 @@ class Landscape:
 
     def matrix(self, theta: Tensor) -> Tensor:
         """(d, d)."""
-        hessian: Tensor = torch.func.hessian(self._loss)(theta, self._data)
+        hessian: Tensor = torch.autograd.functional.hessian(lambda flat: self._loss(flat, self._data), theta)  # type: ignore[no-untyped-call]
         return (hessian + hessian.T) / 2
 
     def products(self, theta: Tensor) -> Callable[[Any], Any]:
@@ -104,7 +105,7 @@ class Landscape:
         first = size = float(gradient.norm())
         damping = 0.0
         sizes = [size] * STALLED
-        for _ in range(ITERATIONS):
+        for _ in range(ITERATIONS if len(theta) <= DENSE else BY_PRODUCTS):
             steps, reach = self._steps(theta, gradient)
             damping = damping or 1e-3 * reach**2
             for _ in range(12):

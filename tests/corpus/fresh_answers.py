@@ -79,7 +79,7 @@ def plans() -> Iterator[tuple[str, str, Callable[[], Task], dict[str, float]]]:
             (23, 0.7, 2e-3, 1.0, 0, True),
         ]
     ):
-        add(f"difference-{number}", f"a - b mod {p}", difference(p), {"share": share, "hidden": 96, "mse": mse}, {"lr": lr, "decay": decay, "batch": batch, "steps": 3000 if number < 2 else 1800})  # fmt: skip
+        add(f"difference-{number}", f"a - b mod {p}", difference(p), {"share": share, "hidden": 96, "mse": mse}, {"lr": lr, "decay": decay, "batch": batch, "steps": 3000 if number < 3 else 1800})  # fmt: skip
     for number, (p, share, lr, decay, activation) in enumerate(
         [(29, 0.6, 4e-3, 1.0, "square"), (31, 0.55, 3e-3, 1.0, "square"), (23, 0.7, 4e-3, 1.0, "relu")]
     ):

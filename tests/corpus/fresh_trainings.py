@@ -228,14 +228,20 @@ def troubled() -> Iterator[Classified]:
             events=[Event("loss_spike", step, step, step + 60) for step in at], allowed=["curvature_spike"],
         )  # fmt: skip
     for number, (lr, step, momentum) in enumerate(
-        [(0.04, 700, 0.0), (0.02, 1100, 0.9), (0.1, 300, 0.0), (0.05, 900, 0.5)]
+        [(0.04, 700, 0.0), (0.02, 1100, 0.9), (0.1, 300, 0.0), (0.05, 900, 0.5), (0.08, 500, 0.0)]
     ):
         yield Classified(
             f"overflow-{number}", f"overflow at step {step}", 1460 + number, Plan(step + 300, constant(lr), momentum=momentum, before=overflowing(step), every=40),
             count=900, sizes=WIDE, healthy=False, events=[Event("nonfinite", step, step + 1, step + 20)], allowed=["divergence", "loss_spike"],
         )  # fmt: skip
     for number, (lr, step, rise, momentum) in enumerate(
-        [(0.05, 800, 1.004, 0.9), (0.1, 600, 1.003, 0.0), (0.03, 1200, 1.005, 0.9), (0.05, 500, 1.004, 0.95)]
+        [
+            (0.05, 800, 1.004, 0.9),
+            (0.1, 600, 1.003, 0.0),
+            (0.03, 1200, 1.005, 0.9),
+            (0.05, 500, 1.004, 0.95),
+            (0.08, 700, 1.005, 0.0),
+        ]
     ):
         yield Classified(
             f"runaway-{number}", f"learning rate {lr} growing {rise - 1:.1%} a step from {step} on", 1470 + number,
@@ -243,13 +249,15 @@ def troubled() -> Iterator[Classified]:
             events=[Event("divergence", step, step + 900, step + 1800)], allowed=["loss_spike", "curvature_spike", "plateau_left", "nonfinite", "overfitting"],
         )  # fmt: skip
     for number, (lr, gain, depth) in enumerate(
-        [(2e-6, 1.4, 2), (0.02, 0.2, 6), (5e-7, 1.6, 3), (0.01, 0.3, 8)]
+        [(2e-6, 1.4, 2), (0.02, 0.2, 6), (5e-7, 1.6, 3), (0.01, 0.3, 8), (1e-6, 1.0, 4)]
     ):
         yield Classified(
             f"frozen-{number}", f"learning rate {lr}, start {gain} in {depth} layers: nothing is learned", 1480 + number,
             Plan(1800, constant(lr), every=40), sizes=(10, *[14] * depth, 4), gain=gain, count=900, healthy=False, events=[Event("stall", 0, 300, 1800)],
         )  # fmt: skip
-    for number, (step, factor) in enumerate([(1200, 6.0), (1800, 4.0), (900, 10.0), (1500, 5.0)]):
+    for number, (step, factor) in enumerate(
+        [(1200, 6.0), (1800, 4.0), (900, 10.0), (1500, 5.0), (1100, 7.0)]
+    ):
         yield Classified(
             f"stretched-{number}", f"layers rescaled by {factor} at {step}: the same function, much sharper", 1490 + number,
             Plan(2500, constant(3e-3), before=rescaled(step, factor, size((20, 10), (20,)))), sizes=(10, 20, 4),
@@ -300,6 +308,7 @@ def plans() -> Iterator[tuple[str, Made]]:
         (product(29), 0.65, 1500),
         (dihedral(15), 0.65, 1800),
         (difference(23), 0.7, 1600),
+        (product(23), 0.7, 1500),
     ]
     for number, (table, share, at) in enumerate(tables):
         yield f"unlearned-{number}", functools.partial(forgetting, number, table, share, at)
