@@ -280,6 +280,25 @@ def test_a_known_direction_in_the_start_saves_products() -> None:
     assert told.top[0].value == pytest.approx(10.0, rel=HUNDREDTH)
 
 
+@pytest.mark.parametrize("missing", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_value_between_others_is_not_overlooked(missing: int, seed: int) -> None:
+    """A start with all of the largest eigenvectors but one, as a gradient may be: the others converge long before that
+    one appears. It goes on until it has; and stopped on the way, every value is within its residual."""
+    operator = Known([*network(), 14.0, 13.3, 12.7, 12.0, 11.4])
+    count = operator.dim
+    places = [count - 1 - place for place in range(5) if place != missing]
+    known = torch.stack([operator.eigenvector(place) for place in places]).sum(0)
+    truth = operator.values.flip(0)[:5].tolist()
+    krylov = finish(lanczos(operator, max_products=80, known=known, seed=seed))
+    assert krylov.stopped
+    assert [ritz.value for ritz in krylov.extremes.top] == pytest.approx(truth, rel=HUNDREDTH)
+    for products in range(8, 30, 3):
+        found = finish(lanczos(operator, max_products=products, known=known, seed=seed)).extremes
+        for ritz, value in zip(found.top, truth, strict=True):
+            assert abs(ritz.value - value) <= ritz.residual, products
+
+
 def test_a_nan_is_refused() -> None:
     """A product that is not finite gives words, not numbers."""
     with pytest.raises(ValueError, match="not finite"):
