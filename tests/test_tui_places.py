@@ -12,6 +12,7 @@ import pytest
 from lsmon.protocol.cards import Card, write_card
 from lsmon.protocol.errors import LsmonError
 from lsmon.protocol.process import this_process
+from lsmon.tui import runs
 from lsmon.tui.app import LsmonApp
 from lsmon.tui.cli import main
 from lsmon.tui.places import hosts as hosts_of
@@ -23,6 +24,9 @@ from tests.screenplay import shown, text, until
 SSH = """
 case "$*" in
   *" -- dark "*) echo "ssh: connect to host dark port 22: No route to host" >&2; exit 255 ;;
+  *" -- endless "*) exec yes ;;
+  *" -- asleep "*) exec sleep 60 ;;
+  *" -- shared "*) sleep 60 & echo '[]' ;;
   *" -- idle "*) echo '[]' ;;
   *) for last; do :; done; echo "Welcome!"; sh -c "$last"; echo "Bye." ;;
 esac
@@ -63,6 +67,28 @@ def test_a_host_that_is_not_there_does_not_hide_the_others(capsys: pytest.Captur
     said = capsys.readouterr()
     assert "mlp-0" in said.out and "mlp-2" not in said.out
     assert "No route to host" in said.err and said.err.count("\n") == 1
+
+
+def test_a_connection_that_stays_in_the_background_does_not_hold_up_the_list(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As ssh's ControlPersist leaves one, in some versions with our pipes still open."""
+    assert main(["ls", "shared", "--json"]) == 0
+    assert capsys.readouterr().out == "[]\n"
+
+
+def test_a_host_that_says_without_end_is_given_up(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ls", "endless", "box-1", *HERE]) == 1
+    said = capsys.readouterr()
+    assert "mlp-0" in said.out and "says more than" in said.err and said.err.count("\n") == 1
+
+
+def test_a_host_that_says_nothing_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(runs, "ANSWER_SECS", 0.2)
+    assert main(["ls", "asleep"]) == 1
+    assert "No answer within" in capsys.readouterr().err
 
 
 def test_ls_goes_over_any_carrier(capsys: pytest.CaptureFixture[str]) -> None:

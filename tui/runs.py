@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +12,7 @@ from lsmon.protocol.clean import clean_line, clean_name
 from lsmon.protocol.errors import LsmonError, Unreachable
 from lsmon.protocol.places import recordings_dir
 from lsmon.protocol.recording.folder import list_recordings, read_meta
-from lsmon.protocol.wire.carried import last_words
+from lsmon.protocol.wire.carried import answer
 from lsmon.protocol.wire.carrier import Carrier
 
 ANSWER_SECS = 20.0
@@ -118,18 +117,12 @@ def remote_runs(carrier: Carrier, *options: str) -> list[Run]:
     Raises Unreachable.
     """
     try:
-        answer = subprocess.run(
-            carrier.command("ls", "--json", *options), stdin=subprocess.DEVNULL, capture_output=True, timeout=ANSWER_SECS, check=False
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise Unreachable(f"No answer within {ANSWER_SECS:.0f} s from {carrier.name}.") from None
-    except OSError as error:
-        raise Unreachable(
-            f"{clean_line(carrier.prefix[0], 80)} cannot be started: {(error.strerror or str(error)).lower()}."
-        ) from None
-    runs = _listed(answer.stdout)
+        said = answer(carrier.command("ls", "--json", *options), ANSWER_SECS)
+    except Unreachable as error:
+        raise Unreachable(f"{error} The place is {carrier.name}.") from None
+    runs = _listed(said.out)
     if runs is None:
-        raise Unreachable(carrier.failure(answer.returncode, last_words(answer.stderr)))
+        raise Unreachable(carrier.failure(said.code, said.words))
     return [
         msgspec.structs.replace(
             run,

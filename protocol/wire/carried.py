@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
+import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from ..clean import clean_line
 from ..errors import Unreachable
@@ -13,6 +16,10 @@ PATIENCE_SECS = 0.5
 """An ssh whose stdin ends is over in 50 ms; one that hangs in the network is ended, then killed."""
 READ_BYTES = 1 << 16
 _STDERR_BYTES = 4096
+ANSWER_BYTES = 8 << 20
+"""Ten thousand runs, each with the course of its loss."""
+LOOK_SECS = 0.2
+"""Between looks at whether it has ended: what it leaves behind may hold its output open."""
 
 
 def last_words(said: bytes) -> str:
@@ -20,6 +27,37 @@ def last_words(said: bytes) -> str:
     lines = [line.strip() for line in said.decode(errors="replace").splitlines()]
     ours = [line for line in lines if line.startswith("lsmon: ")]
     return clean_line(next((line for line in reversed(ours or lines) if line), ""), 200)
+
+
+class Answer(NamedTuple):
+    """What a command said that is over."""
+
+    out: bytes
+    code: int
+    words: str
+
+
+def answer(command: Sequence[str], secs: float) -> Answer:
+    """Run a short command to its end. A connection that ssh leaves in the background does not hold us up.
+
+    Raises Unreachable when it cannot be started, takes longer, or says more than a list of runs can be.
+    """
+    carried = Carried(command)
+    until = time.monotonic() + secs
+    said = b""
+    try:
+        while (data := carried.read()) != b"":
+            said += data or b""
+            if len(said) > ANSWER_BYTES:
+                raise Unreachable("What ran there says more than lsmon would; check --remote-command.")
+            if time.monotonic() > until:
+                raise Unreachable(f"No answer within {secs:.0f} s.")
+            if data is None:
+                carried.wait(LOOK_SECS)
+    except BaseException:
+        carried.close(0.0)
+        raise
+    return Answer(said, carried.close(), carried.words)
 
 
 class Carried:
@@ -62,6 +100,10 @@ class Carried:
             return os.read(self._out.fileno(), READ_BYTES)
         except BlockingIOError:
             return b"" if ended else None
+
+    def wait(self, secs: float) -> None:
+        """Until it says something, for so long at most."""
+        select.select([self._out], [], [], secs)
 
     def tell(self, line: bytes) -> bool:
         """Write a short line to its stdin; whether it was taken, whole as a pipe takes what is short."""
