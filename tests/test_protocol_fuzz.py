@@ -14,7 +14,7 @@ from tests.fuzzing import FORMATS
 
 @pytest.mark.parametrize("name", FORMATS)
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
 )  # fmt: skip
 @given(seed=st.integers(0, 1 << 32))
 def test_nothing_but_a_sentence_comes_out(

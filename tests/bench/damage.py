@@ -62,12 +62,13 @@ def shown(path: Path) -> None:
             assert isinstance(truth, Scalars) and truth.values["loss"] == last.value
 
 
-def judge(tally: Tally, path: Path, intact: set[int]) -> None:
+def judge(tally: Tally, path: Path, intact: set[int], *, replayed: bool = True) -> None:
     tally.copies += 1
     tally.intact += len(intact)
     try:
         found = salvaged(path)
-        shown(path)
+        if replayed:
+            shown(path)
     except AssertionError:
         tally.wrong += 1
         return
@@ -103,8 +104,8 @@ def cuts(folder: Path, name: str) -> Iterator[tuple[str, Tally]]:
     path.write_bytes(whole)
 
 
-def flips(folder: Path, name: str, chunk: int) -> Tally:
-    """Every bit between the end of one chunk and the end of the next."""
+def flips(folder: Path, name: str, chunk: int, *, replayed: int = 8) -> Tally:
+    """Every bit between the end of one chunk and the end of the next; so many of each byte are replayed as well."""
     path = folder / name
     whole, ends = path.read_bytes(), chunk_ends(path)
     frames = numbers(ends)
@@ -115,7 +116,7 @@ def flips(folder: Path, name: str, chunk: int) -> Tally:
             damaged = bytearray(whole)
             damaged[position] ^= 1 << bit
             path.write_bytes(damaged)
-            judge(tally, folder, intact)
+            judge(tally, folder, intact, replayed=(bit + position) % 8 < replayed)
     path.write_bytes(whole)
     return tally
 
