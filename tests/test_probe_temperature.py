@@ -14,8 +14,9 @@ from lsmon.probe import optimizers
 from lsmon.probe.guard import Guard
 from lsmon.probe.instruments import Instruments
 from lsmon.probe.schedule import Budget
+from lsmon.probe.sensors.bias import bias_bound
 from lsmon.probe.sensors.sensor import Context
-from lsmon.probe.sensors.temperature import WINDOW, Temperature, bias_bound
+from lsmon.probe.sensors.temperature import WINDOW, Temperature
 from lsmon.probe.sensors.window import Window
 from lsmon.protocol.frames import Scalars
 

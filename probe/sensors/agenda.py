@@ -71,7 +71,8 @@ class Agenda:
         if context.allowance >= UNLIMITED:
             patient = False
         kind = next(kind for kind in self.work if not patient or kind not in CHECKS)
-        if "sharpness" in self.work and kind not in CHECKS:  # short, and begun only when it is wanted
+        # It is short, and begun only when it is wanted; near the edge nothing else is.
+        if "sharpness" in self.work and (kind not in CHECKS or self.cadence.near_edge):
             kind = "sharpness"
         return kind, self.work.pop(kind)
 

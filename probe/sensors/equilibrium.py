@@ -8,7 +8,6 @@ balance of energy. Where the loop accumulates micro-batches their gradients are 
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Sequence
 
@@ -16,7 +15,6 @@ import torch
 from torch import Tensor
 
 from lsmon.protocol.frames import Scalars
-from lsmon.protocol.gauge import INSUFFICIENT, label
 
 from ..algorithms.estimate import Estimate
 from ..operators.difference import Difference
@@ -27,22 +25,18 @@ from ..reference import Reference, size_of
 from .balance import balance, direction
 from .energy import Energy, memory
 from .full_batch import FullBatch
+from .gauge_reading import GRADIENT, PLAIN_TRACE, SHORTEST, STRANGENESS, TRACE, read_gauge
+from .sampling import distributed, finite
 from .sensor import Context, Finding, Sensor
-from .temperature import NEWS, WINDOW, changed, distributed, finite
+from .temperature import NEWS, WINDOW
 from .update_noise import UpdateNoise
-from .window import FEWEST, Window
+from .window import FEWEST, Window, changed
 
 LONGEST = 2048
 """Estimates kept for the gauge: with 1000 of them R has an error between 0.04 and 0.3."""
 
-SHORTEST = 200
-"""With fewer R has no meaning; doubled until the interval allows a label, so that what is told is recent."""
-
 ALIEN = 0.05
 """1 - cos (18°) between the halves' gradient and the loop's own, above which ``loss_fn`` is not what the loop computes."""
-
-DESCENT, HEAT, TRACE, PLAIN_TRACE, GRADIENT, SHRINKING, STRANGENESS, STEP = range(8)
-"""Places in the window's rows: the seven of ``balance``'s kind, and the step at which they were taken."""
 
 
 class Equilibrium(Sensor):
@@ -124,7 +118,12 @@ class Equilibrium(Sensor):
             context.notes[self.name] = f"{count} of the first {SHORTEST} estimates"
             return found
         context.notes.pop(self.name, None)
-        return [*found, *self._gauge(context, update, count)]
+        gauge = read_gauge(self._window, self._energy, memory(context.optimizer))
+        if gauge is None:
+            context.notes[self.name] = "the curvature along the noise is not positive: no gauge"
+            return found
+        words = f"{gauge.label}; {gauge.way}; {self._words(context, update, gauge.estimates)}"
+        return [*found, _one(context.step, "temperature/equilibrium", gauge.ratio, words)]
 
     def _unmeasured(self, context: Context, update: UpdateNoise) -> str:
         """Why there is no gauge here, in words."""
@@ -205,40 +204,6 @@ class Equilibrium(Sensor):
         scale = Estimate(size * ratio.value, size * ratio.se)
         words = f"{self._words(context, update, last)}; B={size}"
         return [_one(context.step, "noise/scale", scale, words)]
-
-    def _gauge(self, context: Context, update: UpdateNoise, count: int) -> list[Scalars]:
-        """The latest stretch whose interval allows a label; else all, and "insufficient"."""
-        last, said = SHORTEST, INSUFFICIENT
-        found: tuple[Estimate, str] | None = None
-        while said == INSUFFICIENT:
-            found = self._ratio(context, min(last, count))
-            said = INSUFFICIENT if found is None else label(found[0].value, found[0].se)
-            if last >= count:
-                break
-            last *= 2
-        if found is None:
-            context.notes[self.name] = "the curvature along the noise is not positive: no gauge"
-            return []
-        ratio, way = found
-        words = f"{said}; {way}; {self._words(context, update, min(last, count))}"
-        return [_one(context.step, "temperature/equilibrium", ratio, words)]
-
-    def _ratio(self, context: Context, last: int) -> tuple[Estimate, str] | None:
-        """R of the last so many estimates, and by what: the better known of the two."""
-        by_gradients = self._window.ratio(DESCENT, HEAT, last)
-        if by_gradients is None:
-            return None
-        heat, shrinking = self._window.mean(HEAT, last), self._window.mean(SHRINKING, last)
-        since = int(self._window.rows(last)[0][STEP])
-        rate = self._energy.rate(since, memory(context.optimizer))
-        if rate is None:
-            return by_gradients, "by |∇L|²"
-        # Decoupled weight decay moves the loss too, and is neither of the two that are compared.
-        gained = Estimate(rate.value + shrinking.value, math.hypot(rate.se, shrinking.se))
-        relative = gained.value / heat.value
-        error = math.hypot(gained.se, relative * heat.se) / heat.value
-        by_energy = Estimate(1 - relative, error)
-        return (by_energy, "by energy") if error < by_gradients.se else (by_gradients, "by |∇L|²")
 
     def _words(self, context: Context, update: UpdateNoise, count: int) -> str:
         metric = "Adam" if kind(context.optimizer) == "Adam" else "identity"

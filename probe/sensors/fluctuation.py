@@ -19,8 +19,7 @@ from lsmon.protocol.frames import Scalars
 from ..optimizers import decoupled, gain, kind, learning_rate, metric_root, single
 from ..readings import Reading, read
 from .sensor import Context, Finding, Sensor
-from .temperature import changed
-from .window import Window
+from .window import Window, changed
 
 LONGEST = 512
 FEWEST = 100

@@ -19,29 +19,23 @@ from torch import Tensor
 from lsmon.protocol.frames import Scalars
 
 from ..algorithms.estimate import Estimate
-from ..optimizers import gain, kind, learning_rate, metric_root, single
+from ..optimizers import gain, kind, metric_root, single
 from ..readings import Reading, read
 from ..reference import size_of
 from .accumulation import Accumulated, Accumulation
+from .bias import bias_words
 from .clipping import Clipping
 from .full_batch import FullBatch
+from .live_entries import LiveEntries
+from .sampling import distributed, finite
 from .sensor import Context, Finding, Sensor
-from .window import FEWEST, Window
+from .window import FEWEST, Window, changed
 
 WINDOW = 96
 """Estimates in a full window: about 7 % on a real network."""
 
-RATE_CHANGE = 0.1
-"""A window does not span a larger relative change of the learning rate."""
-
-LIVE_EVERY = 8
-"""Comparisons from one count of live entries to the next: it changes slowly and costs as much as the rest."""
-
 NEWS = 8
 """The number is said again when this part of the window is new."""
-
-UNRELIABLE = 1.5
-"""η λ_max above which the weights move too far between two gradients for their difference to be noise."""
 
 
 class _Coming(NamedTuple):
@@ -68,9 +62,7 @@ class Temperature(Sensor):
         self._seen = False  # an estimate has been queued since the sensor was last armed
         self._attempt = 1
         self._gains: list[float] = []
-        self._live: dict[int, Tensor] = {}  # parameter → which of its entries ever had a gradient
-        self._alive = torch.zeros(())
-        self._compared = 0
+        self._live = LiveEntries()
         self._coming: deque[_Coming] = deque()
         self._window = Window(WINDOW)  # η_eff tr(PC), tr(PC), |∇L|²_P and the clip factor of each estimate
         self._clipping = Clipping()
@@ -163,9 +155,7 @@ class Temperature(Sensor):
     ) -> None:
         """η_eff tr(PC), tr(PC), |g|²_P, |g| before and after clipping, and the number of entries that are alive."""
         home = traces.device
-        if self._compared % LIVE_EVERY == 0:
-            self._count_live(parameters, gradients, home)
-        self._compared += 1
+        alive = self._live.count(parameters, gradients).to(home)
         rates = {
             id(p): rate
             for rate, group in zip(self._gains, optimizer.param_groups, strict=True)
@@ -177,17 +167,9 @@ class Temperature(Sensor):
         before = _gathered(torch._foreach_norm(gradients), home).square().sum().sqrt()
         consumed = [single(p.grad) for p in parameters if p.grad is not None]
         after = _gathered(torch._foreach_norm(consumed), home).square().sum().sqrt()
-        numbers = [traces @ each, traces.sum(), totals.sum(), before, after, self._alive]
+        numbers = [traces @ each, traces.sum(), totals.sum(), before, after, alive]
         self._coming.append(_Coming(read(torch.stack(numbers)), parts, self._raw or parts > 1))
         self._seen = True
-
-    def _count_live(self, parameters: list[Tensor], gradients: list[Tensor], home: torch.device) -> None:
-        """d: entries that ever had a gradient; frozen and dead ones are no degrees of freedom."""
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            seen = gradient != 0
-            known = self._live.get(id(parameter))
-            self._live[id(parameter)] = seen if known is None else known.logical_or_(seen)
-        self._alive = torch.stack([mask.sum().to(home) for mask in self._live.values()]).sum().double()
 
     def measure(self, context: Context) -> Finding | Sequence[Finding]:
         hooks = self._hooks
@@ -246,57 +228,15 @@ class Temperature(Sensor):
         words += self._clipping.words(context.clip, factor)
         if self._parts > 1:
             return "; ".join(words)
-        if adam or context.sharpness is None:
-            words.append("upward bias not known")  # for Adam it takes the sharpness in its own metric
-            return "; ".join(words)
-        a = max(learning_rate(g) for g in optimizer.param_groups) * max(0.0, context.sharpness)
-        group = optimizer.param_groups[0]
-        bound = bias_bound(a, group["momentum"], group["nesterov"])
-        if a > UNRELIABLE:
-            words.append(f"unreliable: ηλ_max={a:.2g} is above {UNRELIABLE}")
-        elif bound is None:
-            words.append("upward bias not known")
-        else:
-            words.append(f"at most {100 * (bound - 1):.2g} % too high")
+        words.append(bias_words(optimizer, context.sharpness))
         return "; ".join(words)
 
     def close(self) -> None:
         if self._hooks is not None:
             self._hooks.close()
         self._gradients = []
-        self._live = {}
+        self._live.forget()
         self._coming.clear()
-
-
-def bias_bound(a: float, momentum: float = 0.0, nesterov: bool = False) -> float | None:
-    """The factor by which the estimate is too high in a mode with a = η h; it grows with a. None where not known."""
-    if nesterov or a >= 2 * (1 + momentum):
-        return None
-    if not momentum:
-        return (2 + a) / (2 - a)
-    return 1 + a + a * a / ((1 - momentum) * (2 * (1 + momentum) - a))
-
-
-def changed(gains: list[float], before: list[float]) -> bool:
-    return len(gains) != len(before) or any(
-        abs(new - old) > RATE_CHANGE * abs(old) for new, old in zip(gains, before, strict=True)
-    )
-
-
-def finite(context: Context, parts: int, *, consecutive: bool) -> float:
-    """What drawing B of N without replacement does to an estimate: the noise is S²/B (1 - B/N) (Cochran 1977, section
-    2.6), parts of a batch estimate S²/B, and consecutive batches that, but for one pair in N/B, which two epochs share and
-    which estimates the noise itself: S²/B (1 - B²/N²) on average."""
-    if context.examples is None or context.batch is None:
-        return 1.0
-    share = min(1.0, parts * size_of(context.batch) / context.examples)
-    return 1.0 / (1.0 + share) if consecutive else 1.0 - share
-
-
-def distributed() -> bool:
-    """Several ranks average their gradients after each has added its own: then only the sum is that of the optimizer."""
-    ranks = torch.distributed
-    return ranks.is_available() and ranks.is_initialized() and ranks.get_world_size() > 1
 
 
 def _gathered(pieces: Any, home: torch.device) -> Tensor:

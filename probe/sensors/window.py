@@ -21,6 +21,9 @@ BLOCKS = 8
 MORE_BLOCKS, LONG = 16, 96
 """... and how many once there are so many estimates: a block of 6 is longer than what neighbours have in common."""
 
+RATE_CHANGE = 0.1
+"""A window does not span a larger relative change of the learning rate."""
+
 
 class Window:
     """The last ``longest`` estimates, each a few numbers that belong together."""
@@ -67,6 +70,12 @@ class Window:
         size = len(rows) // blocks
         first = len(rows) - size * blocks
         return [of(rows[first + i * size : first + (i + 1) * size]) for i in range(blocks)]
+
+
+def changed(gains: list[float], before: list[float]) -> bool:
+    return len(gains) != len(before) or any(
+        abs(new - old) > RATE_CHANGE * abs(old) for new, old in zip(gains, before, strict=True)
+    )
 
 
 def _mean(rows: Sequence[Sequence[float]], place: int) -> float:

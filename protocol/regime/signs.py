@@ -21,6 +21,9 @@ alone says nothing: nets with LayerNorm trained at 16 times the edge."""
 STEEP, FAR = 0.15, 3.0
 """Dex a layer, and dex from first to last layer: steeper trained, at some learning rate, when it was less far."""
 
+DEEP = 6
+"""Layers from the first to the last of such a line: with fewer it is one of them, and not the depth."""
+
 LEARNING = 0.9
 """Of the scale over depth: the loss is still above this part of the first. A net that learns is not told that it cannot."""
 
@@ -151,6 +154,9 @@ def _steep(lines: Iterable[Trend | None], sign: int) -> Trend | None:
     """The last line over depth when the last looks agree that it is steep, in this direction, and goes far."""
     known = [line for line in lines if line is not None]
     agreed = len(known) == LOOKS and all(
-        min(sign * line.slope, sign * line.typical) > STEEP and sign * line.total > FAR for line in known
+        min(sign * line.slope, sign * line.typical) > STEEP
+        and sign * line.total > FAR
+        and line.layers >= DEEP
+        for line in known
     )
     return known[-1] if agreed else None

@@ -1,0 +1,24 @@
+"""How the examples of a batch were drawn, and by whom: what that does to the noise of its gradient."""
+
+from __future__ import annotations
+
+import torch
+
+from ..reference import size_of
+from .sensor import Context
+
+
+def finite(context: Context, parts: int, *, consecutive: bool) -> float:
+    """What drawing B of N without replacement does to an estimate: the noise is S²/B (1 - B/N) (Cochran 1977, section
+    2.6), parts of a batch estimate S²/B, and consecutive batches that, but for one pair in N/B, which two epochs share and
+    which estimates the noise itself: S²/B (1 - B²/N²) on average."""
+    if context.examples is None or context.batch is None:
+        return 1.0
+    share = min(1.0, parts * size_of(context.batch) / context.examples)
+    return 1.0 / (1.0 + share) if consecutive else 1.0 - share
+
+
+def distributed() -> bool:
+    """Several ranks average their gradients after each has added its own: then only the sum is that of the optimizer."""
+    ranks = torch.distributed
+    return ranks.is_available() and ranks.is_initialized() and ranks.get_world_size() > 1
