@@ -94,10 +94,11 @@ def test_no_payload_reaches_the_screen_raw(group: int) -> None:
 
 
 def check(app: LsmonApp, width: int) -> None:
-    for strip in app.screen._compositor.render_strips():
+    strips = app.screen._compositor.render_strips()
+    for strip in strips:
         assert not _CONTROL.search(strip.text)
         assert cell_len(strip.text) == width
-    for segment in (segment for strip in app.screen._compositor.render_strips() for segment in strip):
+    for segment in (segment for strip in strips for segment in strip):
         assert not segment.control
         assert segment.style is None or segment.style.link is None
 
