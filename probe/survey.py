@@ -22,7 +22,7 @@ from .operators.snapshot import Examples, Snapshot
 from .readings import read
 
 MOST = 40
-"""Products of a complete measurement: 20 to 38 were needed, but where a fresh network's largest values lie within a few
+"""Products of a complete measurement: 20 to 40 are needed, but where a fresh network's largest values lie within a few
 per cent of one another, which takes 50 to 70 and is said to be not converged instead."""
 
 MOST_SHARPNESS = 28

@@ -41,7 +41,7 @@ def points(name: str, seed: int) -> Iterator[tuple[int, Hessian]]:
 
 def errors(found: Extremes, truth: Extremes, complete: bool) -> tuple[float, bool]:
     """The largest relative error, and whether every value is within its residual."""
-    pairs = list(zip(found.top, truth.top, strict=False))
+    pairs = list(zip(found.top if complete else found.top[:1], truth.top, strict=False))
     if complete:
         pairs.append((found.bottom[0], truth.bottom[0]))
     rounding = 1e-5 * abs(truth.top[0].value)
