@@ -340,3 +340,30 @@ def test_a_ratio_of_means_and_its_jackknife_error() -> None:
     assert window.ratio(0, 2) is None
     window.add(math.nan, 1.0, 1.0)
     assert len(window) == 960
+
+
+@pytest.mark.parametrize("sizes", [(4, 4), (4, 2)])
+def test_unequal_micro_batches_are_unbiased_where_weighted_alike_and_said(sizes: tuple[int, int]) -> None:
+    """The noise of a micro-batch of b examples is S²/b: two of other sizes, each weighted ½, estimate that of their mean,
+    S²(1/b₁ + 1/b₂)/4, within two errors; the words say that the sizes differ, and only then."""
+    parameter = nn.Parameter(torch.zeros(200))
+    model = nn.Module()
+    model.register_parameter("x", parameter)
+    optimizer = torch.optim.SGD([parameter], 0.1)
+    found: list[Scalars] = []
+    instruments = Instruments([Temperature()], Context(model, optimizer), Budget(1.0), Guard(strict=True), found.append)  # fmt: skip
+    generator = torch.Generator().manual_seed(0)
+    for step in range(110):
+        for size in sizes if step % 2 else sizes[::-1]:
+            batch = torch.randn(size, 200, generator=generator)
+            torch.autograd.backward((batch @ parameter).mean() / 2)
+        optimizer.step()
+        optimizer.zero_grad()
+        instruments.step(step, 1, batch)
+    instruments.close()
+    frame = temperatures(found)[-1]
+    truth = 0.1 * (1 / sizes[0] + 1 / sizes[1]) / 4 / 2
+    value, error = frame.values["temperature/noise"], frame.errors["temperature/noise"]
+    assert abs(value - truth) <= 2 * error < 0.1 * truth
+    words = "unequal micro-batches, 2 to 4: too high where the loop weights them by size"
+    assert (words in frame.words["temperature/noise"]) == (sizes[0] != sizes[1])

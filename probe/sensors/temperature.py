@@ -63,6 +63,7 @@ class Temperature(Sensor):
         self._attempt = 1
         self._gains: list[float] = []
         self._live = LiveEntries()
+        self._sizes = (0, 0)  # fewest and most examples of the micro-batches that were passed to ``step``
         self._coming: deque[_Coming] = deque()
         self._window = Window(WINDOW)  # η_eff tr(PC), tr(PC), |∇L|²_P and the clip factor of each estimate
         self._clipping = Clipping()
@@ -118,6 +119,7 @@ class Temperature(Sensor):
 
     def _restart(self) -> None:
         self._taken = -1
+        self._sizes = (0, 0)
         self._window.clear()
         self._coming.clear()
         self._fresh = 0
@@ -180,6 +182,9 @@ class Temperature(Sensor):
             hooks.wanted = self._seen = False
         while self._coming and self._coming[0].reading.ready():
             self._take(*self._coming.popleft(), context)
+        if context.batch is not None:
+            size, (fewest, most) = size_of(context.batch), self._sizes
+            self._sizes = min(fewest or size, size), max(most, size)
         quiet = self._full_batch.words(context, self._parts)
         count = len(self._window)
         if count < FEWEST:
@@ -227,6 +232,10 @@ class Temperature(Sensor):
         words = [f"{way}, n={count}, {'Adam' if adam else 'identity'} metric, d={self._dim:.0f}"]
         words += self._clipping.words(context.clip, factor)
         if self._parts > 1:
+            fewest, most = self._sizes
+            if fewest < most:
+                # Weighted alike their gradients have one mean, and all is unbiased whatever the sizes.
+                words.append(f"unequal micro-batches, {fewest} to {most}: too high where the loop weights them by size")  # fmt: skip
             return "; ".join(words)
         words.append(bias_words(optimizer, context.sharpness))
         return "; ".join(words)
