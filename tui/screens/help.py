@@ -37,7 +37,9 @@ REPLAY_ONLY = frozenset(
     )
 )
 """Keys that do nothing on a live run are not told there."""
-_KEY_CELLS = 26
+_KEY_CELLS = 20
+_NAMED = 100
+"""Columns from which on the name of each key in the settings is told too."""
 
 
 class Help(Screen[None]):
@@ -75,16 +77,15 @@ class Help(Screen[None]):
         text = Text()
         say = plain if self._ascii else str
         text.append("Keys", palette.text("bold ink"))
-        text.append(
-            say("   lsmon settings prints a file in which each can be changed\n"), palette.text("faint")
-        )
+        text.append(say("   `lsmon settings` prints a file to change them in\n"), palette.text("faint"))
         for title, lines in listed(self.app._keymap, which):
             text.append(f"\n{title}\n", palette.text("ink"))
             for keys, does, name in lines:
                 if not self._replay and name in REPLAY_ONLY:
                     continue
                 text.append(f"  {say(keys):<{_KEY_CELLS}}", palette.text("info"))
-                text.append(say(does), palette.text("dim")).append(f"  {name}\n", palette.text("faint"))
+                text.append(say(does), palette.text("dim"))
+                text.append(f"  {name}\n" if self.app.size.width >= _NAMED else "\n", palette.text("faint"))
         text.append("\n")
         return text
 

@@ -46,7 +46,7 @@ class Watching(Takeaway):
             "d",
             "app.page('detail')",
             "Detail",
-            tooltip="Values and definitions, temperature and volume first",
+            tooltip="Each quantity with its definition",
             id="detail",
         ),
         Binding(

@@ -32,7 +32,7 @@ _SENSORS = {
     "sharpness": "curvature",
     "negative curvature": "curvature",
 }
-_LABEL = 14
+_LABEL = 16
 _COURSE = 24
 
 Line = tuple[tuple[str, str], ...]

@@ -67,6 +67,11 @@ class OverlayPanel(Panel):
         return quantity(self.held.name).label if self.held.name else ""
 
     def readouts(self) -> Sequence[Readout]:
+        if quantity(self.held.name).panel == "accuracy":
+            shares = enumerate(self.held.tracks)
+            return [
+                Readout("", percent(track.value), "", index) for index, track in shares if track is not None
+            ]
         return [
             Readout("", with_error(track.value, track.error), with_share(track.value, track.error), index)
             for index, track in enumerate(self.held.tracks)

@@ -1,0 +1,123 @@
+"""Every key of every screen reaches the action that help promises."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.binding import Binding
+from textual.screen import Screen
+
+from lsmon.tui.app import LsmonApp
+from lsmon.tui.catalog import Found, Listed
+from lsmon.tui.every_key import groups
+from lsmon.tui.keys import bound
+from lsmon.tui.runs import Run
+from lsmon.tui.screens.alerts import AlertsPage
+from lsmon.tui.screens.compare import CompareScreen
+from lsmon.tui.screens.detail import DetailPage
+from lsmon.tui.screens.help import Help
+from lsmon.tui.screens.layers import LayersPage
+from lsmon.tui.screens.page import Page
+from lsmon.tui.screens.runs import RunsScreen
+from lsmon.tui.screens.spectrum import SpectrumPage
+from lsmon.tui.widgets.alert_detail import AlertDetail
+from lsmon.tui.widgets.run_list import RunList
+from tests.bench.story import Tape, Told, frames
+from tests.screenplay import settle
+
+STORY = list(frames(4000))
+
+
+class Ran(list[str]):
+    """What keys would have done, once ``listen`` has begun."""
+
+    on = False
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ran:
+    monkeypatch.setenv("LSMON_DIR", str(tmp_path))
+    heard, real = Ran(), LsmonApp.run_action
+
+    async def run_action(app: LsmonApp, action: Any, *where: Any, **named: Any) -> bool:
+        if not heard.on:
+            return await real(app, action, *where, **named)
+        heard.append(str(action))
+        return True
+
+    monkeypatch.setattr(LsmonApp, "run_action", run_action)
+    return heard
+
+
+def _screen(app: LsmonApp, title: str) -> Screen[None] | None:
+    """The screen of this group, to be pushed; None for the panels."""
+    pages = {"Alerts": AlertsPage, "Layers": LayersPage, "Spectrum": SpectrumPage, "Detail": DetailPage}
+    if title in pages:
+        return pages[title](app.feed)
+    if title == "Runs":
+        return RunsScreen()
+    if title == "Compare":
+        return CompareScreen([app.feed], mine=False)
+    return None
+
+
+@pytest.mark.parametrize("title", [title for title, _ in groups() if title != "Everywhere"])
+def test_every_key_does_what_help_says(title: str, ran: Ran) -> None:
+    """On its own screen, and on the part of it that has the focus."""
+    classes = dict(groups())[title]
+
+    async def session() -> None:
+        app = LsmonApp(Tape(STORY, step=2000), fps=0.01)
+        async with app.run_test(size=(120, 36)) as pilot:
+            await settle(app, pilot)
+            screen = _screen(app, title)
+            if screen is not None:
+                await app.push_screen(screen)
+                await pilot.pause()
+            if isinstance(screen, RunsScreen):
+                await app.workers.wait_for_complete()
+                run = Run(state="live", name="a", run="a", host="b", pid=1, started=0.0)
+                screen.post_message(RunsScreen.Step(Found((Listed(run),))))
+                await pilot.pause()
+                screen.query_one(RunList).focus()
+                await pilot.pause()
+            ran.on = True
+            for bindings in classes:
+                if bindings is AlertDetail.BINDINGS:
+                    app.screen.query_one(AlertDetail).focus()
+                    await pilot.pause()
+                for binding in bound([bindings]):
+                    for key in binding.key.split(","):
+                        ran.clear()
+                        await pilot.press(key)
+                        assert ran[:1] == [binding.action], (key, binding.id, ran)
+
+    asyncio.run(session())
+
+
+@pytest.mark.parametrize("over", [None, AlertsPage, Help])
+def test_the_keys_of_everywhere(over: type[Screen[None]] | None, ran: Ran) -> None:
+    """The app's own on the panels and over a page; help and pages close by any of theirs."""
+
+    async def session() -> None:
+        app = LsmonApp(Told(STORY), fps=0.01)
+        async with app.run_test(size=(120, 36)) as pilot:
+            await settle(app, pilot)
+            if over is AlertsPage:
+                await app.push_screen(AlertsPage(app.feed))
+            elif over is Help:
+                await app.push_screen(Help((), replay=True))
+            await pilot.pause()
+            ran.on = True
+            kind = LsmonApp if over is None else Page if over is AlertsPage else Help
+            wanted = [item for item in kind.BINDINGS if isinstance(item, Binding)]
+            for binding in wanted:
+                for key in binding.key.split(","):
+                    ran.clear()
+                    await pilot.press(key)
+                    assert ran[:1] == [binding.action], (key, binding.id, ran)
+
+    asyncio.run(session())
