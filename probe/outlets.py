@@ -41,13 +41,12 @@ LOOK_SECS = 10.0
 def run_header(name: str | None, budget: float, rank: int) -> RunStarted:
     """Who trains: this process. What is trained is filled in by whoever knows the model."""
     me = this_process()
-    script = Path(sys.argv[0]).stem if sys.argv and sys.argv[0] not in ("", "-c", "-m") else "python"
     return RunStarted(
         seq=1,
         wall=round(time.time(), 4),
         rank=rank,
         run=secrets.token_hex(4),
-        name=clean_name(name or os.environ.get("LSMON_RUN_NAME") or script),
+        name=clean_name(name or os.environ.get("LSMON_RUN_NAME") or _script()),
         host=clean_name(me.host or socket.gethostname()),
         user=_user(),
         pid=me.pid,
@@ -184,6 +183,14 @@ def _card(header: RunStarted, server: Server) -> Card:
         started=header.wall,
         lsmon=header.lsmon,
     )
+
+
+def _script() -> str:
+    """What runs here: the script, or the notebook, of which the kernel knows the path at times."""
+    script = Path(sys.argv[0]).stem if sys.argv and sys.argv[0] not in ("", "-c", "-m") else "python"
+    if script.endswith("kernel_launcher"):
+        return Path(os.environ.get("JPY_SESSION_NAME", "")).stem or "notebook"
+    return script
 
 
 def _user() -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from lsmon.probe import Probe
+from lsmon.probe.outlets import run_header
 from lsmon.protocol.cards import read_cards, remove_card
 from lsmon.protocol.errors import LsmonError
 from lsmon.protocol.recording.folder import list_recordings
@@ -92,3 +93,44 @@ def test_without_a_card_there_is_no_server_until_there_can_be_one(
     assert capsys.readouterr().err == (
         "lsmon: live view waits: Cannot write the session card; set LSMON_DIR; training goes on\n"
     )
+
+
+def test_after_ten_faults_the_probe_switches_itself_off(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Calls that fail as a whole are said once, not ten times; then it is silent, and its record says why it ends."""
+    monkeypatch.setenv("LSMON_STRICT", "0")
+    probe = Probe(name="mlp")
+    probe.step(1.0)
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(probe, "_put", fails)
+    for _ in range(20):
+        probe.step(1.0)
+    probe.close()
+    assert capsys.readouterr().err == "lsmon: step is off, training goes on: RuntimeError: broken\n"
+    (folder,) = list_recordings(home / "recordings")
+    with Recording.open(folder) as recording:
+        assert recording.ended is not None
+        assert recording.ended.error == "the probe switched itself off after too many faults"
+    assert read_cards() == []
+
+
+@pytest.mark.parametrize(
+    ("script", "session", "name"),
+    [
+        ("/a/train.py", "", "train"),
+        ("/x/ipykernel_launcher.py", "", "notebook"),
+        ("/x/ipykernel_launcher.py", "/home/me/grokking.ipynb", "grokking"),
+        ("-c", "", "python"),
+    ],
+)
+def test_a_run_without_a_name_is_called_after_what_runs(
+    script: str, session: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The script, or the notebook, or python."""
+    monkeypatch.setattr("sys.argv", [script])
+    monkeypatch.setenv("JPY_SESSION_NAME", session)
+    assert run_header(None, 0.05, 0).name == name
