@@ -131,6 +131,16 @@ def test_a_long_path_falls_back_to_the_temporary_folder(home: Path, monkeypatch:
         places.runtime_dir()
 
 
+def test_sockets_do_not_go_to_a_network_disk(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There they cannot be connected to, or only from the machine that made them."""
+    mounts = f"/dev/root / ext4 rw 0 0\nserver:/home {home}/state nfs4 rw 0 0\ntmpfs {home}/state/local tmpfs rw 0 0\n"
+    monkeypatch.setattr(Path, "read_text", lambda path: mounts)
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(home))
+    assert places.runtime_dir() == home / f"lsmon-{os.getuid()}"
+    monkeypatch.setenv("LSMON_DIR", str(home / "state" / "local"))
+    assert places.runtime_dir() == home / "state" / "local" / "sockets"
+
+
 def test_a_folder_made_by_somebody_else_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = home / "shared"
     folder.symlink_to(home)
