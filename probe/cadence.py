@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lsmon.protocol.edge import Edge
+from lsmon.protocol.edge import HIGH, Edge
 
 DENSEST = 25
 """Steps between two sharpness measurements right after an event: over fewer the Hessian turns little."""
@@ -13,6 +13,9 @@ SPARSEST = 250
 APPROACHING, AT_THE_EDGE = 0.7, 10
 """Of the optimizer's edge: from here on, and until it is told to hover there, the sharpness is wanted every so many steps,
 since it crosses within some tens."""
+
+PATIENCE = 20
+"""Such looks without a rise, after which it does not approach the edge but rests below it, as many trainings do."""
 
 COMPLETE = 5
 """A complete measurement takes four times the products of the sharpness alone, and comes a fifth as often."""
@@ -35,6 +38,8 @@ class Cadence:
         self._value: float | None = None
         self._requested: int | None = None
         self._edge = Edge()
+        self._highest = 0.0
+        self._patience = 0
         self.near_edge = False
         """It approaches the edge of stability, and has not been seen to hover there."""
 
@@ -75,7 +80,12 @@ class Cadence:
     def against_edge(self, step: int, ratio: float, error: float) -> None:
         """The last sharpness over the optimizer's edge."""
         hovers = self._edge.see(step, ratio, error)
-        self.near_edge = ratio >= APPROACHING and not hovers
+        self._patience -= 1
+        if ratio < APPROACHING:
+            self._highest = 0.0
+        elif ratio > (1 + STILL) * self._highest:
+            self._highest, self._patience = ratio, PATIENCE
+        self.near_edge = APPROACHING <= ratio <= HIGH and not hovers and self._patience > 0
 
     def request(self, step: int) -> bool:
         """Something happened: measure everything now, and densely for a while. False when that was just granted."""

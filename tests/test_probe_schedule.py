@@ -199,3 +199,26 @@ def test_without_a_limit_all_examples_are_used() -> None:
     plan = Plan(512, 32, 0.05, 1.0)
     assert plan.examples == 512
     assert not plan.corrected(10.0, 0.05, 1.0)
+
+
+def test_the_edge_is_watched_closely_only_while_it_nears() -> None:
+    """A rise within the band below the edge wants a look every ten steps; one that rests there, that hovers, or that is
+    far beyond does not, or nothing else would be measured any more."""
+    cadence = Cadence()
+    cadence.began("sharpness", 0)
+    for look, ratio in enumerate([0.3, 0.5, 0.72, 0.78, 0.84], 1):
+        cadence.against_edge(look, ratio, 0.0)
+        assert cadence.near_edge == (ratio > 0.7)
+        assert cadence.next("sharpness") == (10 if ratio > 0.7 else cadence.interval)
+    for look in range(6, 30):
+        cadence.against_edge(look, 0.84, 0.0)
+    assert not cadence.near_edge
+    cadence.against_edge(30, 0.9, 0.0)
+    assert cadence.near_edge
+    for look, ratio in enumerate([1.0, 1.01, 1.02, 1.02], 31):
+        cadence.against_edge(look, ratio, 0.0)
+    assert not cadence.near_edge
+    for beyond in (5.0, 50.0):
+        cadence = Cadence()
+        cadence.against_edge(1, beyond, 0.0)
+        assert not cadence.near_edge

@@ -54,7 +54,7 @@ class Agenda:
             seldom = (
                 self.cadence.near_edge and self.cadence.age("complete", context.step) < COMPLETE * DENSEST
             )
-            return kind == ("sharpness" if seldom else "complete")
+            return kind == ("sharpness" if seldom else "complete") and "complete" not in self.work
         if kind == "sharpness" and self.work.keys() & {"complete", "ladder"}:  # which must get done
             fast = "complete" in self.work and self._is_fast(context, cost)
             waited = self._turns_of_complete >= FAIR or not fast
