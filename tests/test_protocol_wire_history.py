@@ -162,6 +162,21 @@ def test_without_summaries_the_oldest_frames_are_lost_and_counted(monkeypatch: p
     assert [frame.seq for frame in frames] == [1, *range(202, 302)] and order.lost == 200
 
 
+def test_a_summary_that_reaches_back_counts_only_what_is_new() -> None:
+    """48 of its 64 frames have come already, so a quarter of its samples are left; extremes and mean stay."""
+    order = Order(48)
+    row = Summary(
+        seq=64,
+        first_seq=1,
+        step=64,
+        series={"loss": (60, 0.5, 2.0, 1.0, 0.7, 4), "val": (1, 3.0, 3.0, 3.0, 3.0, 0)},
+    )
+    clipped = order.admit(row)
+    assert isinstance(clipped, Summary) and clipped.first_seq == 49
+    assert clipped.series == {"loss": (15, 0.5, 2.0, 1.0, 0.7, 1), "val": (1, 3.0, 3.0, 3.0, 3.0, 0)}
+    assert Order(0).admit(row) == row
+
+
 @given(st.data())
 @settings(max_examples=60, deadline=None)
 def test_order_never_lets_a_number_through_twice(data: st.DataObject) -> None:

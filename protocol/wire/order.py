@@ -27,7 +27,8 @@ class Order:
         return frame.seq > self.last + (0 if isinstance(frame, Heartbeat) else 1)
 
     def admit(self, frame: AnyFrame) -> AnyFrame | None:
-        """The frame if it is new, clipped if it is a Summary that reaches back too far; None for a duplicate.
+        """The frame if it is new, clipped if it is a Summary that reaches back too far, its samples counted in proportion;
+        None for a duplicate.
 
         What stays beside a Summary (alerts, for one) follows it, and is let through then. A Heartbeat that was
         sent before what has been let through is old: what it says of the probe has been said anew since.
@@ -47,7 +48,7 @@ class Order:
             first = max(min(frame.first_seq, frame.seq), self.last + 1)
             self._folded_from = self.last
             self._go(first, frame.seq)
-            return frame if first == frame.first_seq else structs.replace(frame, first_seq=first)
+            return frame if first == frame.first_seq else _from(frame, first)
         self._go(frame.seq, frame.seq)
         self._folded_from = frame.seq
         return frame
@@ -60,3 +61,18 @@ class Order:
     def _go(self, first: int, last: int) -> None:
         self.lost += max(0, first - self.last - 1)
         self.last = last
+
+
+def _from(frame: Summary, first: int) -> Summary:
+    """The part of a Summary from this number on. What its samples were is not known any more, only about how many: else
+    those that have come already would weigh twice."""
+    share = (frame.seq - first + 1) / (frame.seq - frame.first_seq + 1)
+    series = {
+        name: (_part(count, share), low, high, mean, last, _part(odd, share))
+        for name, (count, low, high, mean, last, odd) in frame.series.items()
+    }
+    return structs.replace(frame, first_seq=first, series=series)
+
+
+def _part(count: int, share: float) -> int:
+    return max(1, round(count * share)) if count > 0 else count
