@@ -70,7 +70,7 @@ def draw(home: Path) -> None:
         if name in path.name
     }
     for name, words in {
-        "grok": ["--size", "110x32"], "saddle": ["--size", "110x32", "--theme", "lsmon-light"], "spirals": ["--size", "110x32", "--page", "spectrum"],
+        "grok": ["--size", "104x30"], "saddle": ["--size", "104x30", "--theme", "lsmon-light"], "spirals": ["--size", "104x30", "--page", "spectrum"],
     }.items():  # fmt: skip
         out = OUT / f"{name}.svg"
         out.unlink(missing_ok=True)

@@ -172,7 +172,7 @@ class RunList(Panel):
         }
 
     def _headings(self, canvas: Canvas, widths: dict[str, int]) -> None:
-        titles = {"age": "started", "course": "loss, from first to last step", "loss": "last"}
+        titles = {"age": "started", "course": "loss over the run", "loss": "last"}
         x = 4
         for column, width in widths.items():
             title = fit(titles.get(column, column), width)
