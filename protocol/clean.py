@@ -35,9 +35,14 @@ def clean_line(text: str, length: int = MESSAGE_LENGTH) -> str:
     return _cap(unicodedata.normalize("NFC", text[: length * 4]).translate(_LINE_TABLE), length)
 
 
-@lru_cache(maxsize=4096)
 def clean_name(text: str) -> str:
     """One line of at most 128 characters: names of runs, hosts and quantities."""
+    return _known_name(text) if len(text) <= NAME_LENGTH else clean_line(text, NAME_LENGTH)
+
+
+@lru_cache(maxsize=4096)
+def _known_name(text: str) -> str:
+    """The same few come with every frame. Longer ones are not kept: 4096 of a frame's length would be 4 GB."""
     return clean_line(text, NAME_LENGTH)
 
 

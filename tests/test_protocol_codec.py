@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lsmon.protocol.clean import clean_name
 from lsmon.protocol.codec import MAX_FRAME, decode, encode, shorten
 from lsmon.protocol.errors import BadFrame
 from lsmon.protocol.frames import (
@@ -107,3 +109,17 @@ def test_seven_digits_keep_a_float32() -> None:
     assert shorten(0.1234567891) == 0.1234568
     assert shorten(1e300) == 1e300
     assert math.isnan(shorten(math.nan))
+
+
+def test_long_names_are_not_kept_in_memory() -> None:
+    """A hostile sender has as many of them as it likes, each as long as a frame."""
+    size = 200_000
+    tracemalloc.start()
+    try:
+        for number in range(50):
+            name = clean_name(f"{number}" * size)
+            assert len(name) == 128
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 20 * size  # and not fifty of them
