@@ -101,8 +101,8 @@ def test_random_bytes_and_broken_greetings_are_cut_off(server: Server) -> None:
     dice = random.Random(0)
     for path in (live, ask) * 30:
         with socket.socket(socket.AF_UNIX) as peer:
+            peer.connect(path)  # with a time limit it would not wait for room in the queue
             peer.settimeout(1)
-            peer.connect(path)
             greeting = b"\\xff\\0\\0\\0\\0\\0\\0\\0\\1\\x7f\\3\\0NULL" + b"\\0" * 48 if dice.random() < 0.5 else b""
             try:
                 peer.sendall(greeting + dice.randbytes(dice.choice([1, 100, 10_000])))
@@ -194,8 +194,8 @@ def test_peers_of_old_protocols_are_refused(server: Server) -> None:
     dice = random.Random(0)
     for path in (live, ask) * 500:
         with socket.socket(socket.AF_UNIX) as peer:
-            peer.settimeout(5)
             peer.connect(path)
+            peer.settimeout(5)
             try:
                 peer.sendall(b"\\x01\\x00" + dice.randbytes(10_000))
             except OSError:
