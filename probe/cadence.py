@@ -10,7 +10,7 @@ DENSEST = 25
 SPARSEST = 250
 """The same when nothing moves: with some waiting for the budget, at least every 300."""
 
-APPROACHING, AT_THE_EDGE = 0.7, 10
+APPROACHING, AT_THE_EDGE = 0.5, 10
 """Of the optimizer's edge: from here on, and until it is told to hover there, the sharpness is wanted every so many steps,
 since it crosses within some tens."""
 
