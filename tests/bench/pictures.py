@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lsmon.protocol.recording.folder import list_recordings
 
-OUT = Path(__file__).parent.parent.parent / "pictures"
+OUT = Path(__file__).parent.parent.parent / "demo" / "pictures"
 SPECTRUM_STEPS = 1500
 
 
