@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from lsmon.probe import schedule
-from lsmon.probe.cadence import COMPLETE, DENSEST, REST, SPARSEST, Cadence
+from lsmon.probe.cadence import APPROACHING, COMPLETE, DENSEST, REST, SPARSEST, Cadence
 from lsmon.probe.plan import Plan
 from lsmon.probe.schedule import HEAD_START, SAVINGS, Budget, Pace
 from tests.clock import Clock
@@ -208,8 +208,8 @@ def test_the_edge_is_watched_closely_only_while_it_nears() -> None:
     cadence.began("sharpness", 0)
     for look, ratio in enumerate([0.3, 0.5, 0.72, 0.78, 0.84], 1):
         cadence.against_edge(look, ratio, 0.0)
-        assert cadence.near_edge == (ratio > 0.7)
-        assert cadence.next("sharpness") == (10 if ratio > 0.7 else cadence.interval)
+        assert cadence.near_edge == (ratio >= APPROACHING)
+        assert cadence.next("sharpness") == (10 if ratio >= APPROACHING else cadence.interval)
     for look in range(6, 30):
         cadence.against_edge(look, 0.84, 0.0)
     assert not cadence.near_edge
