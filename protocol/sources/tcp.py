@@ -114,6 +114,8 @@ class Tcp:
         for monitor in self._monitors:
             with suppress(zmq.Again):
                 event = parse_monitor_message(monitor.recv_multipart(zmq.NOBLOCK))["event"]
+                if self._client.heard is not None and event != zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+                    continue  # the keys were right, so this one broke in the middle, and is tried again
                 self._hopeless = self._refusal(event)
                 raise Unreachable(self._hopeless)
         waited = self._clock() - self._opened
