@@ -123,6 +123,19 @@ def test_memory_is_bounded(names: int, attempts: int) -> None:
     assert worst <= (4 << 20) + 50_000
 
 
+def test_the_oldest_leave_where_a_summary_stands_for_the_header_alone() -> None:
+    """As when the first step that is told opens a new attempt."""
+    history, folds = History(HEADER), Folds()
+    folds.add(HEADER)
+    for seq in range(2, 25_000):
+        frame = Scalars(seq=seq, step=seq, attempt=HEADER.attempt + 1, values={"loss": 1.0})
+        history.add(frame, encode(frame))
+        for summary in folds.add(frame):
+            history.add(summary, encode(summary))
+    frames, order = admitted(pages(history))
+    assert covered(frames) == list(range(1, 25_000)) and order.lost == 0
+
+
 def test_the_coarsest_level_is_thinned_rather_than_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """Room for eight coarse rows, and a run of twenty: all of it is still there."""
     monkeypatch.setattr(room, "COARSE_BYTES", 8 * 400)

@@ -10,8 +10,10 @@ from .request import LIVE_BYTES, TOPICS, Head, Request
 
 SEND_FRAMES = 1000
 """Frames queued for a viewer that does not read; it loses the next and fills the gap from history."""
-TOPIC_BYTES = 256
+TOPIC_BYTES = 64
 """Longest message a subscriber may send. Unbounded, 40 MB of subscriptions took 2 GB and blocked for 13 s."""
+FLOOD_BYTES = 1 << 16
+"""Of subscriptions to what is not there. libzmq keeps each until its connection ends, in up to 48 times its length."""
 REQUEST_BYTES = 4096
 REPLIES_A_POLL = 8
 """A mebibyte together: at 10 polls a second a viewer catches up within half a second, and a flood costs 1 % of a core."""
@@ -43,6 +45,15 @@ class Desk:
         self.router.setsockopt(zmq.ROUTER_MANDATORY, 1)  # say so when a peer is gone or does not read
         self._asked: dict[bytes, int] = {}
         """Who waits for an answer, and the number after which."""
+        self._odd_bytes = 0
+
+    def flooded(self) -> bool:
+        """Somebody subscribes to more and more that is not there; it counts anew once that has been said. libzmq does
+        not tell who it is, so everybody has to be cut off, and viewers come back."""
+        flooded = self._odd_bytes > FLOOD_BYTES
+        if flooded:
+            self._odd_bytes = 0
+        return flooded
 
     def publish(self, message: bytes) -> None:
         """A frame behind its topic; left out when it is longer than a viewer takes."""
@@ -64,6 +75,7 @@ class Desk:
                 return
             if message[1:] not in TOPICS or message[:1] not in b"\0\1":
                 self.ignored += 1
+                self._odd_bytes += len(message)
 
     def _take_requests(self) -> None:
         """All of them, also those that cannot be answered yet: until they are read, whoever has left is not let go."""

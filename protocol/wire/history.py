@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterator
 from itertools import islice, takewhile
@@ -72,9 +72,10 @@ class Tier:
     def trim(self, coarser: Tier) -> None:
         """Let whole stretches go, each as long as the row that stands for it. Without one it goes all the same."""
         while self.full and self.rows:
-            at = bisect_right(coarser.rows, self.left, key=_seq)
-            covered = at < len(coarser.rows) and coarser.rows[at].first <= self.rows[0].seq
-            self.drop(coarser.rows[at].seq if covered else self.rows[0].seq)
+            oldest = self.rows[0].seq
+            at = bisect_left(coarser.rows, oldest, key=_seq)
+            covered = at < len(coarser.rows) and coarser.rows[at].first <= oldest
+            self.drop(coarser.rows[at].seq if covered else oldest)
 
     def clear(self) -> None:
         self.rows.clear()

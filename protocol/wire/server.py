@@ -89,7 +89,7 @@ class Server:
             self._gate.poll()
         if self._tcp is not None:
             self._tcp.poll(self._history)
-        if _crowded():
+        if self._desk.flooded() or _crowded():
             for listener in self._listeners:
                 listener.pause()
         now = self._clock()
