@@ -48,14 +48,19 @@ def metric_root(optimizer: Any, group: dict[str, Any], parameter: Tensor) -> Ten
     if not state or "exp_avg_sq" not in state:
         return None
     squares: Tensor = state["max_exp_avg_sq"] if group["amsgrad"] else state["exp_avg_sq"]
-    corrected = squares.float() / unbias(group["betas"][1], state["step"]).to(squares.device)
-    root: Tensor = (corrected.sqrt() + group["eps"]).rsqrt()
-    return root
+    # In place: of a small model the allocations would cost more than the arithmetic.
+    corrected = squares.float() / unbias(group["betas"][1], state["step"], squares.device)
+    return corrected.sqrt_().add_(group["eps"]).rsqrt_()
 
 
-def unbias(beta: float, step: Any) -> Tensor:
-    """1 - β^t, without the cancellation that a β near one has in single precision."""
-    return -torch.expm1(torch.as_tensor(step) * math.log(beta)) if beta > 0 else torch.ones(())
+def unbias(beta: float, step: Any, device: torch.device) -> float | Tensor:
+    """1 - β^t, without the cancellation that a β near one has in single precision. On ``device`` where the step count is
+    not on the host, so that nothing is waited for."""
+    if beta <= 0:
+        return 1.0
+    if isinstance(step, Tensor) and step.device.type != "cpu":
+        return -torch.expm1(step * math.log(beta)).to(device)
+    return -math.expm1(float(step) * math.log(beta))
 
 
 def edge(optimizer: Any) -> tuple[float, float] | None:

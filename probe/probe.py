@@ -148,10 +148,11 @@ class Probe:
         context.share = lambda: self._budget.share
         if _is_torch(model):
             from .reference import Reference
-            from .subject import compiled, unwrap
+            from .subject import averaging, compiled, unwrap
 
             context.reference = Reference(reference)
             context.compiled = compiled(model)
+            context.group = averaging(model)
             context.model = unwrap(model)
         return chosen, context
 

@@ -23,6 +23,12 @@ def unwrap(model: nn.Module) -> nn.Module:
         model = inner
 
 
+def averaging(model: nn.Module) -> Any:
+    """The process group over which DistributedDataParallel averages gradients; None without, or for all processes."""
+    inner = getattr(model, "_orig_mod", model)
+    return inner.process_group if isinstance(inner, nn.parallel.DistributedDataParallel) else None
+
+
 def compiled(model: nn.Module) -> bool:
     """Whether torch.compile stands between the loop and the modules."""
     wrapped = getattr(model, "module", model)

@@ -81,7 +81,7 @@ def test_what_each_backward_pass_added_is_seen(parts: int, cleared: str) -> None
     hooks = Accumulation(context, contrast=True)
     hooks.recording = True
     for _ in range(3):
-        hooks.wanted = True
+        hooks.watch()
         added = bath.backward()
         context.updates += 1
         found = hooks.finish()
@@ -102,16 +102,17 @@ def test_what_was_not_seen_whole_is_not_told() -> None:
     optimizer = torch.optim.SGD(bath.model.parameters(), 0.1)
     context = Context(bath.model, optimizer)
     hooks = Accumulation(context)
-    hooks.recording = hooks.wanted = True
+    hooks.recording = True
+    hooks.watch()
     bath.backward()
     optimizer.zero_grad(set_to_none=False)
     bath.backward()
     context.updates += 1
     assert hooks.finish() is None
     optimizer.zero_grad()
-    hooks.wanted = False
+    hooks.rest()
     bath.backward()
-    hooks.wanted = True
+    hooks.watch()
     bath.backward()
     assert hooks.under_way()
     context.updates += 1

@@ -42,7 +42,7 @@ def _last(optimizer: Any, group: dict[str, Any], parameter: Tensor) -> Tensor | 
         root = metric_root(optimizer, group, parameter)
         if root is None:
             return None
-        bias = unbias(group["betas"][0], state["step"]).to(value.device)
+        bias = unbias(group["betas"][0], state["step"], value.device)
         step: Tensor = state["exp_avg"].to(root.dtype) / bias * root**2
         return step + float(group["weight_decay"]) * value if decoupled(optimizer, group) else step
     buffer = state.get("momentum_buffer")

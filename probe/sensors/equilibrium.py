@@ -26,7 +26,7 @@ from .balance import balance, direction
 from .energy import Energy, memory
 from .full_batch import FullBatch
 from .gauge_reading import GRADIENT, PLAIN_TRACE, SHORTEST, STRANGENESS, TRACE, read_gauge
-from .sampling import distributed, finite
+from .sampling import finite, ranks
 from .sensor import Context, Finding, Sensor
 from .temperature import NEWS, WINDOW
 from .update_noise import UpdateNoise
@@ -129,7 +129,7 @@ class Equilibrium(Sensor):
         """Why there is no gauge here, in words."""
         if not kind(context.optimizer):
             return f"known for SGD, Adam and AdamW, not for {type(context.optimizer).__name__}"
-        if distributed():
+        if ranks(context) > 1:
             return "with several ranks the gauge is not measured yet"
         words = self._full_batch.words(context, update.parts)
         return f"{words}: there is no noise to balance the descent" if words else ""

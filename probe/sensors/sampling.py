@@ -18,7 +18,9 @@ def finite(context: Context, parts: int, *, consecutive: bool) -> float:
     return 1.0 / (1.0 + share) if consecutive else 1.0 - share
 
 
-def distributed() -> bool:
-    """Several ranks average their gradients after each has added its own: then only the sum is that of the optimizer."""
-    ranks = torch.distributed
-    return ranks.is_available() and ranks.is_initialized() and ranks.get_world_size() > 1
+def ranks(context: Context) -> int:
+    """Processes that may average their gradients after each has added its own, this one among them."""
+    several = torch.distributed
+    if not (several.is_available() and several.is_initialized()):
+        return 1
+    return max(1, several.get_world_size(context.group))

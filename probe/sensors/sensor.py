@@ -52,6 +52,8 @@ class Context:
     """The last λ_max measured, once there is one."""
     compiled: bool = False
     """The loop calls the model through torch.compile."""
+    group: Any = None
+    """The processes over which DistributedDataParallel averages the gradients; None is all of them."""
     by_halves: bool = False
     """The temperature is measured on the halves of a batch, which is better than by consecutive differences."""
     notes: dict[str, str] = field(default_factory=dict)

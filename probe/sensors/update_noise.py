@@ -44,10 +44,10 @@ class UpdateNoise:
 
     def expect(self) -> None:
         self._hooks.recording = self.parts > 1
-        self._hooks.wanted = True
+        self._hooks.watch()
 
     def rest(self) -> None:
-        self._hooks.wanted = False
+        self._hooks.rest()
 
     def begin(self, context: Context) -> bool:
         """As ``optimizer.step`` begins; true when the number of micro-batches is another than before."""
