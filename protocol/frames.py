@@ -142,6 +142,10 @@ class Curvature(Frame, frozen=True, kw_only=True, tag="curvature"):
     """``log_volume`` as each probe sees it: the same probes all through a run, so that differences are better known."""
     log_volume_shorter: tuple[float, ...] = ()
     """``log_volume`` with fewer Lanczos steps, for the error that the probes have in common."""
+    displacement: float | None = None
+    """|u|, u = θ - θ₀ since the measurement before that had a gradient, on the same examples."""
+    displacement_curvature: float | None = None
+    """2 (L - L₀ - ∇L₀·u) / |u|²: the mean of uᵀHu / |u|² on the straight way from θ₀ to θ, weighted with 2 (1 - t)."""
 
 
 class Layers(Frame, frozen=True, kw_only=True, tag="layers"):

@@ -73,6 +73,9 @@ QUANTITIES: dict[str, Quantity] = {
         Quantity("hessian/grad_curvature", "ĝᵀHĝ", "loss",
                  "Curvature along the gradient; negative only while the trajectory rolls off a saddle.",
                  "definition, on the reference batch", "along the gradient"),
+        Quantity("hessian/displacement_curvature", "ûᵀHû", "loss",
+                 "Mean curvature on the straight way from the last complete measurement to this one; never negative where the loss is convex.",
+                 "2 (ΔL - ∇L·u) / |u|², Taylor with integral remainder", "along the gradient"),
         Quantity("hessian/trace", "trace", "loss", "Sum of all eigenvalues.", "Hutchinson 1990", "spectrum"),
         Quantity("hessian/preconditioned", "λ max P", "1/step",
                  "Largest eigenvalue of P^½HP^½, the sharpness that an adaptive optimizer feels.",
@@ -143,6 +146,7 @@ def _measured(frame: Curvature) -> tuple[dict[str, float], dict[str, float]]:
     )
     estimates = (
         ("hessian/grad_curvature", frame.grad_curvature, None),
+        ("hessian/displacement_curvature", frame.displacement_curvature, None),
         ("hessian/negative_fraction", frame.negative_fraction, frame.negative_fraction_se),
         ("hessian/zero_fraction", frame.zero_fraction, frame.zero_fraction_se),
         ("hessian/trace", frame.trace, frame.trace_se),

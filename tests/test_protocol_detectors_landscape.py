@@ -45,6 +45,7 @@ def descent(
 ) -> Iterator[AnyFrame]:
     """Gradient descent with the exact Hessian every few steps."""
     x, draw = np.array(start), np.random.default_rng(seed)
+    before: tuple[Vector, Vector] | None = None
     for step in range(steps):
         g = gradient(x)
         yield Scalars(step=step, values={"loss": loss(x), "lr": lr(step)})
@@ -52,9 +53,14 @@ def descent(
             h = hessian(x)
             values = np.linalg.eigvalsh(h)
             size = float(g @ g)
+            u = x - (x if before is None else before[0])
+            length = float(u @ u)
+            excess = 0.0 if before is None else loss(x) - loss(before[0]) - float(before[1] @ u)
+            before = x, g
             yield Curvature(
                 step=step, top=(Ritz(float(values[-1]), 0.0, True),), bottom=(Ritz(float(values[0]), 0.0, True),),
-                grad_norm=math.sqrt(size), grad_curvature=float(g @ h @ g) / size if size else 0.0,
+                grad_norm=math.sqrt(size), grad_curvature=float(g @ h @ g) / size if size else 0.0, loss=loss(x),
+                displacement=math.sqrt(length) if length else None, displacement_curvature=2 * excess / length if length else None,
             )  # fmt: skip
         x = x - lr(step) * (g + noise * draw.normal(size=x.shape))
 
@@ -92,6 +98,26 @@ def test_an_escape_is_told_once_near_the_step_at_which_theory_has_it() -> None:
         assert abs(escaped.step - half_learned(s, start)) <= 40
         assert entered.step < half_learned(s, start)
         assert abs(escaped.evidence["hessian/min"] + s) < 0.1 * s
+
+
+def test_an_escape_between_two_measurements_is_told_by_the_way() -> None:
+    """At neither is the curvature along the gradient negative but the way came down from the saddle."""
+    frames = list(product(2.0, 0.1, every=400, steps=1300))
+    measured = [frame for frame in frames if isinstance(frame, Curvature)]
+    assert measured[0].grad_curvature is not None and measured[0].grad_curvature < 0
+    hidden = [
+        structs.replace(frame, grad_curvature=abs(frame.grad_curvature or 0.0))
+        if isinstance(frame, Curvature)
+        else frame
+        for frame in frames
+    ]
+    (told,) = watched(iter(hidden))
+    assert told.kind == "saddle_escape" and told.onset_step == 0 and told.step == 400
+    assert told.evidence["displacement_curvature/|H|"] < -0.2 and "on the way" in told.message
+    blind = [
+        structs.replace(f, displacement_curvature=None) if isinstance(f, Curvature) else f for f in hidden
+    ]
+    assert watched(iter(blind)) == []
 
 
 def test_gradient_noise_does_not_hide_the_escape() -> None:

@@ -57,6 +57,39 @@ def test_what_memorises_modular_addition_leaves_the_saddle_where_all_answers_are
         assert saddle.lowest < -0.01
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_kinks_of_a_relu_network_do_not_hide_its_saddle(seed: int) -> None:
+    """A student of 2 relu(x₁) - relu(x₂) learns the first and rests: as high as the best network of one unit lies."""
+    draw = torch.Generator().manual_seed(seed)
+    x = torch.randn(200, 4, generator=draw, dtype=torch.float64)
+    y = 2.0 * x[:, :1].relu() - 1.0 * x[:, 1:2].relu()
+
+    def loss(flat: Tensor, data: Any) -> Tensor:
+        units = len(flat) // 5
+        inward, out = cut(flat, (units, 4), (1, units))
+        return 0.5 * (torch.relu(x @ inward.T) @ out.T - y).square().mean()
+
+    def slowest(theta: Tensor, steps: int, below: float) -> Tensor:
+        """Of gradient descent, before |∇L| has risen again by a third, once the loss was this low."""
+        least, found = math.inf, theta
+        for _ in range(steps):
+            theta = theta.detach().requires_grad_()
+            value = loss(theta, ())
+            (gradient,) = torch.autograd.grad(value, theta)
+            if value.item() < below and gradient.norm() < least:
+                least, found = float(gradient.norm()), theta.detach()
+            elif gradient.norm() > 1.3 * least:
+                break
+            theta = theta - 0.05 * gradient
+        return found
+
+    one = slowest(torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0], dtype=torch.float64), 800, math.inf)
+    small = 0.01 * torch.randn(30, generator=draw, dtype=torch.float64)
+    saddle = saddle_before(loss, (), slowest(small, 400, 0.5 * float(loss(small, ()))), after=0.0)
+    assert saddle is not None and saddle.lowest < -5e-3
+    assert saddle.height == pytest.approx(float(loss(one, ())), rel=0.01)
+
+
 def test_a_saddle_far_above_or_below_the_run_is_not_the_one_it_left() -> None:
     start = 0.05 * torch.randn(18, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     height = 0.5 * float(VALUES.square().sum())

@@ -96,6 +96,11 @@ class Snapshot:
         self.device = copies[0].device
         self.dtype = torch.float64 if any(copy.dtype == torch.float64 for copy in copies) else torch.float32
 
+    @property
+    def buffers(self) -> list[Tensor]:
+        """Copies of the floating-point buffers at this step."""
+        return [buffer for buffer in self._buffers.values() if buffer.is_floating_point() and buffer.numel()]
+
     def inside(self, parameters: Parameters, act: Callable[[], T]) -> T:
         """``act()`` while the model holds ``parameters``; also what a backward pass computes once more
         (checkpointed activations) must run here, or it would use the live ones.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -11,6 +11,7 @@ from ..operators.difference import Difference
 from ..operators.hessian import Hessian
 from ..reference import Reference
 from .sensor import Finding
+from .way import Way
 
 Work = Generator[None, None, list[Finding]]
 """A measurement, a unit of work between two yields; it ends with what was found."""
@@ -41,7 +42,8 @@ class Known:
     """The top Ritz vector of the last sharpness, for that comparison, ..."""
     point: Hessian | Difference | None = None
     """... and where it was found."""
-
+    way: Way = field(default_factory=Way)
+    """From one complete measurement to the next."""
     delta: float | None = None
     """δ of the volume, fixed at the first one so that volumes can be compared."""
 

@@ -17,6 +17,7 @@ from ..subject import eval_mode
 from ..survey import Survey, sharpest, survey
 from .known import Known, NotMeasured, Work
 from .sensor import Context
+from .way import Way, bend
 
 UNDERSAMPLED = 0.15
 """Excess of the halves' mean λ_max above which the batch is too small for the level of the sharpness."""
@@ -43,6 +44,7 @@ def look(
     pair = part.halves() if halves else None
     parts = tuple(Hessian(model, context.loss_fn, half) for half in pair) if pair and context.loss_fn else ()
     point = chosen.snapshot()
+    came = known.way.come(point, max_bytes) if complete else None
     spent = time.perf_counter() - began
     yield
 
@@ -69,10 +71,14 @@ def look(
             found, felt = done.value
             break
         except ValueError as error:
+            known.way = Way()
             raise NotMeasured(str(error)) from error
         finally:
             spent += time.perf_counter() - began
         yield
+    while came is not None and not came.ready():
+        yield
+    length, bent = bend(came)
     extremes = found.krylov.extremes
     largest: Ritz = extremes.top[0]
     context.notes.pop("curvature", None)
@@ -112,6 +118,8 @@ def look(
         preconditioned=felt,
         undersampled=known.fresh,
         memory=extremes.memory,
+        displacement=length,
+        displacement_curvature=bent,
     )
     known.fresh = None
     if shape is not None and felt is not None:

@@ -43,13 +43,14 @@ class OfSaddle:
     gently_fallen: float = _within(0.1, 0.0, 1.0)
     """... after which this part of the loss must be gone."""
     plain_turn: float = _within(-0.1, -1.0, 0.0)
-    """One measurement as negative as this is enough, when measurements are rare ..."""
+    """One measurement as negative as this is enough, or the way between two, when measurements are rare ..."""
     plain_fall: float = _within(0.05, 0.0, 1.0)
     """... when the loss then falls by this part of itself, ..."""
     faint_fall: float = _within(0.3, 0.0, 1.0)
     """... or by this part when that one measurement was less plain, ..."""
     plain_plateau: float = _within(0.7, 0.0)
-    """... and if it had fallen by no more than this part of it since the measurement before: the first steps are a descent."""
+    """... and if it had fallen by no more than this part of it since the measurement before, or would have at the slope
+    that it had: the first steps are a descent."""
     memory: float = _within(0.9, 0.0, 0.999)
     """Of the smoothed loss, where the measurement has none of its own: the last ten samples."""
     floor: float = _within(1e-5, 0.0, 1.0)

@@ -41,6 +41,8 @@ _REFERENCE = {
     "hessian/grad_curvature": "grad_curvature",
     "hessian/grad_norm": "grad_norm",
     "hessian/loss": "loss",
+    "hessian/displacement": "displacement",
+    "hessian/displacement_curvature": "displacement_curvature",
 }
 
 
@@ -114,6 +116,8 @@ def _of(values: dict[str, float], errors: dict[str, float]) -> Iterator[Scalars 
         grad_curvature=facts.get("hessian/grad_curvature"),
         grad_norm=facts.get("hessian/grad_norm"),
         loss=facts.get("hessian/loss"),
+        displacement=facts.get("hessian/displacement"),
+        displacement_curvature=facts.get("hessian/displacement_curvature"),
     )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from scipy.sparse.linalg import LinearOperator, cg, eigsh  # type: ignore[import-untyped]
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 DENSE = 400
 """Parameters up to which the Hessian is a matrix here; above it there are only its products."""
@@ -35,6 +36,11 @@ NEGATIVE = -1e-3
 
 HEIGHT = 0.5
 """Part of the fall by which the loss at the start may lie away from that of the point."""
+
+
+KINK = 0.03
+"""Part of the spread of its inputs over which the kink of a ReLU is rounded off, where Newton's steps get caught in
+kinks: thousands of them lie within one step, and between them no gradient vanishes."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +64,39 @@ def saddle_before(
 
     None when no critical point is found, when it is a minimum, or when it does not lie where the loss fell from.
     """
-    landscape = Landscape(loss, doubled(data))
-    theta = start.detach().double().clone()
-    before = landscape.value(theta)
-    theta, gradient = landscape.critical(theta)
-    height = landscape.value(theta)
-    if gradient > CRITICAL or height <= after or abs(height - before) > HEIGHT * (before - after):
-        return None
-    lowest, index = landscape.lowest(theta)
-    return Saddle(height, gradient, lowest, index) if lowest < NEGATIVE else None
+    landscape, start = Landscape(loss, doubled(data)), start.detach().double()
+    before = landscape.value(start)
+    for part in (0.0, KINK):
+        with Rounded(part) as kinks:
+            theta, gradient = landscape.critical(start.clone())
+            height = landscape.value(theta)
+            if gradient > CRITICAL and kinks.met:
+                continue
+            if gradient > CRITICAL or height <= after or abs(height - before) > HEIGHT * (before - after):
+                return None
+            lowest, index = landscape.lowest(theta)
+            return Saddle(height, gradient, lowest, index) if lowest < NEGATIVE else None
+    return None
+
+
+class Rounded(TorchFunctionMode):
+    """Within it each ReLU is ½(x + √(x² + w²)), w a part of the root mean square of its inputs."""
+
+    def __init__(self, part: float) -> None:
+        super().__init__()
+        self._part = part
+        self.met = False
+        """Whether there was one."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is not torch.relu:
+            return func(*args, **(kwargs or {}))
+        self.met = True
+        if not self._part:
+            return func(*args)
+        x = args[0]
+        width = self._part * x.detach().square().mean().sqrt()
+        return (x + (x.square() + width.square()).sqrt()) / 2
 
 
 class Landscape:

@@ -22,9 +22,11 @@ PARTS = (
     "ordinary",
     "language",
     "faults",
-    "fresh_saddles",
+    "fresh_products",
+    "fresh_students",
     "fresh_answers",
-    "fresh_trainings",
+    "fresh_healthy",
+    "fresh_faults",
 )
 
 

@@ -29,6 +29,8 @@ class Recorded:
     scalars: list[Any] = field(default_factory=list)
     curvature: list[Any] = field(default_factory=list)
     modes: list[tuple[int, list[float]]] = field(default_factory=list)
+    ways: list[Any] = field(default_factory=list)
+    """Rows of [step, steps since, |u|, curvature along u], u the displacement since an earlier measurement."""
     points: list[tuple[int, Tensor]] = field(default_factory=list)
     """Where each measurement of the curvature was taken."""
     loss: LossFn | None = None
@@ -36,7 +38,40 @@ class Recorded:
 
     @property
     def rows(self) -> dict[str, list[Any]]:
-        return {"scalars": self.scalars, "curvature": self.curvature}
+        return {"scalars": self.scalars, "curvature": self.curvature, "ways": self.ways}
+
+
+SELDOM = 100
+"""Steps between two measurements where they are rare."""
+
+
+class Way:
+    """How the training went from one measurement to the next, at least ``every`` steps later."""
+
+    def __init__(self, every: int) -> None:
+        self._every = every
+        self._last: tuple[int, Tensor, Tensor, float] | None = None
+
+    def come(self, step: int, theta: Tensor, loss: LossFn, batch: Any) -> list[list[float]]:
+        """A row of [step, steps since, |u|, 2 (L - L₀ - ∇L₀·u) / |u|²] where it is time for one.
+
+        The last is the mean of uᵀHu / |u|² on the straight way from there to here, weighted with 2 (1 - t).
+        """
+        if self._last is not None and step - self._last[0] < self._every:
+            return []
+        here = theta.clone().requires_grad_()
+        value = loss(here, batch)
+        (gradient,) = torch.autograd.grad(value, here)
+        last, self._last = (
+            self._last,
+            (step, theta.clone().double(), gradient.double(), float(value.detach())),
+        )
+        if last is None:
+            return []
+        u = self._last[1] - last[1]
+        length = float(u.norm())
+        excess = self._last[3] - last[3] - float(last[2] @ u)
+        return [[step, step - last[0], length, 2 * excess / length**2]] if length else []
 
 
 @dataclass
@@ -64,6 +99,7 @@ class Training:
         theta = self.theta.requires_grad_()
         make = self.optimizer or (lambda parameters: torch.optim.SGD(parameters, lr=0.01))
         optimizer = make([theta])
+        ways = [Way(every) for every in (self.every, SELDOM)]
         for step in range(first, first + steps):
             for group in optimizer.param_groups:
                 group["lr"] = self.lr(step)
@@ -80,6 +116,8 @@ class Training:
                 row = measured(self.loss, theta.detach(), self.reference)
                 found.curvature.append([step, *row])
                 found.points.append((step, theta.detach().clone()))
+                for way in ways:
+                    found.ways += way.come(step, theta.detach(), self.loss, self.reference)
             if self.modes is not None and step % 5 == 0:
                 found.modes.append((step, self.modes(theta.detach())))
             if self.evaluate is not None and step % self.eval_every == 0:

@@ -35,7 +35,8 @@ class Event:
     """A saddle escape in which |∇L| rose by less than two: real, but hard to see. To be told all the same."""
 
 
-Series = dict[str, list[tuple[int, float]]]
+ERROR = " ±"
+"""At the end of a name: the standard error of the quantity of the rest of that name."""
 
 
 @dataclass
@@ -61,27 +62,24 @@ class Run:
         """As sent. ``every`` thins curvature to one in so many steps (0: none), ``log_every`` the scalars;
         ``scale`` multiplies losses and curvatures, ``tokens`` the steps; ``hidden`` names are left out."""
         for number, rows in enumerate(self.attempts, start=1):
-            last: int | None = None
-            curvature = iter(rows["curvature"])
+            curvature = _measurements(rows, every, scale, tokens, number)
             measured = next(curvature, None)
-            kept = iter(_thinned(rows["scalars"], log_every))
-            for step, values in kept:
-                while measured is not None and measured[0] < step:
-                    if _due(measured[0], every, last):
-                        last = measured[0]
-                        yield _curvature(measured, scale, tokens, number)
+            for step, values in _thinned(rows["scalars"], log_every):
+                while measured is not None and measured.step < step * tokens:
+                    yield measured
                     measured = next(curvature, None)
                 scaled = {
                     name: value * scale if name in LOSSES else value
                     for name, value in values.items()
-                    if name not in hidden
+                    if name not in hidden and not name.endswith(ERROR)
                 }
-                yield Scalars(step=step * tokens, attempt=number, values=scaled)
-            while measured is not None:
-                if _due(measured[0], every, last):
-                    last = measured[0]
-                    yield _curvature(measured, scale, tokens, number)
-                measured = next(curvature, None)
+                errors = {
+                    name.removesuffix(ERROR): value for name, value in values.items() if name.endswith(ERROR)
+                }
+                yield Scalars(step=step * tokens, attempt=number, values=scaled, errors=errors)
+            if measured is not None:
+                yield measured
+            yield from curvature
 
     def save(self) -> None:
         """As JSON in an xz file, each column by itself: small, and readable by anything."""
@@ -132,23 +130,28 @@ def _thinned(rows: Sequence[Any], log_every: int) -> list[Any]:
 PLAIN = frozenset({"loss", "lr"})
 
 
-def _due(step: int, every: int | None, last: int | None) -> bool:
-    if every is None:
-        return True
-    return bool(every) and (last is None or step - last >= every)
-
-
-def _curvature(row: Sequence[float], scale: float, tokens: int, attempt: int) -> Curvature:
-    step, top, bottom, along, norm, loss = row
-    return Curvature(
-        step=int(step) * tokens,
-        attempt=attempt,
-        top=(Ritz(top * scale, 1e-3 * abs(top) * scale, True),),
-        bottom=(Ritz(bottom * scale, 1e-2 * abs(bottom) * scale, True),),
-        grad_curvature=along * scale,
-        grad_norm=norm * scale,
-        loss=loss * scale,
-    )
+def _measurements(
+    rows: Mapping[str, Sequence[Any]], every: int | None, scale: float, tokens: int, attempt: int
+) -> Iterator[Curvature]:
+    """One in so many steps of those that were made, each with the way that it came where that is known."""
+    ways = {(step, since): way for step, since, *way in rows["ways"]}
+    last: int | None = None
+    for step, top, bottom, along, norm, loss in rows["curvature"]:
+        if every is not None and (not every or (last is not None and step - last < every)):
+            continue
+        length, bend = ways.get((step, step - last), (None, None)) if last is not None else (None, None)
+        last = step
+        yield Curvature(
+            step=step * tokens,
+            attempt=attempt,
+            top=(Ritz(top * scale, 1e-3 * abs(top) * scale, True),),
+            bottom=(Ritz(bottom * scale, 1e-2 * abs(bottom) * scale, True),),
+            grad_curvature=along * scale,
+            grad_norm=norm * scale,
+            loss=loss * scale,
+            displacement=length,
+            displacement_curvature=None if bend is None else bend * scale,
+        )
 
 
 def _packed(rows: Mapping[str, list[Any]]) -> dict[str, Any]:
@@ -159,9 +162,11 @@ def _packed(rows: Mapping[str, list[Any]]) -> dict[str, Any]:
             column[0].append(step)
             column[1].append(_short(value))
     curvature = rows["curvature"]
+    ways = rows.get("ways", [])
     return {
         "scalars": {name: [_deltas(steps), values] for name, (steps, values) in columns.items()},
         "curvature": [_deltas([row[0] for row in curvature]), *([_short(row[i + 1]) for row in curvature] for i in range(len(HESSIAN)))],
+        "ways": [[row[0] for row in ways], [row[1] for row in ways], *([_short(row[i]) for row in ways] for i in (2, 3))],
     }  # fmt: skip
 
 
@@ -177,7 +182,8 @@ def _unpacked(packed: Mapping[str, Any]) -> dict[str, list[Any]]:
     deltas, *columns = packed["curvature"]
     return {
         "scalars": scalars,
-        "curvature": [list(row) for row in zip(_steps(deltas), *columns, strict=True)],
+        "curvature": [[step, *map(_long, row)] for step, *row in zip(_steps(deltas), *columns, strict=True)],
+        "ways": [[*row[:2], *map(_long, row[2:])] for row in zip(*packed.get("ways", []), strict=True)],
     }
 
 
