@@ -57,6 +57,9 @@ def table(frames: list[AnyFrame], path: Path) -> None:
                 "hessian/max": frame.top[0].value, "hessian/min": frame.bottom[0].value, "hessian/loss": frame.loss,
                 "hessian/grad_curvature": frame.grad_curvature, "hessian/grad_norm": frame.grad_norm,
             }  # fmt: skip
+            if frame.displacement is not None and frame.displacement_curvature is not None:
+                row["hessian/displacement"] = frame.displacement
+                row["hessian/displacement_curvature"] = frame.displacement_curvature
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
