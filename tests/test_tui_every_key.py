@@ -59,6 +59,8 @@ def _screen(app: LsmonApp, title: str) -> Screen[None] | None:
         return pages[title](app.feed)
     if title == "Runs":
         return RunsScreen()
+    if title == "Help":
+        return Help((), replay=True)
     if title == "Compare":
         return CompareScreen([app.feed], mine=False)
     return None
@@ -98,9 +100,9 @@ def test_every_key_does_what_help_says(title: str, ran: Ran) -> None:
     asyncio.run(session())
 
 
-@pytest.mark.parametrize("over", [None, AlertsPage, Help])
+@pytest.mark.parametrize("over", [None, AlertsPage])
 def test_the_keys_of_everywhere(over: type[Screen[None]] | None, ran: Ran) -> None:
-    """The app's own on the panels and over a page; help and pages close by any of theirs."""
+    """The app's own on the panels; a page closes by any of its own."""
 
     async def session() -> None:
         app = LsmonApp(Told(STORY), fps=0.01)
@@ -108,11 +110,9 @@ def test_the_keys_of_everywhere(over: type[Screen[None]] | None, ran: Ran) -> No
             await settle(app, pilot)
             if over is AlertsPage:
                 await app.push_screen(AlertsPage(app.feed))
-            elif over is Help:
-                await app.push_screen(Help((), replay=True))
             await pilot.pause()
             ran.on = True
-            kind = LsmonApp if over is None else Page if over is AlertsPage else Help
+            kind = LsmonApp if over is None else Page
             wanted = [item for item in kind.BINDINGS if isinstance(item, Binding)]
             for binding in wanted:
                 for key in binding.key.split(","):

@@ -14,8 +14,9 @@ from lsmon.protocol.frames import Scalars
 from lsmon.tui.app import LsmonApp
 from lsmon.tui.notes import Notes
 from lsmon.tui.store import Store
+from lsmon.tui.view import read
 from tests.bench.story import Tape, Told, frames, header
-from tests.screenplay import drive, panels, settle, shown, text, until
+from tests.screenplay import dashboard, drive, panels, settle, shown, text, until
 
 STORY = list(frames(6000))
 
@@ -161,6 +162,28 @@ def test_the_numbers_of_a_panel_are_saved(folder: Path) -> None:
         total = sum(float(row["mean"]) * int(row["samples"]) for row in mine)
         assert total == pytest.approx(sum(losses))
         assert min(float(row["min"]) for row in mine) == min(losses)
+
+    drive(Told(STORY), check)
+
+
+def test_the_numbers_at_the_cursor_are_saved(folder: Path) -> None:
+    """What every panel is read as at its step, with the errors that came with it, under the name of that step."""
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        await pilot.press("i", *["left"] * 30)
+        step = dashboard(app).cursor
+        assert step is not None and step < 6000
+        await pilot.press("E")
+        await pilot.pause()
+        rows = list(csv.DictReader(io.StringIO((folder / f"lsmon-grok-p97-{step}.csv").read_text())))
+        view = app.feed.view
+        assert [row["name"] for row in rows] == list(view.series)
+        for row in rows:
+            known = read(view.series[row["name"]], step)
+            assert float(row["value"] or "nan") == pytest.approx(known.value, nan_ok=True)
+            assert float(row["error"] or "nan") == pytest.approx(known.error, nan_ok=True)
+            assert int(row["step"]) == known.step
+        assert any(row["error"] for row in rows)
 
     drive(Told(STORY), check)
 

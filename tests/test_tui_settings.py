@@ -7,12 +7,14 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace as replaced
 from textual.pilot import Pilot
 
 from lsmon.protocol.errors import UsageError
 from lsmon.tui.app import LsmonApp
 from lsmon.tui.cli import main
 from lsmon.tui.every_key import every_binding, groups, listed
+from lsmon.tui.lens import Lens
 from lsmon.tui.remembered import Remembered, recall, remember
 from lsmon.tui.screens.spectrum import SpectrumPage
 from lsmon.tui.settings import Settings, load
@@ -128,28 +130,32 @@ def test_theme_and_ascii() -> None:
 
 
 def test_the_next_screen_is_as_the_last_was_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Theme, enlarged panel, axes; through a file that only its owner reads, and without one all the same."""
+    """Theme, enlarged panel, axes, lens; not the zoom, which is of that run. Through a file that only its owner reads, and without one all the same."""
     monkeypatch.setenv("LSMON_DIR", str(tmp_path / "state"))
     assert recall() == Remembered()
 
     async def leave(app: LsmonApp, pilot: Pilot[None]) -> None:
-        await pilot.press("t", "y", "2")
+        await pilot.press("t", "y", "2", "x", "w", "u", "g", "z", "i")
         remember(app.remembered())
 
     started(leave)
-    assert recall() == Remembered(theme="lsmon-light", large="sharpness", log={"loss": False})
+    looked = {"over": "elapsed", "smoothing": 1, "usual": True, "blocks": True}
+    assert recall() == Remembered(theme="lsmon-light", large="sharpness", log={"loss": False}, **looked)  # type: ignore[arg-type]
 
     async def again(app: LsmonApp, pilot: Pilot[None]) -> None:
         assert app.theme == "lsmon-light"
         assert list(panels(app)) == ["sharpness"]
+        assert dashboard(app).lens == Lens(kind="elapsed", smoothing=1, usual=True, blocks=True)
+        assert "over time since the start, smoothed, outliers outside" in shown(app)
         await pilot.press("escape")
         await settle(app, pilot)
         assert "loss" in panels(app)
-        assert dashboard(app).remembered(app.theme).log == {"loss": False}
+        assert dashboard(app).remembered(app.theme) == replaced(recall(), large="")
 
     started(again, recalled=recall())
-    (tmp_path / "state" / "screen.json").write_bytes(b"\xff{")
-    assert recall() == Remembered()
+    for bad in (b"\xff{", b'{"over": "miles"}', b'{"smoothing": "much"}'):
+        (tmp_path / "state" / "screen.json").write_bytes(bad)
+        assert recall() == Remembered()
     monkeypatch.setenv("LSMON_DIR", "/proc/nowhere")
     remember(Remembered(theme="x"))
 
@@ -160,3 +166,13 @@ def test_a_terminal_of_sixteen_colours_gets_them() -> None:
     assert LsmonApp(Told(), sixteen=True).theme == "lsmon-16"
     assert LsmonApp(Told(), sixteen=True, recalled=light).remembered().theme == "lsmon-light"
     assert LsmonApp(Told(), sixteen=True, settings=Settings(theme="lsmon-light")).theme == "lsmon-light"
+
+
+def test_what_is_remembered_holds_for_a_run_that_lacks_it() -> None:
+    """Without tokens it is drawn over its steps, and nothing else is said."""
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        assert dashboard(app).lens.smoothing == 1
+        assert "over tokens" not in shown(app) and "smoothed" in text(app)[-1]
+
+    started(check, recalled=Remembered(over="tokens", smoothing=4))

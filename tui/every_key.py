@@ -27,9 +27,12 @@ _ALL = (
     ("Detail", ("screens.detail:DetailPage", "widgets.detail:DetailPanel")),
     ("Runs", ("screens.runs:RunsScreen", "widgets.run_list:RunList")),
     ("Compare", ("screens.compare:CompareScreen",)),
-    ("Everywhere", ("app:LsmonApp", "screens.page:Page", "screens.help:Help", "screens.ask:Ask")),
+    ("Help", ("screens.help:Help", "widgets.help:HelpPanel")),
+    ("Everywhere", ("app:LsmonApp", "screens.page:Page", "screens.ask:Ask")),
 )
 """By name, as commands are: help lists the keys of screens that need help."""
+_ALONE = ("Runs", "Compare", "Help")
+"""Screens without the keys of any run."""
 
 
 def near() -> list[Group]:
@@ -55,7 +58,7 @@ def clash(keymap: Mapping[str, str]) -> tuple[str, str, str] | None:
     ]
     for title, classes in groups():
         taken: dict[str, Binding] = {}
-        beside = [] if title in ("Runs", "Compare") else shared[:2]
+        beside = [] if title in _ALONE else shared[:2]
         for binding in bound([*classes, *beside, shared[2]]):
             for key in keys_of(binding, keymap):
                 other = taken.setdefault(key, binding)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import BinaryIO, TextIO
 
 from lsmon.protocol.codec import encode
@@ -14,9 +14,7 @@ from lsmon.protocol.names import scalars
 from lsmon.protocol.recording.reader import Recording
 from lsmon.protocol.sources.rows import ERROR
 from lsmon.protocol.sources.tfevents import masked
-
-Told = Callable[[int, int], None]
-"""Called with the frames that are done, and how many there are."""
+from lsmon.protocol.told import Told
 
 EVERY = 1000
 """Frames between two words about how far it has come."""

@@ -19,7 +19,7 @@ class Progress:
     def __init__(self, doing: str) -> None:
         self._doing = doing
         self._next = time.monotonic() + PATIENCE_SECS
-        self._drawn = False
+        self._drawn = self._over = False
 
     def __enter__(self) -> Self:
         return self
@@ -27,13 +27,14 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._over = True
         if self._drawn:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
-        if now < self._next or not sys.stderr.isatty():
+        if self._over or now < self._next or not sys.stderr.isatty():
             return
         self._next, self._drawn = now + EVERY_SECS, True
         share = min(done / total, 1.0) if total > 0 else 0.0

@@ -1,4 +1,4 @@
-"""What the screen remembers from one time to the next: the theme, the enlarged panel, the axes that were chosen."""
+"""What the screen remembers from one time to the next: the theme, the enlarged panel, how the curves were looked at."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import os
 import msgspec
 
 from lsmon.protocol.places import state_dir
+
+from .abscissa import Kind
+from .lens import SMOOTHING, Lens
 
 _LARGEST = 1 << 16
 """Bytes: ours has some 200."""
@@ -18,6 +21,18 @@ class Remembered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The panel that was enlarged."""
     log: dict[str, bool] = {}
     """Panel → whether its axis is logarithmic, where a person has chosen."""
+    over: Kind = "step"
+    """What the curves are drawn over."""
+    smoothing: int = 0
+    usual: bool = False
+    blocks: bool = False
+
+    @property
+    def lens(self) -> Lens:
+        """The whole run, followed, and no cursor: those belong to the run that was looked at."""
+        return Lens(
+            kind=self.over, smoothing=self.smoothing % len(SMOOTHING), usual=self.usual, blocks=self.blocks
+        )
 
 
 def recall() -> Remembered:

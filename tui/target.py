@@ -14,6 +14,7 @@ from lsmon.protocol.errors import NoSuchRun, UsageError
 from lsmon.protocol.sources.source import Seekable, Source
 
 if TYPE_CHECKING:
+    from lsmon.protocol.recording.reader import Recording
     from lsmon.protocol.wire.carrier import Carrier
 
 _REMOTE = re.compile(
@@ -129,11 +130,26 @@ def live(card: Card) -> Source:
     return Live(card)
 
 
+def opened(path: Path) -> Recording:
+    """As ``open_path``; what takes longer than a second is told on stderr."""
+    from lsmon.protocol.sources.opening import open_path
+
+    from .progress import Progress
+
+    with Progress(f"reading {path.name}") as told:
+        return open_path(path, told)
+
+
 def open_recording(path: Path, speed: float = 1.0) -> Seekable:
     from lsmon.protocol.sources.opening import open_path
     from lsmon.protocol.sources.replay import Replay
 
-    return Replay(open_path(path), speed=speed)
+    from .progress import Progress
+
+    with Progress(f"reading {path.name}") as told:
+        replay = Replay(open_path(path, told), speed=speed)
+        _ = replay.timeline  # without an overview all of it is read now, while it can be told
+    return replay
 
 
 def recording_path(target: str) -> Path:

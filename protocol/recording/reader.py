@@ -12,6 +12,7 @@ from ..errors import BadFrame, BadRecording, NewerFormat
 from ..fold import LEVELS, Fold
 from ..frames import FORMAT, UNNUMBERED, Alert, AnyFrame, Heartbeat, Mark, RunEnded, RunStarted, Summary
 from ..process import is_alive
+from ..told import Told, untold
 from . import folder
 from .overview import Overview
 from .segment import Item, Segment, place
@@ -19,6 +20,9 @@ from .topics import EVENTS, HEARTBEAT
 
 _TAIL_CHUNKS = 4
 """Two seconds: enough to hold the last Heartbeat, which comes every second."""
+
+_EVERY = 4096
+"""Frames between two words about how far it has come."""
 
 
 class Recording:
@@ -38,6 +42,7 @@ class Recording:
         """First missing number → how many, and the step near which."""
         self._words: dict[str, None] = {}
         self._unreadable: set[int] = set()
+        self._told: Told = untold
         self.header = self._find_header()
         filled = [segment for segment in segments if segment.first_seq]
         first = filled[0].first_seq if filled else 0
@@ -57,8 +62,9 @@ class Recording:
             before = max(before, segment.last_seq)
 
     @classmethod
-    def open(cls, path: Path) -> Recording:
-        """Raises BadRecording or NewerFormat, a plain sentence each."""
+    def open(cls, path: Path, told: Told = untold) -> Recording:
+        """Raises BadRecording or NewerFormat, a plain sentence each. ``told`` hears of the frames that were read,
+        whenever many have to be, as for the overview of a recording that has none."""
         path = Path(path)
         try:
             if path.is_dir():
@@ -89,6 +95,7 @@ class Recording:
                 segment.close()
             raise
         recording._words.update(dict.fromkeys(words))
+        recording._told = told
         return recording
 
     @property
@@ -244,6 +251,8 @@ class Recording:
                     if broken and last + 1 == self._start > self.header.seq + 1:  # a file of several, alone
                         self._words[f"the beginning of {segment.path.name} is damaged"] = None
                     connected, broken, last = True, False, item.seq
+                    if last % _EVERY == 0:
+                        self._told(last, self.last_seq)
                     yield item
             if broken and segment is self._segments[-1]:  # else the next one shows how much is missing
                 self._words[f"the end of {segment.path.name} is damaged, after frame {_spaced(last)}"] = None

@@ -22,13 +22,15 @@ from ..frames import UNNUMBERED, Alert, AnyFrame, RunEnded, RunStarted
 from ..recording.reader import Recording
 from ..recording.segment import Segment
 from ..recording.writer import Recorder
+from ..told import Told, untold
 from . import json_lines, table, tfevents
+from .reading import Reading
 from .rows import Row, frames
 
 FLUSH_FRAMES = 2000
 """Frames between two flushes: no one reads it meanwhile."""
 
-RowReader = Callable[[Path, list[str]], Iterator[Row]]
+RowReader = Callable[[Path, Reading], Iterator[Row]]
 
 _BY_SUFFIX: dict[str, RowReader] = {
     ".csv": table.rows, ".tsv": table.rows, ".jsonl": json_lines.rows, ".ndjson": json_lines.rows, ".json": json_lines.rows,
@@ -49,8 +51,7 @@ class Imported(Recording):
     @property
     def size(self) -> int:
         """Bytes of that file, or of the event files in that folder."""
-        files = [self.origin] if self.origin.is_file() else tfevents.event_files(self.origin)
-        return sum(file.stat().st_size for file in files)
+        return _size(self.origin)
 
     @property
     def lost(self) -> int:
@@ -66,34 +67,43 @@ class Imported(Recording):
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def imported(path: Path) -> Imported | None:
-    """The recording made of this file or folder; None when it is nobody's. Raises BadRecording or OSError."""
+def imported(path: Path, told: Told = untold) -> Imported | None:
+    """The recording made of this file or folder; None when it is nobody's. Raises BadRecording or OSError.
+
+    ``told`` hears of the bytes that have been read.
+    """
     reader = _reader(path)
-    return None if reader is None else _imported(path, reader)
+    return None if reader is None else _imported(path, reader, Reading(_size(path), told))
 
 
-def _reader(path: Path) -> Callable[[Path, list[str]], Iterator[AnyFrame]] | None:
+def _size(path: Path) -> int:
+    files = [path] if path.is_file() else tfevents.event_files(path)
+    return sum(file.stat().st_size for file in files)
+
+
+def _reader(path: Path) -> Callable[[Path, Reading], Iterator[AnyFrame]] | None:
     """How to read it; None when there is no way."""
     if path.is_file() and (rows := _BY_SUFFIX.get(path.suffix.lower())) is not None:
         if rows is json_lines.rows and json_lines.are_frames(path):
             return json_lines.recorded
-        return lambda file, notes: frames(rows(file, notes), file.stem, file.stat().st_mtime)
+        return lambda file, reading: frames(rows(file, reading), file.stem, file.stat().st_mtime)
     if path.exists() and not any(path.glob("*.mcap")) and tfevents.event_files(path):
-        return lambda file, notes: frames(tfevents.rows(file, notes), file.name)
+        return lambda file, reading: frames(tfevents.rows(file, reading), file.name)
     return None
 
 
-def _imported(path: Path, reader: Callable[[Path, list[str]], Iterator[AnyFrame]]) -> Imported:
-    notes: list[str] = []
+def _imported(
+    path: Path, reader: Callable[[Path, Reading], Iterator[AnyFrame]], reading: Reading
+) -> Imported:
     folder = Path(tempfile.mkdtemp(prefix="lsmon-"))  # which only the owner can enter
     try:
-        _write(folder, reader(path, notes), path)
+        _write(folder, reader(path, reading), path)
         recording = Imported.open(folder)
         assert isinstance(recording, Imported)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    recording.notes, recording.origin = notes, path
+    recording.notes, recording.origin = reading.notes, path
     return recording
 
 

@@ -12,20 +12,22 @@ from ..clean import clean_line
 from ..codec import MAX_FRAME, decode
 from ..errors import BadFrame, BadRecording
 from ..frames import AnyFrame
+from .reading import Reading
 from .rows import STEPS, WALLS, Row, as_step
 
 DEEPEST = 4
 """Objects within objects, whose names are joined by a slash."""
 
 
-def rows(path: Path, notes: list[str]) -> Iterator[Row]:
-    """The rows in the order of the file; what cannot be read is left out, and counted in ``notes`` at the end.
+def rows(path: Path, reading: Reading) -> Iterator[Row]:
+    """The rows in the order of the file; what cannot be read is left out, and counted in the notes at the end.
 
     Raises BadRecording when no line has a step.
     """
     unread = found = 0
     names: dict[str, None] = {}
     for line in lines(path):
+        reading.passed(len(line) + 1)
         facts = _object(line)
         if facts is None:
             unread += bool(line.strip())
@@ -44,13 +46,14 @@ def rows(path: Path, notes: list[str]) -> Iterator[Row]:
         shown = clean_line(", ".join(names), 200) or "none"
         raise BadRecording(f"No line of this file is an object with a `step` (its names: {shown}): {path}")
     if unread:
-        notes.append(f"{unread} lines could not be read")
+        reading.notes.append(f"{unread} lines could not be read")
 
 
-def recorded(path: Path, notes: list[str]) -> Iterator[AnyFrame]:
+def recorded(path: Path, reading: Reading) -> Iterator[AnyFrame]:
     """The frames of a file whose lines are frames."""
     unread = 0
     for line in lines(path):
+        reading.passed(len(line) + 1)
         try:
             frame = decode(line)
         except BadFrame:
@@ -59,7 +62,7 @@ def recorded(path: Path, notes: list[str]) -> Iterator[AnyFrame]:
         if frame is not None:
             yield frame
     if unread:
-        notes.append(f"{unread} lines could not be read")
+        reading.notes.append(f"{unread} lines could not be read")
 
 
 def are_frames(path: Path) -> bool:

@@ -9,14 +9,15 @@ from typing import TextIO
 
 from ..clean import clean_line
 from ..errors import BadRecording
+from .reading import Reading
 from .rows import MOST_NAMES, STEPS, WALLS, Row, as_step
 
 LONGEST_LINE = 1 << 20
 """Characters: 2000 numbers take 40 000."""
 
 
-def rows(path: Path, notes: list[str]) -> Iterator[Row]:
-    """The rows in the order of the file; what cannot be read is left out, and counted in ``notes`` at the end.
+def rows(path: Path, reading: Reading) -> Iterator[Row]:
+    """The rows in the order of the file; what cannot be read is left out, and counted in the notes at the end.
 
     Raises BadRecording for a file without a column of steps.
     """
@@ -34,7 +35,7 @@ def rows(path: Path, notes: list[str]) -> Iterator[Row]:
             raise BadRecording(f"This table has no column `step` (its columns: {shown}): {path}")
         wall_at = next((lower.index(name) for name in WALLS if name in lower), None)
         left_out = {at, wall_at}
-        for line in _lines(file):
+        for line in _lines(file, reading):
             cells = next(csv.reader([line], delimiter=delimiter), []) if line is not None else []
             step = as_step(_number(cells[at])) if at < len(cells) else None
             if step is None:
@@ -48,12 +49,13 @@ def rows(path: Path, notes: list[str]) -> Iterator[Row]:
             }
             yield Row(step, wall if 0 < wall < 1e12 else None, values)
     if unread:
-        notes.append(f"{unread} lines could not be read")
+        reading.notes.append(f"{unread} lines could not be read")
 
 
-def _lines(file: TextIO) -> Iterator[str | None]:
+def _lines(file: TextIO, reading: Reading) -> Iterator[str | None]:
     """Lines without NUL; None for one that is too long."""
     while line := file.readline(LONGEST_LINE):
+        reading.passed(len(line))  # which is its bytes, but for the few letters that are not ASCII
         if len(line) >= LONGEST_LINE and not line.endswith("\n"):
             while (more := file.readline(LONGEST_LINE)) and not more.endswith("\n"):
                 pass

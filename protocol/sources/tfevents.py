@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import BadRecording
+from .reading import Reading
 from .rows import Row, as_step
 
 PREFIX = "events.out.tfevents."
@@ -45,7 +46,7 @@ def event_files(path: Path) -> list[Path]:
     return found[:MOST_FILES]
 
 
-def rows(path: Path, notes: list[str]) -> Iterator[Row]:
+def rows(path: Path, reading: Reading) -> Iterator[Row]:
     """The scalars in the order of their steps; the files of one folder follow one another, as after a resume.
 
     Scalars in a folder below have its name before their own. Raises BadRecording when there is none.
@@ -56,7 +57,7 @@ def rows(path: Path, notes: list[str]) -> Iterator[Row]:
     for file in files:
         prefix = file.parent.relative_to(root).as_posix()
         by_folder.setdefault("" if prefix == "." else f"{prefix}/", []).append(file)
-    parts = [_of_folder(prefix, inside, notes) for prefix, inside in by_folder.items()]
+    parts = [_of_folder(prefix, inside, reading) for prefix, inside in by_folder.items()]
     merged = (
         heapq.merge(*parts, key=lambda row: row.step) if len(parts) > 1 else parts[0] if parts else iter(())
     )
@@ -68,9 +69,9 @@ def rows(path: Path, notes: list[str]) -> Iterator[Row]:
         raise BadRecording(f"There are no scalars in these TensorBoard events: {path}")
 
 
-def _of_folder(prefix: str, files: list[Path], notes: list[str]) -> Iterator[Row]:
+def _of_folder(prefix: str, files: list[Path], reading: Reading) -> Iterator[Row]:
     for file in files:
-        for data in _records(file, notes):
+        for data in _records(file, reading):
             row = _event(data, prefix)
             if row is not None:
                 yield row
@@ -88,15 +89,16 @@ def _joined(rows: Iterator[Row]) -> Iterator[Row]:
         yield last
 
 
-def _records(path: Path, notes: list[str]) -> Iterator[bytes]:
+def _records(path: Path, reading: Reading) -> Iterator[bytes]:
     """The records whose length is sound; nothing behind one whose length is not can be found."""
     with path.open("rb") as file:
         size = path.stat().st_size
         while len(head := file.read(12)) == 12:
             length, checksum = struct.unpack("<QI", head)
             if checksum != masked(head[:8]) or length > size:
-                notes.append(f"the end of {path.name} is damaged")
+                reading.notes.append(f"the end of {path.name} is damaged")
                 return
+            reading.passed(length + 16)
             if length > LARGEST:
                 file.seek(length + 4, 1)
                 continue
@@ -107,7 +109,7 @@ def _records(path: Path, notes: list[str]) -> Iterator[bytes]:
             if struct.unpack("<I", tail)[0] == masked(data):
                 yield data
             else:
-                notes.append(f"a record of {path.name} is damaged")
+                reading.notes.append(f"a record of {path.name} is damaged")
 
 
 def _event(data: bytes, prefix: str) -> Row | None:

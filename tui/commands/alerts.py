@@ -21,6 +21,7 @@ from lsmon.protocol.frames import Alert
 from lsmon.protocol.recording.reader import Recording
 from lsmon.protocol.sources.opening import open_path
 
+from ..progress import Progress
 from ..target import recording_path
 
 FIELDS = ("kind", "step", "onset_step", "severity", "message", "evidence", "advice", "confidence")
@@ -43,22 +44,22 @@ def add(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     thresholds = Thresholds().changed(settings(args.set))
-    recording = open_path(recording_path(args.path))
-    try:
-        for alert in raised(recording, thresholds):
-            if args.json:
-                # JSON has no NaN: a value that is none is null here.
-                facts = {name: getattr(alert, name) for name in FIELDS}
-                sys.stdout.write(msgspec.json.encode(facts).decode() + "\n")
-            else:
-                kind = alert.kind.replace("_", " ")
-                since = f" (since {alert.onset_step})" if alert.onset_step < alert.step else ""
-                sys.stdout.write(f"step {alert.step}{since}  {kind}: {' '.join(alert.message.split())}\n")
-        for words in recording.damage:
-            sys.stderr.write(f"lsmon: {words}\n")
-        return LOSSY if recording.lost else 0
-    finally:
-        recording.close()
+    path = recording_path(args.path)
+    with Progress(f"reading {path.name}") as told, open_path(path, told) as recording:
+        alerts = list(raised(recording, thresholds))
+        damage, lost = recording.damage, recording.lost
+    for alert in alerts:
+        if args.json:
+            # JSON has no NaN: a value that is none is null here.
+            facts = {name: getattr(alert, name) for name in FIELDS}
+            sys.stdout.write(msgspec.json.encode(facts).decode() + "\n")
+        else:
+            kind = alert.kind.replace("_", " ")
+            since = f" (since {alert.onset_step})" if alert.onset_step < alert.step else ""
+            sys.stdout.write(f"step {alert.step}{since}  {kind}: {' '.join(alert.message.split())}\n")
+    for words in damage:
+        sys.stderr.write(f"lsmon: {words}\n")
+    return LOSSY if lost else 0
 
 
 def settings(given: Sequence[str]) -> dict[str, str]:

@@ -16,21 +16,26 @@ from typing import BinaryIO
 
 from lsmon.protocol.errors import LsmonError, UsageError
 from lsmon.protocol.recording.reader import Recording
-from lsmon.protocol.sources.opening import open_path
 from lsmon.protocol.sources.source import Source
 
 from ..format import counted
 from ..progress import Progress
-from ..target import recording_path
+from ..target import opened, recording_path
 
 LOSSY = 3
 """Exit code when frames are missing from what was written."""
 FORMATS = ("csv", "jsonl", "tensorboard", "svg", "txt")
+PARQUET = (
+    "Parquet is not written here; write csv, then "
+    "`python -c \"import pandas; pandas.read_csv('run.csv').to_parquet('run.parquet')\"`."
+)
 
 
 def add(parser: ArgumentParser) -> None:
     parser.add_argument("path", metavar="PATH")
-    parser.add_argument("--to", choices=FORMATS, required=True, help="the format")
+    parser.add_argument(
+        "--to", choices=(*FORMATS, "parquet"), required=True, help="the format; parquet by way of csv"
+    )
     parser.add_argument(
         "-o", "--out", required=True, metavar="OUT", help="a file that does not exist yet, or -"
     )
@@ -48,7 +53,9 @@ def add(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    recording = open_path(recording_path(args.path))
+    if args.to == "parquet":
+        raise UsageError(PARQUET)
+    recording = opened(recording_path(args.path))
     try:
         if args.to in ("svg", "txt"):
             from ..picture import picture, size

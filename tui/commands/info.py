@@ -20,6 +20,7 @@ from lsmon.protocol.sources.imported import Imported
 from lsmon.protocol.sources.opening import open_path
 
 from ..format import counted, duration, grouped, percent, short
+from ..progress import Progress
 from ..target import recording_path
 
 MOST_NAMES = 24
@@ -36,13 +37,11 @@ def add(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    recording = open_path(recording_path(args.path))
-    try:
+    path = recording_path(args.path)
+    with Progress(f"reading {path.name}") as told, open_path(path, told) as recording:
         about = About.of(recording)
         header = recording.header
         origin = str(recording.origin) if isinstance(recording, Imported) else ""
-    finally:
-        recording.close()
     alive = is_alive(header.pid, header.boot, header.pid_started)
     state = UNKNOWN if origin else about.ended or ("running" if alive else "ended early")
     if args.json:

@@ -17,7 +17,7 @@ from lsmon.protocol.frames import Alert, AnyFrame, RunEnded
 from lsmon.protocol.sources.source import OVER, Source
 
 from ..lines import Lines
-from ..target import Reach, add_target, locate
+from ..target import Reach, add_target, locate, opened
 
 LOSSY = 3
 """Exit code when frames are missing from what was printed."""
@@ -42,9 +42,7 @@ def print_target(target: str, reach: Reach, json: bool = False) -> int:
 
 def print_recording(path: Path, json: bool = False) -> int:
     """All of a recording at once, however long it took to make."""
-    from lsmon.protocol.sources.opening import open_path
-
-    recording = open_path(path)
+    recording = opened(path)
     try:
         printer = Printer(json)
         for frame in recording.frames():

@@ -11,6 +11,7 @@ from textual.containers import Container
 from textual.screen import Screen
 
 from ..feed import Feed
+from ..keys import hinted
 from ..side import ALIGNMENTS, Side, called, common_names, sides_of
 from ..widgets.bars import put_keys
 from ..widgets.canvas import Canvas
@@ -45,7 +46,8 @@ class Line(Drawn):
         self.redraw()
 
     def draw(self, canvas: Canvas) -> None:
-        put_keys(canvas, canvas.put(1, 0, self.words, "dim"), 0, _KEYS)
+        keys = hinted(_KEYS, [CompareScreen.BINDINGS], self.app._keymap)
+        put_keys(canvas, canvas.put(1, 0, self.words, "dim"), 0, keys)
 
 
 class CompareScreen(Screen[None]):

@@ -101,8 +101,10 @@ class Dashboard(Looking):
         self._present: tuple[str, ...] = ()
         self._known: frozenset[str] = frozenset()
         self._names: dict[str, list[str]] = {}
-        self._logs = dict(recalled.log) if recalled is not None else {}
-        self._large = recalled.large if recalled is not None and recalled.large in ORDER else ""
+        recalled = recalled or Remembered()
+        self.lens = recalled.lens
+        self._logs = dict(recalled.log)
+        self._large = recalled.large if recalled.large in ORDER else ""
         self._shown: tuple[View, tuple[Alert, ...]] | None = None
         self._only: re.Pattern[str] | None = None
         self._sifted: tuple[View, View] | None = None
@@ -201,11 +203,13 @@ class Dashboard(Looking):
 
     def words(self) -> str:
         """What a person must know of the filter, and of what else is not as usual."""
+        # A run without tokens is drawn over its steps, whatever was chosen for the last one.
+        lens = replace(self.lens, kind=Abscissa.of(self.view, self.lens.kind).kind)
         if self._only is None:
-            return self.lens.words()
+            return lens.words()
         found, every = len(self._filtered(self.view).series), len(self.view.series)
         said = f"filter {self._only.pattern}: {found} of {grouped(every)} names"
-        return ", ".join(part for part in (said, self.lens.words()) if part)
+        return ", ".join(part for part in (said, lens.words()) if part)
 
     def look(self, lens: Lens) -> None:
         self.lens, self._shown = lens, None
@@ -239,7 +243,11 @@ class Dashboard(Looking):
             for name, panel in self._panels.items()
             if isinstance(panel, CurvePanel) and panel.scale_log is not None
         }
-        return Remembered(theme=theme, large=self._large, log=chosen)
+        lens = self.lens
+        return Remembered(
+            theme=theme, large=self._large, log=chosen,
+            over=lens.kind, smoothing=lens.smoothing, usual=lens.usual, blocks=lens.blocks,
+        )  # fmt: skip
 
     def action_log(self) -> None:
         panel = self._chosen()

@@ -20,6 +20,7 @@ from lsmon.protocol.errors import LsmonError
 from lsmon.protocol.sources.source import Source
 
 from ..catalog import Found, Listed, search, source_of
+from ..keys import hinted
 from ..themes import palette_for
 from ..widgets.bars import put_keys
 from ..widgets.canvas import Canvas, plain
@@ -79,7 +80,8 @@ class Line(Drawn):
         self.redraw()
 
     def draw(self, canvas: Canvas) -> None:
-        put_keys(canvas, canvas.put(1, 0, self.words, "warning"), 0, _KEYS)
+        keys = hinted(_KEYS, [RunsScreen.BINDINGS, RunList.BINDINGS], self.app._keymap)
+        put_keys(canvas, canvas.put(1, 0, self.words, "warning"), 0, keys)
 
 
 class RunsScreen(Screen[None]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,7 +36,7 @@ class Takeaway(Screen[None]):
             "E",
             "save_data",
             "Save data",
-            tooltip="The numbers of the panel, or of all, as CSV",
+            tooltip="The numbers of the panel, or of all, as CSV; with a cursor those at its step",
             id="save_data",
         ),
     ]
@@ -84,10 +85,13 @@ class Takeaway(Screen[None]):
         tracks = [series[track.name] for track in held if isinstance(track, Track) and track.name in series]
         return tracks or list(series.values())
 
-    def action_copy(self) -> None:
+    def _at_cursor(self) -> Sequence[Track]:
+        """With the values at the cursor, where there is one."""
         tracks, cursor = self._tracks(), self.cursor
-        if cursor is not None:
-            tracks = [read(track, cursor) for track in tracks]
+        return tracks if cursor is None else [read(track, cursor) for track in tracks]
+
+    def action_copy(self) -> None:
+        tracks, cursor = self._at_cursor(), self.cursor
         lines = [
             f"step {self.feed.view.step if cursor is None else cursor}",
             *(f"{track.name} {with_error(track.value, track.error)}" for track in tracks),
@@ -107,6 +111,14 @@ class Takeaway(Screen[None]):
     def action_save_data(self) -> None:
         out = io.StringIO()
         table = csv.writer(out, lineterminator="\n")
+        if self.cursor is not None:
+            table.writerow(["name", "step", "value", "error"])
+            for track in self._at_cursor():
+                # Empty where there is none: not yet, or without an error.
+                cells = ("" if math.isnan(number) else number for number in (track.value, track.error))
+                table.writerow([track.name, track.step, *cells])
+            self._save({".csv": out.getvalue()}, self.cursor)
+            return
         table.writerow(["name", "first_step", "last_step", "wall", "samples", "mean", "min", "max"])
         for track in self._tracks():
             columns = [
@@ -122,13 +134,13 @@ class Takeaway(Screen[None]):
                     )
         self._save({".csv": out.getvalue()})
 
-    def _save(self, parts: dict[str, str]) -> None:
-        """Under a name that is not taken."""
+    def _save(self, parts: dict[str, str], step: int | None = None) -> None:
+        """Under a name that is not taken, with the step that they are of."""
         header = self.feed.view.header
         safe = "".join(char if char.isalnum() or char in "._-" else "-" for char in header.name or "run")[
             :60
         ].strip(".-")
-        stem = f"lsmon-{safe or 'run'}-{self.feed.view.step}"
+        stem = f"lsmon-{safe or 'run'}-{self.feed.view.step if step is None else step}"
         folder = Path.cwd()
         for number in range(_MOST_FILES):
             paths = {

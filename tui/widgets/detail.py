@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,11 +11,12 @@ from textual.binding import Binding, BindingType
 
 from lsmon.protocol.names import QUANTITIES, quantity
 
-from ..format import counted, grouped, with_error
+from ..format import grouped, with_error
 from ..side import Side, volume_change
 from ..view import Track, View
 from .canvas import Canvas, cells
-from .panel import Panel, Scene
+from .panel import Scene
+from .scrolled import Line, Scrolled
 
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("temperature", ("temperature", "equilibrium", "noise", "diffusion")),
@@ -35,9 +37,6 @@ _SENSORS = {
 _LABEL = 16
 _COURSE = 24
 
-Line = tuple[tuple[str, str], ...]
-"""(ink, text) side by side."""
-
 
 @dataclass(frozen=True, slots=True)
 class Detailed:
@@ -47,7 +46,7 @@ class Detailed:
     """The section that comes next."""
 
 
-class DetailPanel(Panel):
+class DetailPanel(Scrolled):
     """One section at a time; scrolls."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -60,11 +59,14 @@ class DetailPanel(Panel):
     def __init__(self, name: str, section: str = "") -> None:
         super().__init__(name)
         self.section = section or SECTIONS[0][0]
-        self._top = 0
 
     @property
     def held(self) -> Detailed:
         return self.content if isinstance(self.content, Detailed) else Detailed()
+
+    @property
+    def lines(self) -> Sequence[Line]:
+        return self.held.lines
 
     def title(self) -> str:
         return f"{self.name}: {self.section}"
@@ -82,34 +84,15 @@ class DetailPanel(Panel):
             tuple(told(scene.view, self.section, max(self.size.width - 4, 20))), self.section, then
         )
 
-    def action_scroll_by(self, by: int) -> None:
-        self._top = min(max(self._top + by, 0), max(len(self.held.lines) - self._rows, 0))
-        self.redraw()
-
-    @property
-    def _rows(self) -> int:
-        return max(self.size.height - 2, 1)
-
-    def on_mouse_scroll_up(self) -> None:
-        self.action_scroll_by(-1)
-
-    def on_mouse_scroll_down(self) -> None:
-        self.action_scroll_by(1)
-
     def note(self) -> tuple[str, str]:
-        below = len(self.held.lines) - self._top - self._rows
-        more = f"{counted(below, 'line')} more below; " if below > 0 else ""
-        return "dim", f"{more}c: {self.held.then}" if self.held.then else more
+        ink, more = super().note()
+        return ink, "; ".join(filter(None, (more, f"c: {self.held.then}" if self.held.then else "")))
 
     def draw_line(self, canvas: Canvas) -> None:
         canvas.put(self.put_name(canvas), 0, self.section, "dim")
 
-    def draw_inside(self, canvas: Canvas) -> None:
-        self._top = min(self._top, max(len(self.held.lines) - canvas.rows, 0))
-        for y, line in enumerate(self.held.lines[self._top : self._top + canvas.rows]):
-            x = 0
-            for ink, text in line:
-                x = self._course(canvas, x, y, text) if ink == "course" else canvas.put(x, y, text, ink)
+    def put(self, canvas: Canvas, x: int, y: int, ink: str, text: str) -> int:
+        return self._course(canvas, x, y, text) if ink == "course" else super().put(canvas, x, y, ink, text)
 
     def _course(self, canvas: Canvas, x: int, y: int, name: str) -> int:
         scene = self.scene
