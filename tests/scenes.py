@@ -9,6 +9,9 @@ from msgspec import structs
 
 from lsmon.protocol.frames import AnyFrame, Curvature, Heartbeat, Layers, Mark, Ritz, RunEnded, Scalars
 from lsmon.protocol.sources.source import Link, Phase, Source
+from lsmon.tui.catalog import Found, Listed
+from lsmon.tui.runs import Run
+from lsmon.tui.screens.runs import RunsScreen
 from tests.bench.depths import density, ends, scale, sharpness
 from tests.bench.story import START, Tape, Told, frames, header
 
@@ -23,6 +26,22 @@ class Scene:
     """Said on it at every size from 80 by 24 on, whatever the colours."""
     compared: Sequence[Callable[[], Source]] = field(default=())
     """Runs that are laid over one another instead."""
+    found: Found | None = None
+    """What the list of runs finds."""
+
+    def runs(self, ascii_only: bool) -> RunsScreen:
+        return Listing(self.found or Found(()), ascii_only=ascii_only)
+
+
+class Listing(RunsScreen):
+    """A list that finds always the same, at a time that stands still."""
+
+    def __init__(self, found: Found, *, ascii_only: bool = False) -> None:
+        super().__init__(ascii_only=ascii_only, clock=lambda: START)
+        self._always = found
+
+    def action_again(self) -> None:
+        self.post_message(self.Step(self._always))
 
 
 def past(count: int = 12) -> list[AnyFrame]:
@@ -89,6 +108,19 @@ def _shifted(name: str, factor: float) -> list[AnyFrame]:
     ]  # fmt: skip
 
 
+def _listed() -> tuple[Listed, ...]:
+    """Live and recorded, short and long names, with and without a course."""
+    falling = tuple(2.0 * 0.8**i for i in range(24))
+    return (
+        Listed(Run(state="live", name="grok-p97", run="a1", host="box-3", pid=7, started=START - 500, steps=41_200, loss=falling)),
+        Listed(Run(state="live", name="a-run-with-a-name-that-is-longer-than-the-column-for-it", run="a2", host="h", pid=8, started=START - 60, place="gpu-box.cluster.example.org")),
+        Listed(Run(state="finished", name="saddle", run="a3", host="box-3", pid=9, started=START - 9000, steps=12_000, loss=falling[::-1])),
+        Listed(Run(state="failed", name="lr-0.3", run="a4", host="box-3", pid=1, started=START - 1e5, steps=310, loss=(0.5,) * 24)),
+        Listed(Run(state="stopped", name="warm-up", run="a5", host="box-3", pid=2, started=START - 2e5, steps=5_000_000)),
+        Listed(Run(state="ended early", name="spirals", run="a6", host="box-3", pid=3, started=START - 9e6, loss=falling)),
+    )  # fmt: skip
+
+
 _FAILED = RunEnded(
     seq=9999, step=34_000, wall=START + 120, reason="error", error="RuntimeError: CUDA out of memory"
 )
@@ -118,6 +150,12 @@ SCENES: dict[str, Scene] = {
     "spectrum": Scene(_told(past()), ("s",), ("▒ negative", "31 % ± 2 %", "chance")),
     "spectrum-over-time": Scene(_told(past()), ("s", "v"), ()),
     "no-spectrum": Scene(_told([header()]), ("s",), ("no density yet",)),
+    "runs": Scene(_told(STORY), ("r", "down", "space"), ("grok-p97", "ended early", "2 live", "picked 1"), found=Found(_listed())),
+    "runs-searching": Scene(
+        _told(STORY), ("r",), ("asking gpu-box", "1 of 3"), found=Found(_listed()[:2], doing="asking gpu-box", done=1, total=3)
+    ),
+    "no-runs": Scene(_told(STORY), ("r",), ("lsmon demo",)),
+    "cursor": Scene(_told(STORY), ("x", "i", *["left"] * 20), ("read at step", "over time since the start")),
     "help": Scene(_told(STORY), ("question_mark",), ("Keys", "Leave; the training goes on")),
     "note": Scene(_told([*STORY, Mark(seq=9999, step=34_000, note="mine")]), ("m", *"too hot"), ("note on step 34 000", "too hot")),
     "compare": Scene(

@@ -15,6 +15,7 @@ from lsmon.protocol.frames import (
     AnyFrame,
     Curvature,
     Heartbeat,
+    Layers,
     Mark,
     Ritz,
     RunEnded,
@@ -22,6 +23,7 @@ from lsmon.protocol.frames import (
     Scalars,
     Summary,
 )
+from lsmon.protocol.recording import overview
 from lsmon.protocol.recording.reader import Recording
 from lsmon.protocol.recording.record import record
 from lsmon.protocol.sources import seeking
@@ -114,7 +116,7 @@ def test_played_fast_enough_it_is_the_whole_record(make: Make, clock: Clock) -> 
     got: list[AnyFrame] = []
     for _ in range(1000):
         clock.now += 0.01
-        got += replay.read(max_items=3)
+        got += replay.read(max_items=7)
     assert got == frames
 
 
@@ -310,6 +312,38 @@ def test_a_seek_far_into_a_long_recording_leads_up_in_rows(
     assert coarse == sorted(coarse, reverse=True)
     replay.advance(5)
     assert [frame.step for frame in replay.read()] == list(range(step + 1, min(step + 6, 30_001)))
+    replay.close()
+
+
+def test_a_seek_far_brings_a_past_of_what_is_drawn_over_time(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Densities and layers from all over the run, in the order of their steps, the last before the target among them."""
+    monkeypatch.setattr(seeking, "EXACT_FRAMES", 5000)
+    monkeypatch.setattr(overview, "_MOST_PAST", 4)
+
+    def measured(frame: AnyFrame) -> AnyFrame:
+        at = {"seq": frame.seq, "step": frame.step, "wall": frame.wall}
+        if not isinstance(frame, Scalars) or frame.step % 500:
+            return frame
+        if frame.step % 1000:
+            return Curvature(**at, density_grid=(-1.0, 0.0, 1.0), density_mass=(0.2, 0.3, 0.5))  # type: ignore[arg-type]
+        return Layers(**at, names=("a",), values={"activation": (1.0,)})  # type: ignore[arg-type]
+
+    written = [measured(frame) for frame in long_story()]
+    record(tmp_path, HEADER, written[1:])
+    target = 25_000
+    replay = Replay(Recording.open(tmp_path), playing=False, clock=clock)
+    for _ in range(2):  # the second seek finds what the first has read
+        replay.seek(target)
+        frames = replay.read()
+        for kind in (Curvature, Layers):
+            there = [frame for frame in written[: target + 1] if isinstance(frame, kind)]
+            got = [frame for frame in frames if isinstance(frame, kind)]
+            assert got == [frame for frame in there if frame in got]  # each once, in order, as it was written
+            assert got[-1] == there[-1]
+            assert got[0].step < 5000
+            assert len([frame for frame in got if frame.step < target - 10_000]) >= 2
     replay.close()
 
 

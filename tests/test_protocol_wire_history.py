@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -248,3 +249,29 @@ def test_a_heartbeat_that_is_older_than_what_was_shown_is_left_out() -> None:
     ]  # fmt: skip
     assert [frame.seq if frame else None for frame in kept] == [1, 64, None, 64, 65, None, 66, 67]
     assert order.lost == 1
+
+
+def test_what_is_drawn_over_time_has_a_past() -> None:
+    """Densities and layers from the first on, evenly thinned, in their place and within their share of the memory."""
+    history, mass = History(HEADER), tuple(1 / 200 for _ in range(200))
+    grid = tuple(i / 7 for i in range(200))
+    for frame in run(60_000):
+        if frame.seq % 300 == 7 and isinstance(frame, Scalars):
+            frame = Curvature(seq=frame.seq, step=frame.seq, density_grid=grid, density_mass=mass)
+        elif frame.seq % 300 == 8 and isinstance(frame, Scalars):
+            frame = Layers(
+                seq=frame.seq, step=frame.seq, names=("in", "out"), values={"activation": (1.0, 2.0)}
+            )
+        history.add(frame, encode(frame))
+    assert history.held <= 4 << 20
+    frames, order = admitted(pages(history))
+    assert order.lost == 0 and order.last == 60_000
+    for kind in (Curvature, Layers):
+        steps = [frame.seq for frame in frames if isinstance(frame, kind)]
+        assert len(steps) >= 20 and len(set(steps)) == len(steps)
+        gaps = [after - before for before, after in pairwise(steps)]
+        assert steps[0] < 600 and max(gaps) <= 60_000 / 10
+    after = 30_000
+    later, _ = admitted(pages(history, after), after)
+    assert all(frame.seq > after for frame in later)
+    assert any(isinstance(frame, Curvature) and frame.seq < 40_000 for frame in later)

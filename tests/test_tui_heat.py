@@ -10,10 +10,10 @@ from msgspec import structs
 from textual.pilot import Pilot
 
 from lsmon.protocol.frames import AnyFrame, Curvature, Layers, Scalars
+from lsmon.protocol.thinned import Thinned
 from lsmon.tui.app import LsmonApp
 from lsmon.tui.axes import StepAxis
 from lsmon.tui.store import MAX_PAST, Store
-from lsmon.tui.thinned import Thinned
 from lsmon.tui.widgets.heat import glyph, held_over
 from lsmon.tui.widgets.spectrum_facts import chance
 from lsmon.tui.widgets.spectrum_heat import curvature_edges, shares, usable

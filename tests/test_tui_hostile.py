@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
+from textual.events import Paste
+from textual.widgets import Input
 
 from lsmon.protocol.clean import clean_line, clean_name
 from lsmon.protocol.codec import decode, encode
@@ -28,6 +31,7 @@ from lsmon.tui.runs import Run
 from lsmon.tui.screens.dashboard import Dashboard
 from lsmon.tui.screens.runs import RunsScreen
 from tests.bench.story import Told
+from tests.screenplay import dashboard, until
 
 PAYLOADS = [
     "\x1b]52;c;bWFsaWNl\x07", "\x1b]0;title\x07", "\x1b[31mred\x1b[2J", "\x1bP+q544e\x1b\\", "\x9b31m\x9d0;t\x9c", "\x07bell",
@@ -84,7 +88,14 @@ def test_no_payload_reaches_the_screen_raw(group: int) -> None:
                     await look("v")
                     await look("v")
                 await look("s")
+                await look("d")
+                for _ in range(7):
+                    await look("c")
+                await look("escape")
+                await look("i", "left")
+                await look("escape")
             await look("question_mark")
+            await look("end")
             await look("escape")
             for size in ((60, 15), (30, 10)):
                 await pilot.resize_terminal(*size)
@@ -158,3 +169,52 @@ def test_no_name_of_a_run_reaches_the_list_raw(group: int) -> None:
                 await pilot.pause()
 
     asyncio.run(session())
+
+
+@pytest.mark.parametrize("group", range(3))
+def test_nothing_that_is_typed_or_pasted_reaches_the_screen_raw(
+    group: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In notes and what comes of them, in the filter, in the search for a command, in what is said of a copy or a file."""
+    monkeypatch.setenv("LSMON_DIR", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+
+    async def session() -> None:
+        app = LsmonApp(Told(), fps=0.01)
+        async with app.run_test(size=(100, 30)) as pilot:
+            for payload in PAYLOADS[group::3]:
+                app.open(Told(hostile(payload)))
+                dashboard(app).tick()
+                await pilot.press("slash", "enter")
+                await pilot.pause()
+                for opening, closing in (
+                    ("m", "enter"),
+                    ("slash", "enter"),
+                    ("slash", "escape"),
+                    ("colon", "escape"),
+                ):
+                    await pilot.press(opening)
+                    await until(pilot, lambda: len(app.screen_stack) == 2 and bool(app.screen.query(Input)))
+                    app.screen.query_one(Input).post_message(Paste(payload))
+                    await pilot.pause()
+                    check(app, app.size.width)
+                    await pilot.press(closing)
+                    await pilot.pause()
+                    if len(app.screen_stack) == 2:  # refused
+                        check(app, app.size.width)
+                        await pilot.press("escape")
+                    dashboard(app).tick()
+                    await pilot.pause()
+                    check(app, app.size.width)
+                await pilot.press("a")
+                await pilot.pause()
+                check(app, app.size.width)
+                await pilot.press("escape")
+                for key in "CSE":
+                    await pilot.press(key)
+                    await pilot.pause()
+                    check(app, app.size.width)
+
+    asyncio.run(session())
+    for path in tmp_path.glob("*.csv"):
+        assert not _CONTROL.search(path.read_text())

@@ -30,7 +30,7 @@ def drawn(scene: Scene, size: tuple[int, int], *, theme: str = "lsmon-dark") -> 
     made: list[tuple[str, str]] = []
 
     async def session() -> None:
-        app = LsmonApp(scene.source(), fps=0.01, ascii_only=False, clock=lambda: 100.0)
+        app = LsmonApp(scene.source(), runs=scene.runs, fps=0.01, ascii_only=False, clock=lambda: 100.0)
         async with app.run_test(size=size) as pilot:
             app.theme = theme
             await settle(app, pilot)

@@ -13,6 +13,8 @@ from .view import Track
 CAP = 4096
 """Buckets a series, an even number so that equal ones pair off without a rest. Ten times the dots of a curve on a screen of 200 columns, 330 KB."""
 
+_REALS = 7
+"""Numbers of a bucket that are no whole ones."""
 _NONE = -1.0
 """In place of an error where none came: unlike NaN it is less than any, and equal to itself."""
 
@@ -21,17 +23,16 @@ class Series:
     """Samples, or stretches of them already folded, in; a Track of at most ``cap`` buckets out."""
 
     __slots__ = (
-        "_attempt", "_attempts", "_cap", "_counts", "_doubt", "_doubted", "_doubts", "_error", "_first", "_firsts", "_high", "_highs",
-        "_low", "_lows", "_n", "_name", "_odd", "_odd_step", "_odd_total", "_step", "_steps", "_stride", "_total",
-        "_totals", "_track", "_value", "_value_step", "_wall", "_walls", "_words",
+        "_attempt", "_cap", "_doubt", "_doubted", "_error", "_first", "_high", "_low", "_n", "_name", "_odd",
+        "_odd_step", "_odd_total", "_reals", "_step", "_stride", "_total", "_track", "_value", "_value_step", "_wall",
+        "_wholes", "_words",
     )  # fmt: skip
 
     def __init__(self, name: str, cap: int = CAP) -> None:
         self._name, self._cap, self._stride = name, cap, 1
-        self._firsts, self._steps, self._walls = array("d"), array("d"), array("d")
-        self._lows, self._highs, self._totals = array("d"), array("d"), array("d")
-        self._doubts, self._doubted = array("d"), False
-        self._counts, self._attempts = array("q"), array("q")
+        # By bucket: first, last step, wall, low, high, total, doubt; and samples, attempt.
+        self._reals, self._wholes = array("d"), array("q")
+        self._doubted = False
         self._odd_total, self._odd_step = 0, 0
         self._value, self._value_step = math.nan, 0
         self._error, self._words = math.nan, ""
@@ -104,27 +105,25 @@ class Series:
 
     def _close(self, attempt: int) -> None:
         if self._n or self._odd:
-            self._firsts.append(self._first)
-            self._steps.append(self._step)
-            self._walls.append(self._wall)
-            self._lows.append(self._low)
-            self._highs.append(self._high)
-            self._totals.append(self._total)
-            self._doubts.append(self._doubt)
-            self._counts.append(self._n)
-            self._attempts.append(self._attempt)
+            self._reals.extend(self._last())
+            self._wholes.extend((self._n, self._attempt))
         self._open(attempt)
-        while len(self._steps) >= self._cap:
+        while len(self._wholes) >= 2 * self._cap:
             self._double()
+
+    def _last(self) -> tuple[float, ...]:
+        """The bucket that is being filled."""
+        return self._first, self._step, self._wall, self._low, self._high, self._total, self._doubt
 
     def _double(self) -> None:
         """Twice the stride, or as often twice as it takes: neighbours of one attempt join that hold no more samples
         together than it."""
-        counts, attempts = self._counts, self._attempts
+        import numpy as np  # not before: the first paint needs none
+
+        counts, attempts = self._wholes[::2], self._wholes[1::2]
         total = sum(counts) + self._odd_total
-        sizes = [
-            count or 1 for count in counts
-        ]  # a bucket of non-finite samples only counts as one sample here
+        # A bucket of non-finite samples only counts as one sample here.
+        sizes = [count or 1 for count in counts]
         pairs = zip(sizes, sizes[1:], attempts, attempts[1:], strict=False)
         least = min((one + two for one, two, before, after in pairs if before == after), default=total)
         self._stride *= 2
@@ -139,37 +138,34 @@ class Series:
             else:
                 starts.append(at)
                 held = counts[at]
-        joined = list(zip(starts, [*starts[1:], len(counts)], strict=True))
-        self._firsts = array("d", [self._firsts[start] for start in starts])
-        self._steps = array("d", [self._steps[end - 1] for _, end in joined])
-        self._walls = array("d", [self._walls[end - 1] for _, end in joined])
-        self._lows = array("d", [min(self._lows[start:end]) for start, end in joined])
-        self._highs = array("d", [max(self._highs[start:end]) for start, end in joined])
-        self._totals = array("d", [sum(self._totals[start:end]) for start, end in joined])
-        self._doubts = array("d", [max(self._doubts[start:end]) for start, end in joined])
-        self._attempts = array("q", [attempts[end - 1] for _, end in joined])
-        self._counts = array("q", [sum(counts[start:end]) for start, end in joined])
-
-    def _doubles(self) -> tuple[array[float], ...]:
-        return self._firsts, self._steps, self._walls, self._lows, self._highs, self._totals, self._doubts
+        ends = [*(start - 1 for start in starts[1:]), len(counts) - 1]
+        reals = np.frombuffer(self._reals).reshape(-1, _REALS).T
+        wholes = np.frombuffer(self._wholes, np.int64).reshape(-1, 2).T
+        with np.errstate(all="ignore"):  # sums of what is near the largest number
+            joined = (
+                reals[0][starts], reals[1][ends], reals[2][ends],
+                np.minimum.reduceat(reals[3], starts), np.maximum.reduceat(reals[4], starts),
+                np.add.reduceat(reals[5], starts), np.maximum.reduceat(reals[6], starts),
+            )  # fmt: skip
+        self._reals = array("d", np.column_stack(joined).tobytes())
+        self._wholes = array(
+            "q", np.column_stack((np.add.reduceat(wholes[0], starts), wholes[1][ends])).tobytes()
+        )
 
     def track(self) -> Track:
         """The frozen state; the same object as long as nothing was added."""
         if self._track is None:
-            held = self._doubles(), (self._counts, self._attempts)
+            reals, wholes = self._reals, self._wholes
             if self._n or self._odd:
-                ends = (self._first, self._step, self._wall, self._low, self._high, self._total, self._doubt)
-                doubles = [column + array("d", [end]) for column, end in zip(held[0], ends, strict=True)]
-                integers = [
-                    column + array("q", [end])
-                    for column, end in zip(held[1], (self._n, self._attempt), strict=True)
-                ]
-            else:
-                doubles, integers = list(held[0]), list(held[1])
-            firsts, steps, walls, lows, highs, totals, doubts = (column.tobytes() for column in doubles)
-            attempts = integers[1]
+                reals, wholes = (
+                    reals + array("d", self._last()),
+                    wholes + array("q", (self._n, self._attempt)),
+                )
+            columns = (reals[at::_REALS].tobytes() for at in range(_REALS))
+            firsts, steps, walls, lows, highs, totals, doubts = columns
+            counts, attempts = wholes[::2], wholes[1::2]
             self._track = Track(
-                self._name, firsts, steps, walls, lows, highs, totals, integers[0].tobytes(),
+                self._name, firsts, steps, walls, lows, highs, totals, counts.tobytes(),
                 value=self._value, step=self._value_step, error=self._error, words=self._words,
                 odd=self._odd_total, odd_step=self._odd_step, errors=doubts if self._doubted else b"",
                 attempts=attempts.tobytes() if attempts and attempts[0] != attempts[-1] else b"",

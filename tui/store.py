@@ -18,9 +18,9 @@ from lsmon.protocol.frames import (
     Summary,
 )
 from lsmon.protocol.names import scalars
+from lsmon.protocol.thinned import Thinned
 
 from .series import CAP, Series
-from .thinned import Thinned
 from .view import EMPTY, View
 
 MAX_SERIES = 1000

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
 from ..codec import decode
 from ..errors import BadFrame, BadRecording
-from ..frames import Alert, AnyFrame, Mark, Summary, state
+from ..frames import Alert, AnyFrame, Mark, Summary
+from ..thinned import Thinned
 from .chunks import BadChunk, Chunks
-from .topics import COARSE, EVENTS, FINE, RUN_STARTED, STATES
+from .topics import COARSE, CURVATURE, EVENTS, FINE, LAYERS, RUN_STARTED, STATES
 
 _TURN = 1 << 32
+_MOST_PAST = 128
+"""Columns of a heat map that come of what lies far back: fewer than are kept of them where they are shown."""
 
 
 class _Rows(NamedTuple):
@@ -33,7 +38,9 @@ class Overview:
         self.coarse: list[Summary] = []
         self.gaps: list[tuple[int, float]] = []
         """Stretches ``(after, until]`` of numbers of which this overview does not know everything."""
-        self._states: list[tuple[int, bytes]] = []
+        self._states: dict[str, list[tuple[int, bytes]]] = {}
+        """What stands beside the coarse rows, by slot."""
+        self._known_past: dict[int, AnyFrame] = {}
         self._fine: list[_Rows] = []
         self._files: list[Chunks] = []
         self._known = 0
@@ -75,13 +82,29 @@ class Overview:
 
     def states(self, until_seq: int) -> list[AnyFrame]:
         """The last Curvature, Layers and Heartbeat up to this number."""
-        last: dict[tuple[type, str], AnyFrame] = {}
-        for seq, data in reversed(self._states):
-            frame = _decoded(data) if seq <= until_seq else None
-            slot = state(frame) if frame is not None else None
-            if frame is not None and slot is not None:
-                last.setdefault(slot, frame)
-        return sorted(last.values(), key=lambda frame: frame.seq)
+        last: list[AnyFrame] = []
+        for kept in self._states.values():
+            at = bisect_right(kept, until_seq, key=itemgetter(0))
+            frame = _decoded(kept[at - 1][1]) if at else None
+            if frame is not None:
+                last.append(frame)
+        return sorted(last, key=lambda frame: frame.seq)
+
+    def past(self, until_seq: int) -> list[AnyFrame]:
+        """Densities and Layers up to this number, each kind evenly thinned over the run."""
+        known: dict[int, AnyFrame] = {}
+        for slot in _OVER_TIME & self._states.keys():
+            thinned = Thinned[tuple[int, bytes]](_MOST_PAST)
+            for item in self._states[slot]:
+                if item[0] > until_seq:
+                    break
+                thinned.append(item)
+            for seq, data in thinned.items():
+                frame = self._known_past.get(seq) or _decoded(data)
+                if frame is not None:
+                    known[seq] = frame
+        self._known_past = known  # of two seeks the second needs mostly the same
+        return [known[seq] for seq in sorted(known)]
 
     def _read(self, chunks: Chunks, number: int, complete: bool) -> bool:
         """Takes in one chunk. ``complete`` says whether everything before it was read; returns it for the next."""
@@ -99,7 +122,8 @@ class Overview:
             if message.channel == FINE:
                 fine.append(seq)
             elif message.channel in STATES:
-                self._states.append((seq, bytes(message.data)))
+                data = bytes(message.data)
+                self._states.setdefault(_slot(message.channel, data), []).append((seq, data))
             elif message.channel == COARSE or message.channel in EVENTS:
                 frame = _decoded(message.data)
                 if isinstance(frame, Summary):
@@ -109,6 +133,19 @@ class Overview:
         if fine:
             self._fine.append(_Rows(chunks, number, fine[0], fine[-1]))
         return complete
+
+
+def _slot(channel: int, data: bytes) -> str:
+    """As ``frames.state``, told without decoding: there are thousands, of which a hundred are looked at."""
+    if channel == CURVATURE:
+        return "density" if b'"density_grid":' in data else "ends" if b'"bottom":' in data else "top"
+    if channel == LAYERS:
+        return "sharpness by layer" if b'"hessian/max":' in data else "scale by layer"
+    return "heartbeat"
+
+
+_OVER_TIME = {"density", "scale by layer", "sharpness by layer"}
+"""Slots that are drawn as heat maps."""
 
 
 def _decoded(data: memoryview | bytes) -> AnyFrame | None:

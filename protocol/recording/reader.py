@@ -16,7 +16,7 @@ from ..told import Told, untold
 from . import folder
 from .overview import Overview
 from .segment import Item, Segment, place
-from .topics import EVENTS, HEARTBEAT
+from .topics import CURVATURE, EVENTS, HEARTBEAT, LAYERS
 
 _TAIL_CHUNKS = 4
 """Two seconds: enough to hold the last Heartbeat, which comes every second."""
@@ -189,6 +189,15 @@ class Recording:
     def states(self, until_seq: int) -> list[AnyFrame]:
         """The last Curvature, Layers and Heartbeat up to this number, exact where a coarse row ends."""
         return self._overview.states(until_seq)
+
+    def past(self, until_seq: int) -> list[AnyFrame]:
+        """Densities and Layers up to this number, thinned; none where the overview lacks."""
+        return self._overview.past(until_seq)
+
+    def measured(self, after_seq: int, until_seq: int) -> list[AnyFrame]:
+        """Every Curvature and Layers within ``(after_seq, until_seq]``."""
+        items = (item for item in self._items(after_seq, until_seq) if item.channel in (CURVATURE, LAYERS))
+        return [frame for frame in map(self._decoded, items) if frame is not None]
 
     def verify(self) -> None:
         """Reads everything, so that ``damage``, ``lost`` and ``frame_count`` are the whole truth."""

@@ -51,6 +51,8 @@ class Segment:
         self.chunks = Chunks(path)
         self.path = path
         self._base = 0
+        self._starts: dict[int, int] = {}
+        """First number of the chunks that a search has come by."""
         first, last = self._first_message(), self._last_message()
         self.first_seq = self._base = place(first.data).seq if first else 0
         """Number of the first numbered frame behind the header; 0 when there is none."""
@@ -124,6 +126,12 @@ class Segment:
 
     def _start(self, first: int) -> int:
         """First number in this chunk, or in the next one that can be read."""
+        found = self._starts.get(first)
+        if found is None:
+            found = self._starts[first] = self._look_for_start(first)
+        return found
+
+    def _look_for_start(self, first: int) -> int:
         for number in range(first, len(self.chunks)):
             for message in self._messages(number):
                 if number or message.channel != RUN_STARTED:

@@ -42,8 +42,9 @@ by number."""
 
 _NUMBERS = {kind: number for number, (_, kind) in enumerate(TOPICS, start=1) if kind is not Summary}
 RUN_STARTED, HEARTBEAT, RUN_ENDED = _NUMBERS[RunStarted], _NUMBERS[Heartbeat], _NUMBERS[RunEnded]
+CURVATURE, LAYERS = _NUMBERS[Curvature], _NUMBERS[Layers]
 EVENTS = frozenset((_NUMBERS[Alert], _NUMBERS[Mark]))
-STATES = frozenset((_NUMBERS[Curvature], _NUMBERS[Layers], HEARTBEAT))
+STATES = frozenset((CURVATURE, LAYERS, HEARTBEAT))
 FINE, COARSE = len(TOPICS) - 1, len(TOPICS)
 
 

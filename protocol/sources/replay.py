@@ -12,7 +12,7 @@ from .source import Link, Timeline
 
 SLOWEST, FASTEST = 0.1, 1000.0
 
-LAG_SECS = 1.0
+LAG_SECS = 0.2
 """When reading is further behind than this, the frames are too many for the speed asked for, and come in rows."""
 
 IDLE_SECS = 5.0

@@ -90,14 +90,20 @@ class Seeking:
 
     def lead_up(self, until_seq: int) -> list[AnyFrame]:
         """The header, then everything up to frame ``until_seq``: raw when it is little; else in coarse rows, fine rows,
-        and raw near the end, with every alert and mark in its place and the last Curvature and Layers before."""
+        and raw near the end, with every alert and mark in its place, the last Curvature and Layers before, and a
+        thinned past of those that are drawn over time."""
         recording = self._recording
-        start = self._first_raw(until_seq)
         lead: list[AnyFrame] = [recording.header]
-        if start:
-            near = max((row.seq for row in self._rows if row.seq <= start - FINE_ROWS * LEVELS[0]), default=0)
-            rows = [row for row in self._rows if row.seq <= near]
-            lead += self._with_events(0, [*rows, *recording.summaries(LEVELS[0], near, start)])
+        rows = self._folded(until_seq)
+        start = rows[-1].seq if rows else 0
+        if rows:
+            states = {frame.seq: frame for frame in recording.past(start)}
+            # Beside the coarse rows is the last of each kind there; since the last of them the frames themselves tell.
+            known = max((row.seq for row in self._rows if row.seq <= start), default=0)
+            states |= {
+                frame.seq: frame for frame in (*recording.states(start), *recording.measured(known, start))
+            }
+            lead += self._with_events(0, rows, [states[seq] for seq in sorted(states)])
         for frame in recording.frames(start):
             if frame.seq > until_seq or (frame.seq == until_seq and isinstance(frame, UNNUMBERED)):
                 break
@@ -105,28 +111,29 @@ class Seeking:
                 lead.append(frame)
         return lead
 
+    def _folded(self, until_seq: int) -> list[Summary]:
+        """The rows for what is not given raw: all but the last frames of a long stretch."""
+        first = self._rows[0].first_seq if self._rows else 0
+        if until_seq - first <= EXACT_FRAMES:
+            return []
+        start = until_seq - NEAR_FRAMES
+        near = max((row.seq for row in self._rows if row.seq <= start - FINE_ROWS * LEVELS[0]), default=0)
+        coarse = [row for row in self._rows if row.seq <= near]
+        return [*coarse, *self._recording.summaries(LEVELS[0], near, start)]
+
     def rows_until(self, after_seq: int, wall: float) -> list[AnyFrame]:
         """Fine rows behind this number that ended before this time, with the events among them; a bounded stretch."""
         rows = self._recording.summaries(LEVELS[0], after_seq, after_seq + SKIP_FRAMES)
         late = next((number for number, row in enumerate(rows) if row.wall > wall), len(rows))
-        return self._with_events(after_seq, rows[:late])
-
-    def _with_events(self, after_seq: int, rows: list[Summary]) -> list[AnyFrame]:
-        """The rows, each followed by its alerts and marks, and the last Curvature, Layers and Heartbeat known."""
-        if not rows:
+        if not late:
             return []
-        end = rows[-1].seq
-        events = [event for event in self._events if after_seq < event.seq <= end]
-        states = [state for state in self._recording.states(end) if state.seq > after_seq]
-        return list(heapq.merge(rows, events, states, key=_begins))
+        known = self._recording.states(rows[late - 1].seq)
+        return self._with_events(after_seq, rows[:late], [state for state in known if state.seq > after_seq])
 
-    def _first_raw(self, until_seq: int) -> int:
-        """Frames after this number are given raw: a number where a coarse row ends, since there the last Curvature is
-        known; 0 for all."""
-        first = self._rows[0].first_seq if self._rows else 0
-        if until_seq - first <= EXACT_FRAMES:
-            return 0
-        return max((row.seq for row in self._rows if row.seq <= until_seq - NEAR_FRAMES), default=0)
+    def _with_events(self, after_seq: int, rows: list[Summary], states: list[AnyFrame]) -> list[AnyFrame]:
+        """The rows, each followed by its alerts and marks, and by those states that fell into it."""
+        events = [event for event in self._events if after_seq < event.seq <= rows[-1].seq]
+        return list(heapq.merge(rows, events, states, key=_begins))
 
 
 def _begins(frame: AnyFrame) -> int:

@@ -5,21 +5,24 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterator
-from itertools import islice, takewhile
+from itertools import chain, islice, takewhile
 from operator import attrgetter
 from typing import NamedTuple
 
 from ..codec import decode, encode
 from ..fold import LEVELS, Fold
-from ..frames import UNNUMBERED, Alert, AnyFrame, Mark, RunStarted, Summary, state
+from ..frames import UNNUMBERED, Alert, AnyFrame, Curvature, Layers, Mark, RunStarted, Summary, state
+from ..thinned import Thinned
 
 RAW_FRAMES = 20_000
-RAW_BYTES = 5 << 19
+RAW_BYTES = 7 << 18
 FINE_BYTES = 3 << 18
 COARSE_BYTES = 1 << 19
 EVENT_BYTES = 1 << 18
+PAST_BYTES = 1 << 18  # of each of three kinds
 """Together 4 MiB, what a training is asked to lend its viewers. At 100 steps a second and 150 bytes a frame the raw
-frames reach back 80 seconds, the fine summaries (of five series) 20 minutes, the coarse ones for ever."""
+frames reach back 55 seconds, the fine summaries (of five series) 20 minutes, the coarse ones for ever, and so does the
+past of what is drawn over time, in some 50 densities."""
 ROW_BYTES = 160
 """What Python itself takes for a row: tuple, number and the head of the bytes."""
 PAGE_BYTES = 1 << 17
@@ -84,6 +87,13 @@ class Tier:
 
 _seq = attrgetter("seq")
 
+_OVER_TIME = ((Curvature, "density"), (Layers, "scale"), (Layers, "sharpness"))
+"""Slots that are drawn as heat maps."""
+
+
+def _weight(row: Row) -> int:
+    return len(row.data) + ROW_BYTES
+
 
 class History:
     """Takes every frame of the run, gives pages of what came after a number."""
@@ -97,12 +107,14 @@ class History:
         self._events: deque[Row] = deque()
         self._event_bytes = 0
         self._states: dict[tuple[type, str], Row] = {}
-        """The last frame of each kind that has more to say than the numbers that are folded from it."""
+        """The last frame of each kind that has more to say than the numbers that are folded from it, ..."""
+        self._past = {slot: Thinned(PAST_BYTES, _weight) for slot in _OVER_TIME}
+        """... and a thinned past of those that are drawn over time."""
 
     @property
     def held(self) -> int:
         """Bytes of memory."""
-        states = sum(len(row.data) + ROW_BYTES for row in self._states.values())
+        states = sum(map(_weight, self._states.values())) + sum(past.weight for past in self._past.values())
         return self._raw.held + self._fine.held + self._coarse.held + self._event_bytes + states
 
     def add(self, frame: AnyFrame, data: bytes) -> None:
@@ -117,6 +129,8 @@ class History:
             slot = state(frame)
             if slot is not None:
                 self._states[slot] = row
+                if slot in self._past:
+                    self._past[slot].append(row)
             elif isinstance(frame, Alert | Mark):
                 self._events.append(row)
                 self._event_bytes += len(data) + ROW_BYTES
@@ -161,7 +175,8 @@ class History:
     def _beside(self, first: int, last: int) -> list[Row]:
         events = islice(self._events, bisect_right(self._events, first - 1, key=_seq), None)
         rows = [*takewhile(lambda row: row.seq <= last, events)]
-        rows += [row for row in self._states.values() if first <= row.seq <= last]
+        states = chain(self._states.values(), *(past.items() for past in self._past.values()))
+        rows += {row.seq: row for row in states if first <= row.seq <= last}.values()
         return sorted(rows, key=_seq)
 
     def _thin(self) -> None:

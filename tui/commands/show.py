@@ -104,6 +104,9 @@ def screen(
     """The app on this source, on several that are compared, or on a list of runs, with settings that make it quick."""
     # Else numpy starts a thread a core for its linear algebra, a quarter of its loading time; nothing here uses it.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Textual looks for something to paint so many times a second, and at 60 an answer waits up to 17 ms, twice where
+    # a layout comes first. What changes is painted no more often: the ticks decide that.
+    os.environ.setdefault("TEXTUAL_FPS", "250")
     from rich.console import Console
 
     from ..app import LsmonApp

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
@@ -112,11 +112,17 @@ class RunsScreen(Screen[None]):
             self.sources, self.trouble = sources, trouble
 
     def __init__(
-        self, hosts: Sequence[tuple[Carrier, str]] = (), *, here: bool = True, ascii_only: bool = False
+        self,
+        hosts: Sequence[tuple[Carrier, str]] = (),
+        *,
+        here: bool = True,
+        ascii_only: bool = False,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """``hosts``: carriers, each with the run that alone is wanted there, or "". ``here``: this machine too."""
         super().__init__()
         self._hosts, self._here, self._ascii = tuple(hosts), here, ascii_only
+        self._clock = clock
         self._found: Found | None = None
         self._only: re.Pattern[str] | None = None
 
@@ -170,7 +176,7 @@ class RunsScreen(Screen[None]):
         if found is None:
             return
         runs = self.query_one(RunList)
-        runs.tell(found.listed, time.time(), self._only)
+        runs.tell(found.listed, self._clock(), self._only)
         nothing = not found.listed and not found.doing
         if nothing and self._hosts:
             names = ", ".join(carrier.name for carrier, _ in self._hosts)

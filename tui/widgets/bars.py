@@ -12,7 +12,7 @@ from lsmon.protocol.sources.source import Link, Timeline
 
 from ..format import age, counted, duration, grouped, number, percent, short
 from ..view import View
-from .canvas import Canvas, cells, fit, plain
+from .canvas import Canvas, cells, cut, fit, plain
 from .drawn import Drawn
 
 _PHASES = {
@@ -142,7 +142,8 @@ class Status(Bar):
         for ink, words in said(moment):
             if x > 1:
                 x = canvas.put(x, 0, " | " if moment.ascii_only else " · ", "faint")
-            x = canvas.put(x, 0, words, ink)
+            words = plain(words) if canvas.ascii_only else words
+            x = canvas.put(x, 0, cut(words, canvas.cols - x, "~" if canvas.ascii_only else "…"), ink)
         put_keys(canvas, x, 0, moment.keys)
 
 

@@ -125,6 +125,17 @@ def cells(text: str) -> int:
     return len(text) if text.isascii() else sum(map(get_character_cell_size, text))
 
 
+def cut(text: str, room: int, end: str = "…") -> str:
+    """As ``fit``, but between two words where there are several: half of a number would be another number.
+
+    >>> cut("9 014 frames lost near step 34 000", 27)
+    '9 014 frames lost near…'
+    """
+    kept = fit(text, room, end)
+    words, space, _ = kept.rpartition(" ")
+    return kept if kept == text or not space or not words.strip() else words.rstrip(" ,;:") + end
+
+
 def fit(text: str, room: int, end: str = "…") -> str:
     """At most ``room`` cells; the last is ``end`` when something was cut off."""
     if cells(text) <= room:

@@ -14,7 +14,7 @@ from lsmon.protocol.names import QUANTITIES, quantity
 from ..format import grouped, with_error
 from ..side import Side, volume_change
 from ..view import Track, View
-from .canvas import Canvas, cells
+from .canvas import Canvas, cells, fit
 from .panel import Scene
 from .scrolled import Line, Scrolled
 
@@ -141,7 +141,10 @@ def _others(view: View) -> list[str]:
 def _known(track: Track, cols: int) -> list[Line]:
     known = quantity(track.name)
     value = f"{with_error(track.value, track.error)} {_unit(known.unit)}"
-    head: list[tuple[str, str]] = [("bold ink", f"{known.label:<{_LABEL}}"), ("bold ink", f"{value:<24} ")]
+    head: list[tuple[str, str]] = [
+        ("bold ink", known.label + " " * (_LABEL - cells(known.label))),
+        ("bold ink", f"{value:<24} "),
+    ]
     if cols >= _LABEL + 25 + _COURSE + 16:
         head += [("course", track.name), ("faint", f"  step {grouped(track.step)}")]
     lines: list[Line] = [tuple(head)]
@@ -167,7 +170,8 @@ def _wrapped(label: str, words: str, cols: int, ink: str) -> list[Line]:
     lines = textwrap.wrap(
         words, room // 2 if cells(words) > len(words) else room, max_lines=12, placeholder=" …"
     ) or [""]
-    heads = [f"{label[: _LABEL - 1]:<{_LABEL}}", *[" " * _LABEL] * (len(lines) - 1)]
+    label = fit(label, _LABEL - 1)
+    heads = [label + " " * (_LABEL - cells(label)), *[" " * _LABEL] * (len(lines) - 1)]
     return [(("faint", head), (ink, line)) for head, line in zip(heads, lines, strict=True)]
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.style import Style
+from textual.filter import ANSIToTruecolor
+from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -17,7 +21,7 @@ class Drawn(Widget):
     """No character beyond ASCII in frames and curves: for terminals that cannot show them."""
 
     _canvas: Canvas | None = None
-    _strips: tuple[Strip, ...] = ()
+    _strips: Sequence[Strip] = ()
     _palette: Palette | None = None
 
     @property
@@ -47,15 +51,31 @@ class Drawn(Widget):
 
     def _paint(self, canvas: Canvas, palette: Palette) -> None:
         self._canvas, self._palette = canvas, palette
-        self._strips = tuple(canvas.strips(palette.style))
+        self._strips = canvas.strips(palette.style)
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Without what Textual does for borders, padding, tints and links, none of which is here: a third of a paint."""
+        size = self.size
+        strips = list(self._drawn(size)[crop.y : crop.bottom])
+        strips += [Strip.blank(size.width, Style())] * (crop.height - len(strips))
+        if crop.x or crop.width != size.width:
+            strips = [strip.crop(crop.x, crop.right) for strip in strips]
+        for each in self.get_line_filters():
+            if not isinstance(each, ANSIToTruecolor):  # our colours are true ones already
+                ground = self.background_colors[1]
+                strips = [strip.apply_filter(each, ground) for strip in strips]
+        return strips
 
     def render_line(self, y: int) -> Strip:
-        canvas = self._canvas
-        size = self.size
+        return self.render_lines(Region(0, y, self.size.width, 1))[0]
+
+    def _drawn(self, size: Size) -> Sequence[Strip]:
+        """All lines, drawn or painted anew where the size or the theme is another."""
+        canvas, palette = self._canvas, self.palette
         if canvas is None or (canvas.cols, canvas.rows) != (size.width, size.height):
             canvas = Canvas(size.width, size.height, ascii_only=self.ascii_only)
             self.draw(canvas)
-            self._paint(canvas, self.palette)
-        elif self._palette is not self.palette:
-            self._paint(canvas, self.palette)
-        return self._strips[y] if y < len(self._strips) else Strip.blank(size.width, Style())
+            self._paint(canvas, palette)
+        elif self._palette is not palette:
+            self._paint(canvas, palette)
+        return self._strips

@@ -13,7 +13,7 @@ from ..abscissa import STEPS, Abscissa
 from ..axes import StepAxis
 from ..lens import LENS, Lens
 from ..view import View
-from .canvas import Canvas, cells, fit, plain
+from .canvas import Canvas, cells, cut, fit, plain
 from .drawn import Drawn
 
 _ROUND = {"h": "─", "v": "│", "nw": "╭", "ne": "╮", "sw": "╰", "se": "╯"}
@@ -154,7 +154,8 @@ class Panel(Drawn, can_focus=True):
             put_readouts(canvas, right - 2 - readouts_width(said), 0, said, self.ascii_only, pad=True)
         ink, words = self.note()
         if words:
-            words = fit(f" {plain(words) if self.ascii_only else words} ", right - 3)
+            words = plain(words) if self.ascii_only else words
+            words = f" {cut(words, right - 5, '~' if self.ascii_only else '…')} "
             canvas.put(right - 1 - cells(words), last, words, ink)
 
     def titled(self) -> bool:

@@ -25,6 +25,8 @@ _STATES = {
     "ended early": ("■", "#", "warning", "ended early"),
 }
 _BLOCKS, _ASCII_LEVELS = "▁▂▃▄▅▆▇█", "_.-=+*%#"
+_WIDE = 100
+"""Columns from which on a name has 32 cells; else 22, so that the steps have room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,7 @@ class RunList(Panel):
             return min(max([least, *map(cells, texts)]), most)
 
         wanted = {
-            "name": widest([item.run.name for item in rows], 4, 32),
+            "name": widest([item.run.name for item in rows], 4, 32 if cols >= _WIDE else 22),
             "state": 11,
             "loss": 10,
             "course": 24,
@@ -172,7 +174,7 @@ class RunList(Panel):
         }
 
     def _headings(self, canvas: Canvas, widths: dict[str, int]) -> None:
-        titles = {"age": "started", "course": "loss over the run", "loss": "last"}
+        titles = {"age": "started", "course": "loss over the run", "loss": "last loss"}
         x = 4
         for column, width in widths.items():
             title = fit(titles.get(column, column), width)
