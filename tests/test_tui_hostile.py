@@ -195,7 +195,7 @@ def test_nothing_that_is_typed_or_pasted_reaches_the_screen_raw(
                 ):
                     await pilot.press(opening)
                     await until(pilot, lambda: len(app.screen_stack) == 2 and bool(app.screen.query(Input)))
-                    app.screen.query_one(Input).post_message(Paste(payload))
+                    app.post_message(Paste(payload))
                     await pilot.pause()
                     check(app, app.size.width)
                     await pilot.press(closing)

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.events import Event, Paste
 
+from lsmon.protocol.clean import clean_line
 from lsmon.protocol.frames import Alert
 from lsmon.protocol.sources.source import Source
 
@@ -114,6 +116,12 @@ class LsmonApp(App[None]):
             # Without this a signal would leave the terminal as it was drawn, or, SIGINT, be swallowed.
             for number in ENDINGS:
                 signal.signal(number, leave)
+
+    async def on_event(self, event: Event) -> None:
+        """What is pasted comes from anywhere, and a line to type into shows it as it is."""
+        if isinstance(event, Paste) and not event.is_forwarded:
+            event.text = "\n".join(map(clean_line, event.text.splitlines()))
+        await super().on_event(event)
 
     def remembered(self) -> Remembered:
         """What the next screen may begin with; nothing of what a small terminal or an environment asked for."""

@@ -63,15 +63,15 @@ def short(value: float) -> str:
 def percent(share: float, digits: int = 2) -> str:
     """A share of one in per cent.
 
-    >>> percent(0.031), percent(1.0), percent(0.9973), percent(0.0004)
-    ('3.1 %', '100 %', '99.7 %', '0.04 %')
+    >>> percent(0.031), percent(1.0), percent(0.9973), percent(0.0004), percent(0.097, 1)
+    ('3.1 %', '100 %', '99.7 %', '0.04 %', '10 %')
     """
     if not math.isfinite(share):
         return number(share)
     hundred = share * 100
     if 99 < hundred < 100:
         return f"{hundred:.1f} %" if hundred < 99.95 else "99.9 %"
-    text = f"{hundred:.{digits}g}" if abs(hundred) < 10**digits else f"{hundred:.0f}"
+    text = f"{hundred:.{digits}g}" if abs(hundred) < 10**digits - 0.5 else f"{hundred:.0f}"
     return _minus(f"{text} %")
 
 

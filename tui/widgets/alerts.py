@@ -63,7 +63,10 @@ class AlertsPanel(Panel):
     def _heading(self, canvas: Canvas, x: int, y: int, event: Event) -> int:
         signs = ASCII_SIGNS if self.ascii_only else SIGNS
         x = canvas.put(x, y, f"{signs[event.severity]} ", event.severity)
-        x = canvas.put(x, y, f"{grouped(event.step):>{_STEP - 2}}  ", "dim")
+        step = f"{grouped(event.step):>{_STEP - 2}}  "
+        if cells(step + event.title) > canvas.cols - x:
+            step = f"{step.strip()} "  # rather than a word that is cut off
+        x = canvas.put(x, y, step, "dim")
         return canvas.put(
             x, y, event.title, "ink" if event.severity in ("info", "good") else f"bold {event.severity}"
         )
