@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from lsmon.protocol.edge import HIGH, Edge
+import math
+
+from lsmon.protocol.edge import HIGH, LOW, Edge
 
 DENSEST = 25
 """Steps between two sharpness measurements right after an event: over fewer the Hessian turns little."""
@@ -11,8 +13,11 @@ SPARSEST = 250
 """The same when nothing moves: with some waiting for the budget, at least every 300."""
 
 APPROACHING, AT_THE_EDGE = 0.5, 10
-"""Of the optimizer's edge: from here on, and until it is told to hover there, the sharpness is wanted every so many steps,
-since it crosses within some tens."""
+"""Of the optimizer's edge: from here on, and until it is told to hover there, the sharpness is wanted when half of the way
+is done at the speed that it had, and at the edge every so many steps, since it crosses within some tens."""
+
+AIM = 1.1
+"""Of the way, where no look can be paid for halfway: a look just before the edge tells nothing, and the speed falls."""
 
 PATIENCE = 20
 """Such looks without a rise, after which it does not approach the edge but rests below it, as many trainings do."""
@@ -40,6 +45,10 @@ class Cadence:
         self._edge = Edge()
         self._highest = 0.0
         self._patience = 0
+        self._ratio = (0, math.nan)  # step and value of the last one
+        self._left = 0.0  # steps to the edge at the speed that it had
+        self.price = 0.0
+        """Steps that pay for a look near the edge."""
         self.near_edge = False
         """It approaches the edge of stability, and has not been seen to hover there."""
 
@@ -57,7 +66,7 @@ class Cadence:
             return 0
         if kind == "complete":
             return self._last[kind] + self.interval * COMPLETE
-        return self._last[kind] + (min(AT_THE_EDGE, self.interval) if self.near_edge else self.interval)
+        return self._last[kind] + (self._approach() if self.near_edge else self.interval)
 
     def began(self, kind: str, step: int) -> None:
         self._last[kind] = step
@@ -80,12 +89,24 @@ class Cadence:
     def against_edge(self, step: int, ratio: float, error: float) -> None:
         """The last sharpness over the optimizer's edge."""
         hovers = self._edge.see(step, ratio, error)
+        if step < self._ratio[0]:
+            return  # a complete measurement takes long
+        (then, before), self._ratio = self._ratio, (step, ratio)
+        speed = (ratio - before) / (step - then) if step > then else math.nan
+        # Where it falls it may turn, and within the band a few looks tell whether it hovers.
+        self._left = max(0.0, (1.0 - ratio) / speed) if speed > 0 else math.inf if ratio < LOW else 0.0
         self._patience -= 1
         if ratio < APPROACHING:
             self._highest = 0.0
         elif ratio > (1 + STILL) * self._highest:
             self._highest, self._patience = ratio, PATIENCE
         self.near_edge = APPROACHING <= ratio <= HIGH and not hovers and self._patience > 0
+
+    def _approach(self) -> int:
+        """Steps to the next look near the edge."""
+        half = self._left / 2
+        wanted = half if half >= self.price else AIM * self._left
+        return round(max(AT_THE_EDGE, min(wanted, SPARSEST)))
 
     def request(self, step: int) -> bool:
         """Something happened: measure everything now, and densely for a while. False when that was just granted."""

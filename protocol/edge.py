@@ -39,8 +39,9 @@ class Edge:
         self._seen: deque[tuple[int, float]] = deque(maxlen=KEPT)
 
     def see(self, step: int, ratio: float, error: float = 0.0) -> bool:
-        """One measurement; gives ``at``."""
-        if not math.isfinite(ratio) or error > UNSURE * abs(ratio):
+        """One measurement; gives ``at``. One that took longer, and is older than the last one seen, tells nothing more."""
+        late = bool(self._seen) and step < self._seen[-1][0]
+        if late or not math.isfinite(ratio) or error > UNSURE * abs(ratio):
             return self.at
         self._seen.append((step, ratio))
         values = [value for _, value in self._seen]

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from lsmon.probe import schedule
-from lsmon.probe.cadence import APPROACHING, COMPLETE, DENSEST, REST, SPARSEST, Cadence
+from lsmon.probe.cadence import AIM, APPROACHING, AT_THE_EDGE, COMPLETE, DENSEST, REST, SPARSEST, Cadence
 from lsmon.probe.plan import Plan
 from lsmon.probe.schedule import HEAD_START, SAVINGS, Budget, Pace
 from tests.clock import Clock
@@ -201,22 +201,51 @@ def test_without_a_limit_all_examples_are_used() -> None:
     assert not plan.corrected(10.0, 0.05, 1.0)
 
 
+def approaching(speed: float = 0.005) -> Cadence:
+    """0.1 below the edge, with this rise a step."""
+    cadence = Cadence()
+    for step in (0, 20):
+        cadence.began("sharpness", step)
+        cadence.against_edge(step, 0.9 - speed * (20 - step), 0.0)
+    return cadence
+
+
+def test_the_edge_is_looked_at_when_half_of_the_way_is_done() -> None:
+    """20 steps from it at its speed: in ten; 100 steps from it: in 50; and never in fewer than ten, nor beyond 250."""
+    assert approaching(0.005).next("sharpness") == 20 + 10
+    assert approaching(0.001).next("sharpness") == 20 + 50
+    assert approaching(0.02).next("sharpness") == 20 + 10
+    assert approaching(1e-5).next("sharpness") == 20 + SPARSEST
+
+
+def test_where_looks_are_dear_the_crossing_is_aimed_at() -> None:
+    """A look halfway that takes until the crossing to be paid for would be the last one before it."""
+    cadence = approaching(0.001)
+    cadence.price = 60.0
+    assert cadence.next("sharpness") == 20 + round(AIM * 100)
+    cadence.price = 40.0
+    assert cadence.next("sharpness") == 20 + 50
+
+
 def test_the_edge_is_watched_closely_only_while_it_nears() -> None:
-    """A rise within the band below the edge wants a look every ten steps; one that rests there, that hovers, or that is
-    far beyond does not, or nothing else would be measured any more."""
+    """A rise towards the edge wants looks of its own; one that rests below it, that hovers, or that is far beyond does
+    not, or nothing else would be measured any more. In its band every tenth step tells whether it hovers."""
     cadence = Cadence()
     cadence.began("sharpness", 0)
-    for look, ratio in enumerate([0.3, 0.5, 0.72, 0.78, 0.84], 1):
-        cadence.against_edge(look, ratio, 0.0)
+    for step, ratio in enumerate([0.3, 0.5, 0.72, 0.78, 0.84], 1):
+        cadence.against_edge(step, ratio, 0.0)
         assert cadence.near_edge == (ratio >= APPROACHING)
-        assert cadence.next("sharpness") == (10 if ratio >= APPROACHING else cadence.interval)
-    for look in range(6, 30):
-        cadence.against_edge(look, 0.84, 0.0)
+    for step in range(6, 30):
+        cadence.against_edge(step, 0.84, 0.0)
     assert not cadence.near_edge
     cadence.against_edge(30, 0.9, 0.0)
     assert cadence.near_edge
-    for look, ratio in enumerate([1.0, 1.01, 1.02, 1.02], 31):
-        cadence.against_edge(look, ratio, 0.0)
+    cadence.against_edge(20, 0.3, 0.0)  # a complete measurement that began earlier
+    assert cadence.near_edge
+    cadence.against_edge(31, 0.88, 0.0)
+    assert cadence.next("sharpness") == AT_THE_EDGE
+    for step, ratio in enumerate([1.0, 1.01, 1.02, 1.02], 32):
+        cadence.against_edge(step, ratio, 0.0)
     assert not cadence.near_edge
     for beyond in (5.0, 50.0):
         cadence = Cadence()

@@ -15,6 +15,9 @@ from .sensor import Context
 TURNS = {"sharpness": 8, "complete": 32}
 """Products of a measurement as a rule, gradient included: what is saved up for before one begins."""
 
+FOLLOWED = 4
+"""The same of a look near the edge, which follows the sharpness from the last one."""
+
 CHECKS = frozenset({"halves", "overshoot", "density", "layers"})
 
 CHECK_TURNS = 8
@@ -50,11 +53,16 @@ class Agenda:
             return False
         if always:
             return kind == "sharpness" and self.cadence.due(kind, context.step)
-        if context.allowance >= UNLIMITED:  # whenever possible; the sharpness is in the complete measurement
-            seldom = (
-                self.cadence.near_edge and self.cadence.age("complete", context.step) < COMPLETE * DENSEST
-            )
-            return kind == ("sharpness" if seldom else "complete") and "complete" not in self.work
+        near = self.cadence.near_edge and "ladder" not in self.work
+        unlimited = context.allowance >= UNLIMITED
+        begun = self.cadence.next("complete") > 0
+        if kind == "sharpness" and (near or (unlimited and begun)):
+            return self.cadence.due(kind, context.step)
+        if kind == "complete" and near:
+            patience = COMPLETE * DENSEST if unlimited else (COMPLETE - 1) * SPARSEST
+            return self.cadence.age(kind, context.step) >= patience
+        if unlimited:  # one after the other
+            return kind == "complete"
         if kind == "sharpness" and self.work.keys() & {"complete", "ladder"}:  # which must get done
             fast = "complete" in self.work and self._is_fast(context, cost)
             waited = self._turns_of_complete >= FAIR or not fast
@@ -82,12 +90,19 @@ class Agenda:
         self._turns_of_complete = 0 if kind == "sharpness" else self._turns_of_complete + (kind == "complete")
 
     def pause(self, context: Context, cost: float) -> tuple[int, float]:
-        """Steps until something is due, and the seconds to have saved by then; call it when no work is under way."""
+        """Steps until something is to be done, and the seconds to have saved by then, when a product costs so many."""
+        saved = context.step_secs * context.allowance
+        self.cadence.price = FOLLOWED * cost / saved if saved > 0 else 0.0
+        if self.work:
+            # What a look costs stays in reserve: one that is half paid for would be of a step long ago.
+            spared = self.cadence.near_edge and "sharpness" not in self.work
+            return 1, (FOLLOWED + 1) * cost if spared else cost
         kind = min(TURNS, key=self.cadence.next)
         every = max(1, self.cadence.next(kind) - context.step)
+        if kind == "sharpness" and self.cadence.near_edge:
+            return every, min(SAVINGS, FOLLOWED * cost)
         # No more than can be saved until then, or what is due would wait.
-        until = every * context.step_secs * context.allowance
-        return every, max(cost, min(SAVINGS, TURNS[kind] * cost, until))
+        return every, max(cost, min(SAVINGS, TURNS[kind] * cost, every * saved))
 
     @staticmethod
     def _is_fast(context: Context, cost: float) -> bool:

@@ -16,7 +16,6 @@ from lsmon.protocol.frames import Scalars
 from ..cadence import COMPLETE, SPARSEST
 from ..operators import ladder
 from ..operators.ladder import Chosen
-from ..optimizers import kind as kind_of
 from ..reference import Reference
 from ..schedule import UNLIMITED
 from ..survey import MOST, plainly
@@ -97,7 +96,7 @@ class CurvatureSensor(Sensor):
             context.notes[self.name] = missing
         found = self._advance(context)
         self.every, self.price = 1, self._cost
-        if not self.agenda.work and context.allowance < UNLIMITED and self._chosen is not None:
+        if context.allowance < UNLIMITED and self._chosen is not None:
             self.every, self.price = self.agenda.pause(context, self._cost)
         return found
 
@@ -226,7 +225,8 @@ class CurvatureSensor(Sensor):
         if self._chosen.rung == 3:
             return (yield from critical(context, self._chosen))
         complete, step, known = kind == "complete", context.step, self._known
-        if not complete and self.agenda.cadence.near_edge and kind_of(context.optimizer) == "Adam":
+        whole = context.allowance >= UNLIMITED  # then the plain sharpness is in the complete measurements
+        if not complete and (self.agenda.cadence.near_edge or (whole and known.sharpest is not None)):
             alone = yield from edge_look(context, self._chosen, part, known, self.max_memory)
             self._compare(alone)
             return alone

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from ..algorithms.lanczos import Krylov
 from ..operators.difference import Difference
 from ..operators.hessian import Hessian
 from ..reference import Reference
@@ -44,6 +45,12 @@ class Known:
     """... and where it was found."""
     way: Way = field(default_factory=Way)
     """From one complete measurement to the next."""
+    sharpest: Tensor | None = None
+    """Where the curvature was largest as the optimizer sees it, in its coordinates; None before it was searched for, ..."""
+    felt: float = 0.0
+    """... how large, ..."""
+    followed: int = 0
+    """... and looks since the search."""
     delta: float | None = None
     """δ of the volume, fixed at the first one so that volumes can be compared."""
 
@@ -52,6 +59,10 @@ class Known:
         delta = self.delta
         self.__init__()  # type: ignore[misc]
         self.delta = delta
+
+    def searched(self, found: Krylov) -> None:
+        """The largest curvature as the optimizer sees it has been looked for among all directions."""
+        self.sharpest, self.felt, self.followed = found.vector, found.extremes.top[0].value, 0
 
     def begin_overshoot(
         self, part: Reference, whole: Reference | None

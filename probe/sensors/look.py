@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 
-from lsmon.protocol.frames import Curvature, Ritz, Scalars
+from lsmon.protocol.frames import Curvature, Ritz
 
 from ..operators.hessian import Hessian
 from ..operators.ladder import Chosen
@@ -14,7 +14,8 @@ from ..operators.preconditioned import Preconditioned
 from ..optimizers import edge
 from ..reference import Reference
 from ..subject import eval_mode
-from ..survey import Survey, sharpest, survey
+from ..survey import Survey, survey
+from .edge_look import against, sharpest_felt
 from .known import Known, NotMeasured, Work
 from .sensor import Context
 from .way import Way, bend
@@ -40,7 +41,7 @@ def look(
     model, optimizer = context.model, context.optimizer
     limit = edge(optimizer) if optimizer is not None else None
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    shape = metric(optimizer, list(named.values())) if complete and optimizer is not None else None
+    shape = metric(optimizer, list(named.values())) if optimizer is not None else None
     pair = part.halves() if halves else None
     parts = tuple(Hessian(model, context.loss_fn, half) for half in pair) if pair and context.loss_fn else ()
     point = chosen.snapshot()
@@ -59,7 +60,11 @@ def look(
         felt = None
         if shape is not None:
             operator = Preconditioned(point, shape.root, shape.decay)
-            felt = (yield from sharpest(operator, context.seed, max_bytes)).extremes.top[0]
+            felt = (
+                yield from sharpest_felt(operator, known, context.seed, max_bytes, anew=complete)
+            ).extremes.top[0]
+        elif limit is not None:
+            known.searched(found.krylov)
         return found, felt
 
     work = body()
@@ -125,20 +130,3 @@ def look(
     if shape is not None and felt is not None:
         return [curvature, against(context, part, known, felt, shape.limit, 0.0, step)]
     return [curvature] if limit is None else [curvature, against(context, part, known, largest, *limit, step)]
-
-
-def against(
-    context: Context, part: Reference, known: Known, sharpest: Ritz, limit: float, decay: float, step: int
-) -> Scalars:
-    """Sharpness relative to the optimizer's own edge; coupled weight decay adds to every eigenvalue.
-
-    Of all examples it may be as low as ``known.level`` of that of the part measured on, and the error says so.
-    """
-    whole = context.reference
-    level = known.level if whole is not None and part.examples < whole.examples else 1.0
-    error = sharpest.residual + (1.0 - level) * max(0.0, sharpest.value)
-    return Scalars(
-        step=step,
-        values={"hessian/edge": limit, "stability/ratio": (sharpest.value + decay) / limit},
-        errors={"stability/ratio": error / limit},
-    )
