@@ -238,6 +238,26 @@ def test_help_is_plain_where_the_terminal_is() -> None:
     drive(Tape(STORY[:300]), check, ascii_only=True)
 
 
+def test_no_colour_is_drawn_where_none_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As NO_COLOR asks: every ink and every ground is a grey, and the states are words."""
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        styles = [
+            seg.style
+            for strip in app.screen._compositor.render_strips()
+            for seg in strip
+            if seg.style is not None
+        ]
+        colours = [
+            colour for style in styles for colour in (style.color, style.bgcolor) if colour is not None
+        ]
+        assert colours and all(colour.triplet and len(set(colour.triplet)) == 1 for colour in colours)
+        assert "live" in text(app)[0]
+
+    drive(Told(STORY[:300]), check)
+
+
 def test_help_lists_keys_and_quantities() -> None:
     """With unit and source; the same key closes it; the feed goes on behind it."""
 

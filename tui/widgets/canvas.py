@@ -116,8 +116,14 @@ _PLAIN = str.maketrans(
 
 
 def plain(text: str) -> str:
-    """In ASCII: our own signs spelled out, ``?`` for any other."""
-    return text if text.isascii() else text.translate(_PLAIN).encode("ascii", "replace").decode()
+    """In ASCII: our own signs spelled out, ``?`` for any other.
+
+    >>> plain("ηλ_max ≥ 1.5")
+    'lr lambda_max >= 1.5'
+    """
+    if text.isascii():
+        return text
+    return text.replace("ηλ", "η λ").translate(_PLAIN).encode("ascii", "replace").decode()
 
 
 def cells(text: str) -> int:

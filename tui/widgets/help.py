@@ -88,10 +88,12 @@ class HelpPanel(Scrolled):
             for pressed, does, name in keys:
                 if not self._replay and name in REPLAY_ONLY:
                     continue
-                pressed = plain(pressed) if self.ascii_only else pressed
-                tail = f"  {name}" if cols >= _NAMED else ""
-                first, *rest = textwrap.wrap(does, max(cols - _KEY_CELLS - 2 - len(tail), 12)) or [""]
-                yield ("info", f"  {pressed:<{_KEY_CELLS}}"), ("dim", first), ("faint", tail)
+                if self.ascii_only:
+                    pressed, does = plain(pressed), plain(does)
+                name = f"  {name}" if cols >= _NAMED else ""
+                room = max(cols - _KEY_CELLS - 2 - len(name), 12)
+                first, *rest = textwrap.wrap(does, room) or [""]
+                yield ("info", f"  {pressed:<{_KEY_CELLS}}"), ("dim", f"{first:<{room}}"), ("faint", name)
                 for more in rest:
                     yield (("dim", " " * (_KEY_CELLS + 2) + more),)
 
