@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from lsmon.protocol.codec import encode
 from lsmon.protocol.errors import BadRecording, LsmonError
 from lsmon.protocol.frames import AnyFrame, Curvature, RunEnded, RunStarted, Scalars
+from lsmon.protocol.recording.reader import Recording
 from lsmon.protocol.sources import tfevents
 from lsmon.protocol.sources.imported import Imported
 from lsmon.protocol.sources.opening import open_path
@@ -235,3 +236,45 @@ def test_lines_and_tables_without_end_are_bounded(tmp_path: Path) -> None:
     wide = tmp_path / "wide.jsonl"
     wide.write_text(json.dumps({"step": 1, **{f"n{number}": 1.0 for number in range(5000)}}))
     assert len(values(opened(wide))[0][1]) <= 2000
+
+
+def _events(path: Path) -> None:
+    path.write_bytes(GOLDEN.read_bytes())
+
+
+def _table(path: Path) -> None:
+    path.write_text("step,loss\n" + "".join(f"{step},{1 / (step + 1)}\n" for step in range(20_000)))
+
+
+def _lines(path: Path) -> None:
+    path.write_text("".join(json.dumps({"step": step, "loss": 1.0}) + "\n" for step in range(20_000)))
+
+
+@pytest.mark.parametrize(("name", "write"), [("a.csv", _table), ("a.jsonl", _lines), (GOLDEN.name, _events)])
+def test_reading_tells_how_far_it_has_come(tmp_path: Path, name: str, write: Callable[[Path], None]) -> None:
+    """In bytes, upwards, to the size of the file and never beyond it."""
+    path = tmp_path / name
+    write(path)
+    told: list[tuple[int, int]] = []
+    open_path(path, lambda done, total: told.append((done, total))).close()
+    size = path.stat().st_size
+    assert told and {total for _, total in told} == {size}
+    done = [done for done, _ in told]
+    assert done == sorted(done) and done[0] > 0 and size - (1 << 17) <= done[-1] <= size
+
+
+def test_a_recording_without_its_overview_tells_how_far_it_is_read(tmp_path: Path) -> None:
+    """When its rows are asked for; one that has it has nothing to tell."""
+    path = tmp_path / "a.csv"
+    _table(path)
+    told: list[tuple[int, int]] = []
+    with closing(open_path(path)) as made:
+        for lacking in (False, True):
+            if lacking:
+                (made.path / "overview.mcap").unlink()
+            with closing(
+                Recording.open(made.path, lambda done, total: told.append((done, total)))
+            ) as recording:
+                recording.summaries(4096)
+            assert bool(told) == lacking
+    assert told == sorted(told) and {total for _, total in told} == {recording.last_seq}

@@ -169,8 +169,23 @@ def test_progress_is_said_after_a_second_and_taken_back(monkeypatch: pytest.Monk
         told(2, 4)
         assert "writing ━━━━━━━━━━━━──────────── 50%" in out.getvalue()
     assert out.getvalue().endswith("\r\x1b[K")
+    before = out.getvalue()
+    now[0] = 3.0
+    told(3, 4)  # by what goes on reading beneath the screen
+    assert out.getvalue() == before
     monkeypatch.setattr(sys, "stderr", file := io.StringIO())
     with Progress("writing") as told:
         now[0] = 9.0
         told(2, 4)
     assert file.getvalue() == ""
+
+
+def test_parquet_names_the_way_there(
+    recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one sentence, and nothing is written."""
+    out = tmp_path / "run.parquet"
+    assert main(["export", str(recorded), "--to", "parquet", "-o", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "to_parquet" in said
+    assert not out.exists()
