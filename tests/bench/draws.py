@@ -20,9 +20,10 @@ from lsmon.probe.algorithms.lanczos import lanczos
 from lsmon.probe.measurement import at_once
 from lsmon.probe.operators.hessian import Hessian
 from lsmon.probe.reference import Reference
+from lsmon.probe.sensors.curvature import MAX_MEMORY
 from lsmon.probe.survey import MOST, sharpest
 
-from .curvature import MAX_MEMORY, WITHIN
+from .curvature_peers import WITHIN
 from .workloads import loss_fn, training
 
 STEPS = (0, 10, 60, 200)
