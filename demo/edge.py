@@ -22,7 +22,9 @@ HIDDEN = 64
 STEPS = 10_000  # about a minute on one core
 LR = 0.22  # the edge is at a sharpness of 2 / LR, about 9, which it reaches in the first third
 PRINT_EVERY = 500
-BUDGET = 0.5  # of the run's time for the probe, ten times the default: the sharpness is what this run is about
+BUDGET = (
+    0.5  # of the run's time for the probe, ten times the default: the sharpness is what this run is about
+)
 SEED = 0
 
 Batch = tuple[Tensor, Tensor]  # features (n, FEATURES) and one-hot labels (n, CLASSES)
@@ -47,7 +49,11 @@ def main(steps: int = STEPS) -> None:
 
     batch = examples()
     model = nn.Sequential(
-        nn.Linear(FEATURES, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, CLASSES)
+        nn.Linear(FEATURES, HIDDEN),
+        nn.Tanh(),
+        nn.Linear(HIDDEN, HIDDEN),
+        nn.Tanh(),
+        nn.Linear(HIDDEN, CLASSES),
     )
     optimizer = torch.optim.SGD(model.parameters(), LR)
 
@@ -66,7 +72,9 @@ def main(steps: int = STEPS) -> None:
             if step % PRINT_EVERY == 0:
                 print(f"step {step:6d}  loss {before:.4f}  it rose in {rises} of {step} steps")
 
-    print(f"the edge is at 2/η = {2 / LR:g}; loss {before:.4f} after {steps} steps, and it rose in {rises} of them")
+    print(
+        f"the edge is at 2/η = {2 / LR:g}; loss {before:.4f} after {steps} steps, and it rose in {rises} of them"
+    )
 
 
 if __name__ == "__main__":

@@ -45,7 +45,9 @@ def main(steps: int = STEPS) -> None:
         return cross_entropy(model(features), labels) + torch.stack(tilt).sum()
 
     calm = [torch.zeros(2, *p.shape) for p in model.parameters()]
-    with Probe(model, optimizer, loss_fn, name="langevin", reference=calm, budget=BUDGET, sensors="full") as probe:
+    with Probe(
+        model, optimizer, loss_fn, name="langevin", reference=calm, budget=BUDGET, sensors="full"
+    ) as probe:
         for step in range(1, steps + 1):
             if step == steps // 2:
                 optimizer.param_groups[0]["lr"] = 10 * LR

@@ -207,6 +207,10 @@ def report(
     print(
         f"resident memory, MiB     {_spread(watch.rss, settled)}   a minute {_slope(watch.rss[settled:]):+.3f}"
     )
+    tenths = [
+        watch.rss[part * len(watch.rss) // 10 : (part + 1) * len(watch.rss) // 10] for part in range(10)
+    ]
+    print(f"    most in each tenth   {' '.join(f'{max(part, default=0.0):.1f}' for part in tenths)}")
     print(f"open descriptors         {_spread(watch.descriptors, settled)}")
     print(f"threads                  {_spread(watch.threads, settled)}")
     print(f"viewer that stayed       frames {stayer.last}, gaps {stayer.gaps}, lost {stayer.live.link.lost}, "
