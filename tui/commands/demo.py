@@ -2,6 +2,9 @@
 
 grokking   modular addition: memorised first, understood later (default)
 saddle     a deep linear network that leaves one saddle after another
+edge       full-batch gradient descent that sharpens up to 2/η and stays there
+langevin   noise of a known temperature, which the temperature panel reads back
+chargpt    a small GPT that learns to spell Python
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from ..target import live
 from ..terminal import has_screen
 from ..waiting import Waiting
 
-DEMOS = ("grokking", "saddle")
+DEMOS = ("grokking", "saddle", "edge", "langevin", "chargpt")
 
 PATIENCE_SECS = 10.0
 """For the training to end by itself once it was asked to."""
