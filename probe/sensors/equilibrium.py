@@ -11,24 +11,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
 from lsmon.protocol.frames import Scalars
 
 from ..algorithms.estimate import Estimate
-from ..operators.difference import Difference
-from ..operators.hessian import Hessian
 from ..optimizers import gain, kind
-from ..readings import Reading, read
-from ..reference import Reference, size_of
-from .balance import balance, direction
+from ..readings import Reading
+from ..reference import size_of
 from .energy import Energy, memory
 from .full_batch import FullBatch
 from .gauge_reading import GRADIENT, PLAIN_TRACE, SHORTEST, STRANGENESS, TRACE, read_gauge
-from .sampling import finite, ranks
+from .sampling import ranks
 from .sensor import Context, Finding, Sensor
 from .temperature import NEWS, WINDOW
+from .turn import Turn
 from .update_noise import UpdateNoise
 from .window import FEWEST, Window, changed
 
@@ -52,9 +47,7 @@ class Equilibrium(Sensor):
         self._energy = Energy(LONGEST)
         self._gains: list[float] = []
         self._attempt = 1
-        self._before: Reference | None = None  # the batch of the last turn: its noise is another
-        self._differ = False
-        self._alive: Tensor | None = None
+        self._turn = Turn()
         self._coming: deque[tuple[int, Reading]] = deque()
         self._window = Window(LONGEST)
         self._full_batch = FullBatch()
@@ -102,7 +95,13 @@ class Equilibrium(Sensor):
         if words:
             context.notes[self.name] = words
             return None
-        self._estimate(context, update)
+        if update.form is not None and (context.batch is not None or update.parts > 1):
+            self._energy.look(context, update.form, update.parts)
+        reading = self._turn.of(context, update)
+        if self._turn.trouble:
+            context.notes[self.name] = self._turn.trouble
+        if reading is not None:
+            self._coming.append((context.step, reading))
         self._energy.take()
         while self._coming and self._coming[0][1].ready():
             step, reading = self._coming.popleft()
@@ -133,50 +132,6 @@ class Equilibrium(Sensor):
             return "with several ranks the gauge is not measured yet"
         words = self._full_batch.words(context, update.parts)
         return f"{words}: there is no noise to balance the descent" if words else ""
-
-    def _estimate(self, context: Context, update: UpdateNoise) -> None:
-        """Queue what this update says; it takes a batch that can be cut, and another one before it."""
-        form, before = update.form, self._before
-        if context.batch is None:
-            if update.parts == 1 or before is None:
-                context.notes[self.name] = "pass the batch to step()"
-                update.forget()
-                return
-        else:
-            self._before = Reference(context.batch)
-        if form is not None:
-            self._energy.look(context, form, update.parts)
-        noise = update.of(context) if before is not None else None
-        if update.trouble:
-            context.notes[self.name] = update.trouble
-        consumed = update.consumed
-        update.forget()
-        if form is None or before is None or noise is None or consumed is None:
-            return
-        length, took = torch.linalg.vector_norm(noise.mean), torch.linalg.vector_norm(consumed)
-        cosine = (consumed @ noise.mean) / (length * took)
-        factor = torch.ones_like(length)
-        if context.clip is not None:
-            factor = (took / length).clamp_max(1.0)
-        along = direction(noise, form, factor)
-        product = self._product(context, before, along)
-        numbers = balance(
-            noise, form, factor, finite(context, update.parts, consecutive=False), along, product
-        )
-        live = noise.mean != 0
-        self._alive = live if self._alive is None else self._alive.logical_or_(live)
-        last = torch.stack([1 - cosine.double(), self._alive.sum().double()])
-        self._coming.append((context.step, read(torch.cat([numbers, last]))))
-
-    def _product(self, context: Context, batch: Reference, vector: Tensor) -> Tensor:
-        """H·v on a batch that had no part in this noise."""
-        assert context.loss_fn is not None
-        if not self._differ:
-            try:
-                return Hessian(context.model, context.loss_fn, batch).matvec(vector)
-            except (RuntimeError, NotImplementedError):  # something in it has no double backward
-                self._differ = True
-        return Difference(context.model, context.loss_fn, batch).matvec(vector)
 
     def _temperature(self, context: Context, update: UpdateNoise) -> list[Scalars]:
         if update.parts > 1:
@@ -220,7 +175,7 @@ class Equilibrium(Sensor):
         if self._update is not None:
             self._update.close()
         self._energy.clear()
-        self._before = self._alive = None
+        self._turn.close()
 
 
 def _one(step: int, name: str, estimate: Estimate, words: str) -> Scalars:

@@ -205,15 +205,18 @@ def _gradient(model: nn.Module, batch: Batch) -> float:
 
 def _is_one(patient: Patient) -> bool:
     """By its outcome without a probe, from a copy of the same start: a healthy one learns, a stalling one does not and
-    would at a hundred times the rate, dead units are silent over all of the data at the end."""
-    if patient.kind not in ("healthy", "dead units", "stalling"):
+    would at a hundred times the rate, a clipped one would without the clipping, dead units are silent over all of the data
+    at the end."""
+    if patient.kind not in ("healthy", "dead units", "stalling", "clipped"):
         return True
     twin = _twin(patient)
+    if patient.kind == "clipped":
+        twin.clip = None
     before = float(loss_fn(twin.model, twin.data).detach())
     for number in range(twin.steps):
         twin.step(number)
     after = float(loss_fn(twin.model, twin.data).detach())
-    if patient.kind == "healthy":
+    if patient.kind in ("healthy", "clipped"):
         return after < 0.7 * before
     if patient.kind == "dead units":
         return _silent(twin.model, twin.data[0]) > 0.5
