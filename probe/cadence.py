@@ -93,8 +93,8 @@ class Cadence:
             return  # a complete measurement takes long
         (then, before), self._ratio = self._ratio, (step, ratio)
         speed = (ratio - before) / (step - then) if step > then else math.nan
-        # Where it falls it may turn, and within the band a few looks tell whether it hovers.
-        self._left = max(0.0, (1.0 - ratio) / speed) if speed > 0 else math.inf if ratio < LOW else 0.0
+        # Where it falls it may turn, as Adam's does, and within the band a few looks tell whether it hovers.
+        self._left = max(0.0, (1.0 - ratio) / speed) if speed > 0 else 2 * DENSEST if ratio < LOW else 0.0
         self._patience -= 1
         if ratio < APPROACHING:
             self._highest = 0.0

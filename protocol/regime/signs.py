@@ -31,7 +31,9 @@ PATIENCE = 100
 """Steps: half of the units are dead in the first ones of a deep net that wakes them soon."""
 
 SLOW, SMALL = 1e-2, 1e-4
-"""Stalling: the sharpness against the edge, and |Δθ|/|θ|."""
+"""Stalling: the sharpness against the edge, and |Δθ|/|θ|. The further one is below, the less the other need be: ..."""
+TENFOLD = 1e-3
+"""... but ten times an update above this would be beyond what is healthy, and that is what is advised."""
 STILL, HIGH = 0.1, 0.7
 """... with a loss that has fallen by less than this part in the stretch, and is above this part of the first."""
 
@@ -107,7 +109,7 @@ def stalling(facts: Facts) -> str:
         return ""
     steps, fall = facts.losses.fall()
     largest = facts.largest_update(LONG)
-    if steps < LONG - 1 or largest is None or largest >= SMALL:
+    if steps < LONG - 1 or largest is None or largest >= min(TENFOLD, SMALL * SLOW / max(facts.ratio, 1e-30)):
         return ""
     if fall >= STILL or facts.losses.smooth < HIGH * facts.losses.first:
         return ""

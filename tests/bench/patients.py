@@ -92,9 +92,9 @@ class Patient:
         return loss.detach(), batch
 
 
-def patients(kind: str, half: str, count: int) -> Iterator[Patient]:
-    """So many of a kind, always the same ones; those that the outcome shows to be no such case are left out."""
-    number = 0
+def patients(kind: str, half: str, count: int, number: int = 0) -> Iterator[Patient]:
+    """So many of a kind from a number on, always the same ones; those that the outcome shows to be no such case are left
+    out."""
     while count:
         draw = random.Random(f"{kind} {half} {number}")
         torch.manual_seed(draw.randrange(1 << 30))

@@ -1,6 +1,6 @@
 """What the regime calls trainings whose truth is known by construction, on those it was tuned on and on others.
 
-    python -m tests.bench.regime [tuned | held out] [KIND …] [--count 8]
+    python -m tests.bench.regime [tuned | held out] [KIND …] [--count 8] [--first 0]
 
 Small networks of random depth, width, activation, initialisation, normalisation, optimizer, schedule and batch size, on data
 sets of scikit-learn; broken in one of five ways, or healthy. Each is watched by a real probe that measures by the number of
@@ -61,11 +61,11 @@ def verdict(patient: Patient, found: list[tuple[int, str]]) -> str:
     return "right" if faults or patient.kind == "healthy" else "none"
 
 
-def examine(half: str, kinds: list[str], count: int, quiet: bool) -> None:
+def examine(half: str, kinds: list[str], count: int, first: int, quiet: bool) -> None:
     print(f"{half}: {', '.join(HALVES[half])}")
     for kind in kinds:
         verdicts: Counter[str] = Counter()
-        for patient in patients(kind, half, 2 * count if kind == "healthy" else count):
+        for patient in patients(kind, half, 2 * count if kind == "healthy" else count, first):
             found = told(patient)
             said = verdict(patient, found)
             verdicts[said] += 1
@@ -84,6 +84,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("what", nargs="*", help="'tuned' or 'held out', and kinds")
     parser.add_argument("--count", type=int, default=8)
+    parser.add_argument(
+        "--first", type=int, default=0, help="number of the first one: others that nobody has looked at"
+    )
     parser.add_argument("--quiet", action="store_true", help="only the table")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -92,7 +95,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["LSMON_DIR"] = os.environ["LSMON_RUNTIME_DIR"] = folder
         for half in halves:
-            examine(half, kinds, given.count, given.quiet)
+            examine(half, kinds, given.count, given.first, given.quiet)
 
 
 if __name__ == "__main__":
