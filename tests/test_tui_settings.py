@@ -29,14 +29,17 @@ def started(
     check: Callable[[LsmonApp, Pilot[None]], Awaitable[None]],
     settings: Settings = Settings(),  # noqa: B008
     recalled: Remembered = Remembered(),  # noqa: B008
-) -> None:
+) -> LsmonApp:
+    """The app, when it is over."""
+    app = LsmonApp(Told(STORY), fps=0.01, settings=settings, recalled=recalled)
+
     async def session() -> None:
-        app = LsmonApp(Told(STORY), fps=0.01, settings=settings, recalled=recalled)
         async with app.run_test(size=(140, 40)) as pilot:
             await settle(app, pilot)
             await check(app, pilot)
 
     asyncio.run(session())
+    return app
 
 
 def test_nothing_set_is_as_it_comes(tmp_path: Path) -> None:
@@ -136,9 +139,8 @@ def test_the_next_screen_is_as_the_last_was_left(tmp_path: Path, monkeypatch: py
 
     async def leave(app: LsmonApp, pilot: Pilot[None]) -> None:
         await pilot.press("t", "y", "2", "x", "w", "u", "g", "z", "i")
-        remember(app.remembered())
 
-    started(leave)
+    remember(started(leave).remembered())  # as it is done: after the end
     looked = {"over": "elapsed", "smoothing": 1, "usual": True, "blocks": True}
     assert recall() == Remembered(theme="lsmon-light", large="sharpness", log={"loss": False}, **looked)  # type: ignore[arg-type]
 

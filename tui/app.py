@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
+from msgspec.structs import replace
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.events import Event, Paste
@@ -89,6 +90,8 @@ class LsmonApp(App[None]):
         self._clock = clock
         self.feed = Feed(source, clock=clock, on_news=self._ring)
         self._recalled = recalled
+        self._dashboard: Dashboard | None = None
+        """Kept beyond the end, which takes it from the stack: it knows how it was left."""
         self._fps = fps or settings.fps or (REMOTE_FPS if os.environ.get("SSH_CONNECTION") else LOCAL_FPS)
         if ascii_only is None:
             ascii_only = settings.ascii
@@ -126,8 +129,9 @@ class LsmonApp(App[None]):
     def remembered(self) -> Remembered:
         """What the next screen may begin with; nothing of what a small terminal or an environment asked for."""
         theme = self.theme if self.theme != "lsmon-16" else self._recalled.theme
-        bottom = self.screen_stack[0] if self.screen_stack else None
-        return bottom.remembered(theme) if isinstance(bottom, Dashboard) else Remembered(theme=theme)
+        if self._dashboard is None:
+            return replace(self._recalled, theme=theme)
+        return self._dashboard.remembered(theme)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """All that a key does on this screen, and the themes."""
@@ -153,7 +157,8 @@ class LsmonApp(App[None]):
             self._driver.write(text)
 
     def get_default_screen(self) -> Dashboard:
-        return Dashboard(self.feed, fps=self._fps, ascii_only=self._ascii, recalled=self._recalled)
+        self._dashboard = Dashboard(self.feed, fps=self._fps, ascii_only=self._ascii, recalled=self._recalled)
+        return self._dashboard
 
     def action_page(self, name: str) -> None:
         """Opens a page over the panels, or in place of another page; its own key closes it."""

@@ -106,8 +106,14 @@ class AlertsPanel(Panel):
 
 
 def wrapped(words: str, cols: int, lines: int) -> list[str]:
-    """At most so many lines; ``…`` where the rest is left out."""
-    return textwrap.wrap(words, max(cols, 8), max_lines=max(lines, 1), placeholder=" …")
+    """At most so many lines; ``…`` where the rest is left out.
+
+    >>> wrapped("it is 12 % now", 8, 3)
+    ['it is', '12 % now']
+    """
+    kept = words.replace(" %", "\u00a0%")  # a number and its unit stay together
+    folded = textwrap.wrap(kept, max(cols, 8), max_lines=max(lines, 1), placeholder=" …")
+    return [line.replace("\u00a0", " ") for line in folded]
 
 
 def title(entry: Alert | Mark) -> str:
