@@ -10,6 +10,7 @@ from lsmon.protocol.errors import Unreachable
 from lsmon.protocol.frames import Alert, AnyFrame, Heartbeat, Scalars
 from lsmon.protocol.sources.source import Link
 from lsmon.tui.feed import SPEEDS, Feed
+from lsmon.tui.free_memory import give_back
 from lsmon.tui.store import Store
 from tests.bench.story import Tape, Told, frames, header
 
@@ -208,3 +209,16 @@ def test_only_what_is_news_is_passed_on_and_of_a_replay_nothing() -> None:
     told.clear()
     Feed(Tape(story), clock=Clock(), on_news=lambda news: told.append(news.kind)).tick()
     assert told == []
+
+
+def test_free_memory_is_given_back_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not while the first paint is waited for, and not at every tick."""
+    times: list[float] = []
+    clock = Clock()
+    monkeypatch.setattr("lsmon.tui.feed.give_back", lambda: times.append(clock.now))
+    feed = Feed(Told(), clock=clock)
+    while clock.now < 300.0:
+        feed.tick()
+        clock.now += 1.0
+    assert times == [160.0, 220.0, 280.0]
+    give_back()  # whatever the system

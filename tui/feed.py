@@ -14,12 +14,15 @@ from lsmon.protocol.sources.source import Link, Seekable, Source, Timeline
 from .format import age
 from .news import News
 from .store import Store
+from .free_memory import give_back
 from .view import EMPTY, View
 
 READ_SECS = 0.05
 """Of each tick, at most: half of the tenth of a second that a tick lasts, so that keys stay quick."""
 READ_FRAMES = 1000
 """At a time: they fold in some 10 ms, and then the clock is looked at again."""
+TRIM_SECS = 60.0
+"""Between two times that free memory is given back."""
 SPEEDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 _SILENT = ("stale", "dead")
 
@@ -48,6 +51,7 @@ class Feed:
         self.trouble = ""
         """The sentence with which the source gave up, if it did."""
         self._clock = clock
+        self._trim_at = clock() + TRIM_SECS
         self._store = Store()
         self._news = News()
         self._on_news = on_news
@@ -76,6 +80,9 @@ class Feed:
         if self._unseen:
             self.newest = self._store.view()
             self._unseen = False
+        if self._clock() >= self._trim_at:
+            self._trim_at = self._clock() + TRIM_SECS
+            give_back()
         self._hear_silence()
         fresh, self._fresh = self._fresh, []
         for alert in fresh if self.seekable is None else ():
