@@ -12,9 +12,9 @@ from lsmon.protocol.frames import Alert
 from lsmon.protocol.sources.source import Link, Seekable, Source, Timeline
 
 from .format import age
+from .free_memory import give_back
 from .news import News
 from .store import Store
-from .free_memory import give_back
 from .view import EMPTY, View
 
 READ_SECS = 0.05
