@@ -315,6 +315,35 @@ def test_a_seek_far_into_a_long_recording_leads_up_in_rows(
     replay.close()
 
 
+def test_what_is_far_too_fast_comes_in_rows_alone(
+    long_recording: tuple[list[AnyFrame], Path], clock: Clock
+) -> None:
+    """Close behind the clock, every number once; at a speed that can be read the frames themselves come again."""
+    written, folder = long_recording
+    replay = Replay(Recording.open(folder), speed=50.0, clock=clock)
+    clock.now += 0.22
+    got = replay.read(max_items=100, max_secs=10.0)
+    for _ in range(4):
+        rows = replay.read()
+        assert rows and all(isinstance(row, Summary | Alert | Curvature | Mark) for row in rows)
+        got += rows
+        at = 1000.0 + (clock.now - 50.0) * 50.0
+        assert at - 0.2 <= max(row.wall for row in rows) <= at
+        assert replay.read() == []
+        clock.now += 0.06
+    numbers = [frame for frame in got if not isinstance(frame, Alert | Curvature | Mark)]
+    known = 1
+    for frame in numbers[1:]:
+        first = frame.first_seq if isinstance(frame, Summary) else frame.seq
+        assert first <= known + 2  # an event is a number too, and comes behind its row or by itself
+        known = frame.seq
+    replay.set_speed(1.0)
+    clock.now += 1.0
+    raw = replay.read()
+    assert raw and raw == written[raw[0].seq - 1 : raw[-1].seq]
+    replay.close()
+
+
 def test_a_seek_far_brings_a_past_of_what_is_drawn_over_time(
     tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

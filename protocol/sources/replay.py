@@ -15,6 +15,12 @@ SLOWEST, FASTEST = 0.1, 1000.0
 LAG_SECS = 0.2
 """When reading is further behind than this, the frames are too many for the speed asked for, and come in rows."""
 
+FRAMES_A_SEC = 40_000
+"""When more are due in a second of the clock there is no use in trying: rows alone, ..."""
+
+FOLLOW_SECS = 0.05
+"""... as often as something is so late."""
+
 IDLE_SECS = 5.0
 """A longer silence in the record is played as this much. A living run sends a heartbeat every second, so only a
 suspended or resumed one is silent; nobody watches its night."""
@@ -37,11 +43,14 @@ class Replay:
         self._speed = min(max(speed, SLOWEST), FASTEST)
         self._playing = playing
         self._owed = 0
+        self._skipping = False
         """Frames asked for by ``advance``."""
         self._target: int | None = None
         self._alerts: tuple[int, ...] | None = None
         self._behind = False
         """Whether the last read stopped before it had given all that was due."""
+        self._skipping = False
+        """Whether so many frames are due that only their rows are given."""
         header = recording.header
         self._seq, self._step, self._attempt, self._wall = 0, header.step, header.attempt, header.wall
         self._frames: Iterator[AnyFrame] = recording.frames()
@@ -72,7 +81,7 @@ class Replay:
             return self._jump()
         deadline = time.monotonic() + max_secs
         frames = self._catch_up()
-        while self._next is not None and self._due(self._next):
+        while not self._skipping and self._next is not None and self._due(self._next):
             frames.append(self._next)
             self._pass(self._next)
             if len(frames) >= max_items or (len(frames) % 64 == 0 and time.monotonic() > deadline):
@@ -84,6 +93,7 @@ class Replay:
         """As in ``Seekable``. Only the last of several seeks before a ``read`` is done."""
         self._target = min(max(step, self._seeking.first_step), self._seeking.last_step)
         self._owed = 0
+        self._skipping = False
 
     def play(self, playing: bool) -> None:
         self._anchor()
@@ -94,10 +104,12 @@ class Replay:
         """Recorded seconds a second, kept between 0.1 and 1000."""
         self._anchor()
         self._speed = min(max(speed, SLOWEST), FASTEST)
+        self._skipping = False
 
     def advance(self, frames: int) -> None:
         """The next ``read`` gives this many more numbered frames, whatever the time."""
         self._owed += max(frames, 0)
+        self._skipping = False
 
     def close(self) -> None:
         self._recording.close()
@@ -117,13 +129,18 @@ class Replay:
 
     def _catch_up(self) -> list[AnyFrame]:
         """Rows in place of the frames that reading is behind with; nothing when it keeps up."""
-        behind, self._behind = self._behind, False
+        behind, self._behind = self._behind or self._skipping, False
+        late = (FOLLOW_SECS if self._skipping else LAG_SECS) * self._speed
         now = self._now()
-        if not behind or self._next is None or self._next.wall > now - LAG_SECS * self._speed:
+        if self._next is None or self._next.wall - self._wall > IDLE_SECS:
+            self._skipping = False
+        if not behind or self._next is None or self._next.wall > now - late:
             return []
         frames = self._seeking.rows_until(self._seq, now)
+        seq, wall = self._seq, self._wall
         if frames:
             self._go_on_behind(frames)
+        self._skipping = (self._seq - seq) * self._speed > FRAMES_A_SEC * max(self._wall - wall, 1e-9)
         return frames
 
     def _go_on_behind(self, frames: list[AnyFrame]) -> None:
