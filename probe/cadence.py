@@ -106,7 +106,8 @@ class Cadence:
         """Steps to the next look near the edge."""
         half = self._left / 2
         wanted = half if half >= self.price else AIM * self._left
-        return round(max(AT_THE_EDGE, min(wanted, SPARSEST)))
+        # Its speed may rise as well.
+        return round(max(AT_THE_EDGE, min(wanted, max(2 * DENSEST, self.price), SPARSEST)))
 
     def request(self, step: int) -> bool:
         """Something happened: measure everything now, and densely for a while. False when that was just granted."""

@@ -211,20 +211,24 @@ def approaching(speed: float = 0.005) -> Cadence:
 
 
 def test_the_edge_is_looked_at_when_half_of_the_way_is_done() -> None:
-    """20 steps from it at its speed: in ten; 100 steps from it: in 50; and never in fewer than ten, nor beyond 250."""
+    """20 steps from it at its speed: in ten; 80 steps from it: in 40; never in fewer than ten, nor, where looks are cheap,
+    in more than 50."""
     assert approaching(0.005).next("sharpness") == 20 + 10
-    assert approaching(0.001).next("sharpness") == 20 + 50
+    assert approaching(0.00125).next("sharpness") == 20 + 40
     assert approaching(0.02).next("sharpness") == 20 + 10
-    assert approaching(1e-5).next("sharpness") == 20 + SPARSEST
+    assert approaching(1e-5).next("sharpness") == 20 + 2 * DENSEST
 
 
 def test_where_looks_are_dear_the_crossing_is_aimed_at() -> None:
     """A look halfway that takes until the crossing to be paid for would be the last one before it."""
     cadence = approaching(0.001)
-    cadence.price = 60.0
+    cadence.price = 120.0
     assert cadence.next("sharpness") == 20 + round(AIM * 100)
     cadence.price = 40.0
     assert cadence.next("sharpness") == 20 + 50
+    cadence = approaching(1e-5)
+    cadence.price = 1000.0
+    assert cadence.next("sharpness") == 20 + SPARSEST
 
 
 def test_the_edge_is_watched_closely_only_while_it_nears() -> None:

@@ -53,7 +53,7 @@ class Agenda:
             return False
         if always:
             return kind == "sharpness" and self.cadence.due(kind, context.step)
-        near = self.cadence.near_edge and "ladder" not in self.work
+        near = self.cadence.near_edge
         unlimited = context.allowance >= UNLIMITED
         begun = self.cadence.next("complete") > 0
         if kind == "sharpness" and (near or (unlimited and begun)):
