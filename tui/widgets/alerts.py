@@ -60,13 +60,17 @@ class AlertsPanel(Panel):
             return event
         return replace(event, title="mark", body=event.title)
 
+    def _step_cells(self, room: int) -> tuple[int, int]:
+        """For the steps, and behind them; no more than they need where a title would be cut off for it."""
+        if any(_STEP + cells(event.title) > room for event in self.events if event.severity != "good"):
+            return max(cells(grouped(event.step)) for event in self.events), 1
+        return _STEP - 2, 2
+
     def _heading(self, canvas: Canvas, x: int, y: int, event: Event) -> int:
         signs = ASCII_SIGNS if self.ascii_only else SIGNS
         x = canvas.put(x, y, f"{signs[event.severity]} ", event.severity)
-        step = f"{grouped(event.step):>{_STEP - 2}}  "
-        if cells(step + event.title) > canvas.cols - x:
-            step = f"{step.strip()} "  # rather than a word that is cut off
-        x = canvas.put(x, y, step, "dim")
+        width, gap = self._step_cells(canvas.cols - x)
+        x = canvas.put(x, y, f"{grouped(event.step):>{width}}{' ' * gap}", "dim")
         return canvas.put(
             x, y, event.title, "ink" if event.severity in ("info", "good") else f"bold {event.severity}"
         )
