@@ -15,13 +15,14 @@ from ..frames import UNNUMBERED, Alert, AnyFrame, Curvature, Layers, Mark, RunSt
 from ..thinned import Thinned
 
 RAW_FRAMES = 20_000
-RAW_BYTES = 7 << 18
+RAW_BYTES = 1 << 21
 FINE_BYTES = 3 << 18
 COARSE_BYTES = 1 << 19
 EVENT_BYTES = 1 << 18
-PAST_BYTES = 1 << 18  # of each of three kinds
+DENSITY_BYTES = 1 << 18
+LAYERS_BYTES = 1 << 17  # the scale, and the sharpness
 """Together 4 MiB, what a training is asked to lend its viewers. At 100 steps a second and 150 bytes a frame the raw
-frames reach back 55 seconds, the fine summaries (of five series) 20 minutes, the coarse ones for ever, and so does the
+frames reach back 65 seconds, the fine summaries (of five series) 20 minutes, the coarse ones for ever, and so does the
 past of what is drawn over time, in some 50 densities."""
 ROW_BYTES = 160
 """What Python itself takes for a row: tuple, number and the head of the bytes."""
@@ -87,8 +88,12 @@ class Tier:
 
 _seq = attrgetter("seq")
 
-_OVER_TIME = ((Curvature, "density"), (Layers, "scale"), (Layers, "sharpness"))
-"""Slots that are drawn as heat maps."""
+_OVER_TIME = {
+    (Curvature, "density"): DENSITY_BYTES,
+    (Layers, "scale"): LAYERS_BYTES,
+    (Layers, "sharpness"): LAYERS_BYTES,
+}
+"""Slots that are drawn as heat maps, and what their past may take."""
 
 
 def _weight(row: Row) -> int:
@@ -108,7 +113,7 @@ class History:
         self._event_bytes = 0
         self._states: dict[tuple[type, str], Row] = {}
         """The last frame of each kind that has more to say than the numbers that are folded from it, ..."""
-        self._past = {slot: Thinned(PAST_BYTES, _weight) for slot in _OVER_TIME}
+        self._past = {slot: Thinned(room, _weight) for slot, room in _OVER_TIME.items()}
         """... and a thinned past of those that are drawn over time."""
 
     @property
