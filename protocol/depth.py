@@ -22,6 +22,8 @@ class Trend(NamedTuple):
     layers: int
     typical: float = math.nan
     """Median of the steps from one layer to the next: a single layer that blocks, such as a dead one, is no trend."""
+    gone: int = 0
+    """Layers before the first and behind the last that are exactly zero: there it went on until nothing was left."""
 
     @property
     def total(self) -> float:
@@ -39,4 +41,6 @@ def trend(moments: Sequence[float]) -> Trend | None:
     spread = math.fsum((i - middle) ** 2 for i, _ in points)
     slope = math.fsum((i - middle) * y for i, y in points) / spread
     steps = [(after - before) / (j - i) for (i, before), (j, after) in pairwise(points)]
-    return Trend(slope, points[-1][0] - points[0][0] + 1, statistics.median(steps))
+    first, last = points[0][0], points[-1][0]
+    gone = [*moments[:first], *moments[last + 1 :]].count(0.0)
+    return Trend(slope, last - first + 1, statistics.median(steps), gone)

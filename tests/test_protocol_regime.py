@@ -49,6 +49,24 @@ def test_a_line_over_depth() -> None:
     assert line.slope == pytest.approx(1.0)
     assert line.layers == 4
     assert trend([1.0, 2.0, 3.0]) is None
+    line = trend([0.0, 0.0, 1e-40, 1e-30, 1e-20, 1e-10, math.inf])
+    assert line is not None
+    assert (line.layers, line.gone) == (4, 2)
+
+
+def test_what_vanishes_below_what_a_float_holds_is_no_dead_unit() -> None:
+    """Gradients that are exactly zero in all but the last five of 30 layers, where they shrink by 6 dex a layer, are
+    vanishing; where the last five are level, a layer in between is dead."""
+    for dex, label in ((6.0, "vanishing"), (0.0, "dead units")):
+        frames: list[AnyFrame] = []
+        for frame in losses([2.3] * 300):
+            frames.append(frame)
+            if frame.step % 20 == 0:
+                gradient = (0.0,) * 25 + tuple(10 ** (dex * (place - 4)) for place in range(5)) + (1.0,)
+                values = {"activation": (1.0,) * 31, "gradient": gradient, "dead": (1.0,) * 25 + (0.0,) * 6}
+                names = tuple(f"l{place}" for place in range(31))
+                frames.append(Layers(step=frame.step, names=names, values=values))
+        assert told(frames)[-1][1].label == label
 
 
 def test_the_edge_is_told_after_it_was_crossed_and_not_before() -> None:

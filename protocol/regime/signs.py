@@ -158,7 +158,7 @@ def _steep(lines: Iterable[Trend | None], sign: int) -> Trend | None:
     agreed = len(known) == LOOKS and all(
         min(sign * line.slope, sign * line.typical) > STEEP
         and sign * line.total > FAR
-        and line.layers >= DEEP
+        and line.layers + line.gone >= DEEP
         for line in known
     )
     return known[-1] if agreed else None
