@@ -20,6 +20,7 @@ from lsmon.protocol.clean import clean_line
 from lsmon.protocol.frames import Alert
 from lsmon.protocol.sources.source import Source
 
+from .every_key import groups
 from .feed import Feed
 from .keys import keys_of, written
 from .remembered import Remembered
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from .screens.runs import RunsScreen
 
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+WARM_SECS = 1.0
+"""After the start: the first curve is there by then."""
 
 LOCAL_FPS, REMOTE_FPS = 10.0, 4.0
 """Redraws a second: a scrolling plot is 44 KB/s at 4 and 113 at 10, and ssh lines are slow."""
@@ -110,6 +114,7 @@ class LsmonApp(App[None]):
         elif self._listed_first:
             self.action_runs()
         if not self.is_headless:
+            self.set_timer(WARM_SECS, self._warm)
             loop = asyncio.get_running_loop()
 
             def leave(number: int, _: object) -> None:
@@ -119,6 +124,10 @@ class LsmonApp(App[None]):
             # Without this a signal would leave the terminal as it was drawn, or, SIGINT, be swallowed.
             for number in ENDINGS:
                 signal.signal(number, leave)
+
+    def _warm(self) -> None:
+        """Load the other screens while nobody waits for them: a tenth of a second that the first key would take longer."""
+        self.run_worker(groups, thread=True, exit_on_error=False)
 
     async def on_event(self, event: Event) -> None:
         """What is pasted comes from anywhere, and a line to type into shows it as it is."""
