@@ -229,3 +229,26 @@ def test_a_header_alone_has_no_course(tmp_path: Path) -> None:
     begun = header("empty")
     assert isinstance(begun, RunStarted)
     assert loss_course(record(tmp_path, [begun])) == ((), 0)
+
+
+def test_a_recording_without_its_overview_is_opened_with_a_bar(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has to be read through for that; the bar goes when it is open."""
+    monkeypatch.setattr("lsmon.protocol.recording.reader._EVERY", 100)
+    for overview in home.glob("recordings/*long*/overview.mcap"):
+        overview.unlink()
+    told: list[tuple[str, int, int]] = []
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        await filled(app, pilot)
+        screen = app.screen
+        assert isinstance(screen, RunsScreen)
+        screen.post_message(RunsScreen.Reading("long", 1024, 4096))
+        await until(pilot, lambda: "1024 of 4096  opening long" in shown(app))
+        screen._told = lambda *said: told.append(said)  # type: ignore[method-assign]
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, Dashboard))
+
+    visit(check)
+    assert told[0][0] == "long" and all(done <= total for _, done, total in told)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lsmon.protocol.sources.source import Source
+from lsmon.protocol.told import Told, untold
 
 from .places import AT_ONCE, ask
 from .runs import Run, local_runs, with_course
@@ -80,12 +81,12 @@ def search(hosts: Sequence[tuple[Carrier, str]], here: bool = True) -> Iterator[
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def source_of(item: Listed) -> Source:
-    """Opens it. Raises LsmonError, with the remedy where it cannot be opened from here."""
+def source_of(item: Listed, told: Told = untold) -> Source:
+    """Opens it; ``told`` hears how far that has come. Raises LsmonError, with the remedy where it cannot be opened from here."""
     from .target import live, live_cards, matching, open_recording, remote
 
     run = item.run
     if item.carrier is not None:
         return remote(item.carrier, run.run or run.name)
     cards = matching(run.run, live_cards()) if run.state == "live" else []
-    return live(cards[0]) if cards else open_recording(Path(run.recording))
+    return live(cards[0]) if cards else open_recording(Path(run.recording), told=told)

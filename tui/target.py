@@ -15,6 +15,7 @@ from lsmon.protocol.sources.source import Seekable, Source
 
 if TYPE_CHECKING:
     from lsmon.protocol.recording.reader import Recording
+    from lsmon.protocol.told import Told
     from lsmon.protocol.wire.carrier import Carrier
 
 _REMOTE = re.compile(
@@ -140,14 +141,15 @@ def opened(path: Path) -> Recording:
         return open_path(path, told)
 
 
-def open_recording(path: Path, speed: float = 1.0) -> Seekable:
+def open_recording(path: Path, speed: float = 1.0, told: Told | None = None) -> Seekable:
+    """``told`` hears how far reading has come, where much has to be read; else it is told on stderr."""
     from lsmon.protocol.sources.opening import open_path
     from lsmon.protocol.sources.replay import Replay
 
     from .progress import Progress
 
-    with Progress(f"reading {path.name}") as told:
-        replay = Replay(open_path(path, told), speed=speed)
+    with Progress(f"reading {path.name}") as line:
+        replay = Replay(open_path(path, told or line), speed=speed)
         _ = replay.timeline  # without an overview all of it is read now, while it can be told
     return replay
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
@@ -110,6 +111,13 @@ class RunsScreen(Screen[None]):
         def __init__(self, sources: Sequence[Source], trouble: str = "") -> None:
             super().__init__()
             self.sources, self.trouble = sources, trouble
+
+    class Reading(Message):
+        """How far the opening of a recording has come that has to be read for it."""
+
+        def __init__(self, run: str, done: int, total: int) -> None:
+            super().__init__()
+            self.run, self.done, self.total = run, done, total
 
     def __init__(
         self,
@@ -226,13 +234,20 @@ class RunsScreen(Screen[None]):
         sources: list[Source] = []
         try:
             for item in items:
-                sources.append(source_of(item))
+                sources.append(source_of(item, partial(self._told, item.run.name)))
         except LsmonError as error:
             for source in sources:
                 source.close()
             self.post_message(self.Ready((), str(error)))
         else:
             self.post_message(self.Ready(sources))
+
+    def _told(self, run: str, done: int, total: int) -> None:
+        self.post_message(self.Reading(run, done, total))
+
+    @on(Reading)
+    def _reading(self, message: Reading) -> None:
+        self.query_one(Progress).tell(f"opening {message.run}", message.done, message.total)
 
     @on(Ready)
     def _ready(self, message: Ready) -> None:
