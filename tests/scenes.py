@@ -141,6 +141,7 @@ SCENES: dict[str, Scene] = {
     "replaying": Scene(_tape(20_000, playing=True, speed=8.0), (), ("▶ replay", "8×", "of 34 000")),
     "enlarged": Scene(_told(STORY), ("2",), ("λ max", "edge 42")),
     "filtered": Scene(_told(STORY), ("slash", *"val", "enter"), ("filter val: 2 of",)),
+    "refused": Scene(_told(STORY), ("slash", *"val(a"), ("val(a", "not a regular expression")),
     "alerts": Scene(_told(STORY), ("a", "down"), ("evidence", "known at", "confidence")),
     "detail": Scene(_told(STORY), ("d",), ("detail: temperature", "Langevin temperature")),
     "volume": Scene(_told(past()), ("d", "c"), ("log V", "nats since the first one: wider")),
