@@ -92,7 +92,7 @@ BROKEN: dict[str, tuple[Callable[[], Watched], str, str]] = {
     "ten times the initialisation at depth 30": (lambda: watch(scaled(30, 10 * 2**0.5), 0.1, 30), "exploding", "the loss is not finite"),
     "no normalisation at depth 30": (lambda: watch(scaled(30, None), 0.1, 130), "vanishing", "gradients shrink backwards by 0.79"),
     "dead ReLUs": (lambda: watch(dying(), 0.1, 200, looks=4), "dead units", "100% of the units of layer"),
-    "a learning rate 100 times too small": (lambda: watch(scaled(3, 2**0.5), 1e-3, 230), "stalling", "raise the learning rate tenfold"),
+    "a learning rate 100 times too small": (lambda: watch(scaled(3, 2**0.5), 1e-3, 230, looks=4), "stalling", "raise the learning rate tenfold"),
     "clipping on every step": (lambda: watch(scaled(3, 2**0.5), 0.1, 420, clip=0.05), "clipped", "100% of the steps"),
 }  # fmt: skip
 

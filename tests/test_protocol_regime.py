@@ -183,7 +183,8 @@ def test_scale_over_depth(look: dict[str, Any], level: float, label: str, words:
 
 
 def test_stalling_and_what_is_not() -> None:
-    """All three at once: far below the edge, tiny updates, a loss that stands high; not at a minimum, nor on a saddle. Very
+    """All three at once: far below the edge, tiny updates, a loss that stands high; not at a minimum, nor on a saddle,
+    nor before it is known whether units are dead. Very
     far below the edge updates need not be as tiny, as long as ten times them is healthy."""
     slow = {"stability/ratio": 5e-3, "update/ratio": 5e-5}
     still = [2.3 - 1e-4 * step for step in range(400)]
@@ -193,6 +194,8 @@ def test_stalling_and_what_is_not() -> None:
     assert labels(told(losses(still, **slow | {"update/ratio": 1e-3}))) == ["stable"]
     assert labels(told(losses(still, **slow | {"stability/ratio": 0.1}))) == ["stable"]
     assert labels(told(losses(falling(600, rate=60.0), **slow))) == ["stable"]
+    uncounted = [Layers(step=1, names=("a",) * 3, values={"activation": (1.0,) * 3, "gradient": (1.0,) * 3})]
+    assert labels(told([*uncounted, *losses(still, **slow)])) == ["stable"]
     far = {"stability/ratio": 2e-4, "update/ratio": 3e-4}
     assert labels(told(losses(still, **far))) == ["stable", "stalling"]
     assert labels(told(losses(still, **far | {"update/ratio": 2e-3}))) == ["stable"]

@@ -40,6 +40,8 @@ class Facts:
         """Share of the dead units in the layer that has most, and its name, ..."""
         self.dead_since: int | None = None
         """... and since which step that is much."""
+        self.counting = False
+        """Layers are looked at, and too few examples have been seen yet to tell which units are dead."""
         self.clip = 0.0
         self.clipped_since: int | None = None
         self._updates: deque[tuple[int, float]] = deque(maxlen=LONG)
@@ -52,6 +54,7 @@ class Facts:
         # The last layer's output is the prediction, whose scale is the task's and not the depth's.
         self.forward.append(trend(frame.values.get("activation", ())[:-1]))
         self.backward.append(trend(frame.values.get("gradient", ())[:-1]))
+        self.counting = "dead" not in frame.values
         dead = frame.values.get("dead", ())[:-1]
         if dead:
             worst = max(range(len(dead)), key=dead.__getitem__)

@@ -105,7 +105,8 @@ def clipped(facts: Facts) -> str:
 
 
 def stalling(facts: Facts) -> str:
-    if facts.rolling or not facts.ratio < SLOW:
+    # A network whose units are dead stands as still, and no learning rate helps it.
+    if facts.rolling or facts.counting or not facts.ratio < SLOW:
         return ""
     steps, fall = facts.losses.fall()
     largest = facts.largest_update(LONG)
