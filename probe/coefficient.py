@@ -94,7 +94,7 @@ def llc(
         raise UsageError("examples must be at least 3, or T = ln n / n has no meaning; or give temperature=.")
     heat = temperature if temperature is not None else math.log(count) / count
     with plainly(model):
-        point = Snapshot(unwrap(model), loss_fn, reference)
+        point = Snapshot(unwrap(model), loss_fn, reference, by_example=True)
         return _sampled(point, heat, gamma, lr, steps, chains, seed)
 
 

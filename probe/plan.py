@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 from .cadence import COMPLETE, SPARSEST
+from .reference import QUARTER
 
 PRODUCTS = 32 + COMPLETE * 8
 """Products, gradients among them, from one complete measurement to the next when nothing moves."""
@@ -35,10 +36,13 @@ FEWEST = 16
 class Plan:
     """Begins with a guess from the training's own step and is corrected by what products really cost."""
 
-    def __init__(self, available: int, trained_on: int, step_secs: float, allowance: float) -> None:
+    def __init__(
+        self, available: int, trained_on: int, step_secs: float, allowance: float, *, whole: bool = False
+    ) -> None:
+        """Of batches that are to stay ``whole`` at least a quarter of one is measured on."""
         self.available = available
         self._left = CHANGES
-        self.fewest = max(1, min(available, trained_on or available) // FEWEST)
+        self.fewest = max(1, min(available, trained_on or available) // (QUARTER if whole else FEWEST))
         target = self._target(step_secs, allowance)
         each = GUESS * step_secs / max(1, trained_on or available)
         self.examples = self._within(target / each if each > 0 else available)

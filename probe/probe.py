@@ -147,13 +147,14 @@ class Probe:
         )
         context.share = lambda: self._budget.share
         if _is_torch(model):
+            from .operators.quiet import by_batch
             from .reference import Reference
             from .subject import averaging, compiled, unwrap
 
-            context.reference = Reference(reference)
             context.compiled = compiled(model)
             context.group = averaging(model)
             context.model = unwrap(model)
+            context.reference = Reference(reference, whole=any(map(by_batch, context.model.modules())))
         return chosen, context
 
     def _open(

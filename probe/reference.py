@@ -16,6 +16,10 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from lsmon.protocol.errors import UsageError
 
+QUARTER = 4
+"""Of a batch whose examples depend on one another (BatchNorm) at least a quarter is kept, so that its statistics stay
+near those that the training sees."""
+
 EXAMPLES = 512
 """At 256 of 1024 examples λ_max of a digits MLP was still 1.3 times too large; 512 is what a budget of 5 % can pay."""
 
@@ -26,7 +30,9 @@ class Reference:
     Raises UsageError for a batch without tensors.
     """
 
-    def __init__(self, given: Any = None) -> None:
+    def __init__(self, given: Any = None, *, whole: bool = False) -> None:
+        self.whole = whole
+        """An example's loss depends on the others of its batch (BatchNorm): only ``thinned`` cuts one, to a quarter."""
         self.batches: list[Any] = []
         self.sizes: list[int] = []
         self.given = given is not None
@@ -44,7 +50,11 @@ class Reference:
         """A batch that the loop trains on; kept while fewer than 512 examples are."""
         if self.complete or batch is None:
             return
-        self._keep(_head(batch, EXAMPLES - self.examples))
+        room = EXAMPLES - self.examples
+        if self.whole and self.batches and size_of(batch) > room:
+            self.complete = True
+            return
+        self._keep(_head(batch, room))
         self.complete = self.examples >= EXAMPLES
 
     def thinned(self, wanted: int) -> Reference:
@@ -56,11 +66,17 @@ class Reference:
             return self
         count = max(1, min(len(self.batches), math.ceil(wanted * len(self.batches) / self.examples)))
         places = [index * len(self.batches) // count for index in range(count)]
-        stride = max(1, round(sum(self.sizes[place] for place in places) / max(1, wanted)))
+        held = sum(self.sizes[place] for place in places)
+        stride = max(1, round(held / max(1, wanted)))
+        stride = min(stride, QUARTER) if self.whole else stride
         return self._of([_strided(self.batches[place], 0, stride) for place in places])
 
     def halves(self) -> tuple[Reference, Reference] | None:
-        """Every other example and the rest; None when a batch cannot be cut in two."""
+        """Every other example and the rest, or batch; None when that is not possible."""
+        if self.whole:
+            return (
+                (self._of(self.batches[::2]), self._of(self.batches[1::2])) if len(self.batches) > 1 else None
+            )
         cut = [[_strided(batch, offset, 2) for batch in self.batches] for offset in (0, 1)]
         one, other = self._of(cut[0]), self._of(cut[1])
         return (one, other) if one.examples + other.examples == self.examples else None
@@ -68,14 +84,13 @@ class Reference:
     def chunks(self, wanted: int) -> Iterator[Reference]:
         """All examples, at most about ``wanted`` at a time."""
         for batch, size in zip(self.batches, self.sizes, strict=True):
-            count = max(1, math.ceil(size / max(1, wanted)))
+            count = 1 if self.whole else max(1, math.ceil(size / max(1, wanted)))
             parts = [_strided(batch, offset, count) for offset in range(count)]
             whole = sum(size_of(part) for part in parts) != size
             yield from (self._of([part]) for part in ([batch] if whole else parts))
 
-    @staticmethod
-    def _of(batches: list[Any]) -> Reference:
-        part = Reference()
+    def _of(self, batches: list[Any]) -> Reference:
+        part = Reference(whole=self.whole)
         part.batches = batches
         part.sizes = [size_of(batch) for batch in batches]
         part.complete = True

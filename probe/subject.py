@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from .operators.quiet import by_batch
+
 
 def unwrap(model: nn.Module) -> nn.Module:
     """The module inside DistributedDataParallel, DataParallel and torch.compile.
@@ -66,10 +68,13 @@ def describe(model: nn.Module, optimizer: Any) -> dict[str, Any]:
 
 def eval_mode(model: nn.Module) -> str:
     """What eval mode means for this model."""
-    kinds = [type(module).__name__ for module in model.modules()]
+    modules = list(model.modules())
+    kinds = [type(module).__name__ for module in modules]
     words = ["eval mode"]
     if any("Dropout" in kind for kind in kinds):
         words.append("dropout off")
-    if any("BatchNorm" in kind for kind in kinds):
-        words.append("BatchNorm running statistics")
+    if any(by_batch(module) for module in modules):
+        words.append("BatchNorm by the statistics of each batch")
+    elif any("BatchNorm" in kind for kind in kinds):
+        words.append("BatchNorm by running statistics")
     return words[0] + (": " + ", ".join(words[1:]) if len(words) > 1 else "")

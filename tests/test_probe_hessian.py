@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -378,3 +379,34 @@ def test_python_in_a_backward_pass_is_noticed(act: Any, any_python: bool) -> Non
         done = act(x).sum()
     assert callbacks.any([done]) is any_python
     assert torch.Tensor.register_hook == before
+
+
+def normalised() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 3))
+
+
+def test_batch_normalisation_is_that_of_the_training() -> None:
+    """The gradient is the loop's own, by the statistics of each batch; a frozen layer keeps its running ones."""
+    model, batches = normalised(), [classes(12, seed=1), classes(20, seed=2)]
+    kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    for frozen in (False, True):
+        model[1].train(not frozen)
+        operator = Hessian(model, loss_fn, Reference(batches, whole=True))
+        twin = copy.deepcopy(model)
+        loss = (12 * loss_fn(twin, batches[0]) + 20 * loss_fn(twin, batches[1])) / 32
+        own = torch.cat([g.reshape(-1) for g in torch.autograd.grad(loss, list(twin.parameters()))])
+        assert torch.allclose(operator.gradient, own, atol=1e-6)
+    assert all(torch.equal(buffer, kept[name]) for name, buffer in model.named_buffers())
+
+
+def test_batches_whose_examples_depend_on_one_another_are_not_cut() -> None:
+    whole = Reference(whole=True)
+    for seed in range(5):
+        whole.offer(classes(200, seed=seed))
+    assert whole.complete and whole.sizes == [200, 200]  # a third would be more than 512
+    assert whole.thinned(10).sizes == [50]  # a quarter at least
+    assert [part.sizes for part in whole.chunks(10)] == [[200], [200]]
+    halves = whole.halves()
+    assert halves is not None and [half.sizes for half in halves] == [[200], [200]]
+    assert Reference(classes(200), whole=True).halves() is None

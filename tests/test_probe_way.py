@@ -61,6 +61,22 @@ def test_where_the_loss_is_convex_it_is_never_negative() -> None:
         assert curvature is not None and curvature > 0
 
 
+def test_running_statistics_that_the_loss_does_not_use_may_move() -> None:
+    """In training BatchNorm normalises by the batch."""
+    model, batch = nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 1)), Reference(torch.randn(8, 2))
+
+    def loss(model: nn.Module, batch: Tensor) -> Tensor:
+        outputs: Tensor = model(batch)
+        return outputs.square().mean()
+
+    kept = Way()
+    kept.come(Hessian(model, loss, batch), ROOM)
+    model(torch.randn(8, 2))
+    with torch.no_grad():
+        model[1].weight += 0.1
+    assert bend(kept.come(Hessian(model, loss, batch), ROOM))[1] is not None
+
+
 def test_there_is_none_where_nothing_moved_or_running_statistics_did_or_there_is_no_room() -> None:
     assert way(lambda model, batch: model.x.square().sum(), [1.0], [1.0]) == (None, None)
     model, batch = nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 1)), Reference(torch.randn(8, 2))
@@ -70,7 +86,10 @@ def test_there_is_none_where_nothing_moved_or_running_statistics_did_or_there_is
         return outputs.square().mean()
 
     kept = Way()
+    model(torch.randn(8, 2))
+    model.eval()
     kept.come(Hessian(model, loss, batch), ROOM)
-    model(torch.randn(8, 2))  # in training mode
+    model.train()(torch.randn(8, 2))
+    model.eval()
     assert bend(kept.come(Hessian(model, loss, batch), ROOM)) == (None, None)
     assert kept.come(Hessian(model, loss, batch), 100) is None

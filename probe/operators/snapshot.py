@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._pytree import tree_map
 
-from .quiet import arithmetic, quiet
+from .quiet import arithmetic, by_batch, quiet
 
 T = TypeVar("T")
 LossFn = Callable[[Any, Any], Any]
@@ -50,6 +50,7 @@ class Snapshot:
     Args:
         precision: float64 evaluates everything in it; by default what has less than 32 bits becomes float32.
         twice: whether the loss will be differentiated twice, which fused kernels cannot.
+        by_example: whether layers that normalise by the batch use their running statistics instead.
 
     Raises ValueError when no parameter receives a gradient.
     """
@@ -62,6 +63,7 @@ class Snapshot:
         *,
         precision: torch.dtype | None = None,
         twice: bool = False,
+        by_example: bool = False,
     ) -> None:
         live = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
         if not live:
@@ -74,7 +76,7 @@ class Snapshot:
         self.batches, self.sizes = list(reference.batches), list(reference.sizes)
         self.devices = {tensor.device for tensor in [*live.values(), *model.buffers()]}
         self._inside = _Inside(model)
-        self._twice = twice
+        self._twice, self._by_example = twice, by_example
         with (
             torch.inference_mode(False),
             torch.no_grad(),
@@ -98,8 +100,22 @@ class Snapshot:
 
     @property
     def buffers(self) -> list[Tensor]:
-        """Copies of the floating-point buffers at this step."""
-        return [buffer for buffer in self._buffers.values() if buffer.is_floating_point() and buffer.numel()]
+        """Copies of the floating-point buffers at this step that the loss depends on."""
+        unused = (
+            set()
+            if self._by_example
+            else {
+                f"{path}.{name}".lstrip(".")
+                for path, module in self.model.named_modules()
+                if by_batch(module)
+                for name, _ in module.named_buffers(recurse=False)
+            }
+        )
+        return [
+            buffer
+            for name, buffer in self._buffers.items()
+            if name not in unused and buffer.is_floating_point() and buffer.numel()
+        ]
 
     def inside(self, parameters: Parameters, act: Callable[[], T]) -> T:
         """``act()`` while the model holds ``parameters``; also what a backward pass computes once more
@@ -114,7 +130,7 @@ class Snapshot:
             **parameters,
         }
         named = {f"model.{name}": tensor for name, tensor in state.items()}
-        with quiet(self.model, self.devices, twice=self._twice):
+        with quiet(self.model, self.devices, twice=self._twice, by_example=self._by_example):
             done: T = functional_call(self._inside, named, (act,), tie_weights=True)
         return done
 

@@ -31,7 +31,9 @@ class Examples:
         if context.allowance < UNLIMITED and not context.step_secs:
             return ""  # the first few steps tell how long one takes
         trained_on = 0 if context.batch is None else size_of(context.batch)
-        self._plan = Plan(reference.examples, trained_on, context.step_secs, allowance(context))
+        self._plan = Plan(
+            reference.examples, trained_on, context.step_secs, allowance(context), whole=reference.whole
+        )
         self.part = reference.thinned(self._plan.examples)
         self.settled = allowance(context) >= UNLIMITED
         return None
