@@ -23,11 +23,21 @@ LONGEST = 2.2
 GUESS = 2.2
 """Training steps that a product on a batch of the training's own size takes: 1.7 to 2.3 gradients, graph kept."""
 
-CHANGES = 4
+TRIED = 3
+"""Once a third of the examples is tried: one number of them does not tell how much of a product's cost they are."""
+
+CHANGES = 6
 """Corrections of a first guess; after them the batch is what it is, or the series would mean nothing."""
 
 SHRINK, GROW = 0.85, 1.8
 """Smaller changes are not worth a new beginning, since a few timings are no better than that."""
+
+FREE = 0.5
+"""Examples that add no more than this part to what a product costs whatever the batch (a small network's is nearly all
+of that) are not saved: one of 512 would cost as much and be several times too sharp."""
+
+FASTER = 16.0
+"""Largest growth at one correction, which rests on a guess of what an example costs."""
 
 FEWEST = 16
 """Of the training's own batch at least one example in so many, whatever it costs."""
@@ -44,20 +54,38 @@ class Plan:
         self._left = CHANGES
         self.fewest = max(1, min(available, trained_on or available) // (QUARTER if whole else FEWEST))
         target = self._target(step_secs, allowance)
-        each = GUESS * step_secs / max(1, trained_on or available)
-        self.examples = self._within(target / each if each > 0 else available)
+        self._each = GUESS * step_secs / max(1, trained_on or available)
+        self._last: tuple[int, float] | None = None
+        """Another number of examples, and the seconds of a product on them."""
+        self.examples = self._within(target / self._each if self._each > 0 else available)
 
     def corrected(self, product_secs: float, step_secs: float, allowance: float) -> bool:
         """A product on ``examples`` took so long: true when their number changed, and the measurement starts anew."""
         if not self._left or product_secs <= 0:
             return False
-        ratio = self._target(step_secs, allowance) / product_secs
-        wanted = self._within(self.examples * min(4.0, ratio))
-        if SHRINK * self.examples <= wanted <= GROW * self.examples:
-            return False
+        each = self._an_example(product_secs)
+        constant = product_secs - each * self.examples
+        pays = max(self._target(step_secs, allowance) - constant, FREE * constant) / each
+        wanted = self._within(min(pays, FASTER * self.examples))
+        if _alike(wanted, self.examples):
+            if self._last is not None or self.examples in (1, self.available):
+                return False
+            wanted = max(1, self.examples // TRIED)
+        elif self._last is not None and _alike(wanted, self._last[0]):
+            wanted = self._last[0]
         self._left -= 1
+        self._last = (self.examples, product_secs)
         self.examples = wanted
         return True
+
+    def _an_example(self, product_secs: float) -> float:
+        """Seconds that one example more would cost: by the last two numbers of them, or at most as first guessed."""
+        each = self._each
+        if self._last is not None:
+            examples, secs = self._last
+            each = (product_secs - secs) / (self.examples - examples)
+        dearest = product_secs / self.examples
+        return min(max(each, dearest / 1000), dearest)
 
     def _within(self, wanted: float) -> int:
         return max(
@@ -70,3 +98,7 @@ class Plan:
         if allowance >= 1.0 or step_secs <= 0:
             return math.inf
         return step_secs * min(LONGEST, FILL * allowance * COMPLETE * SPARSEST / PRODUCTS)
+
+
+def _alike(wanted: int, examples: int) -> bool:
+    return SHRINK * examples <= wanted <= GROW * examples

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from types import SimpleNamespace
 
 import pytest
@@ -192,6 +193,17 @@ def test_the_plan_finds_its_batch(slope: float, constant: float) -> None:
     cost = constant + slope * plan.examples
     assert cost <= 1.5 * target or plan.examples == plan.fewest
     assert cost >= 0.6 * target or plan.examples == 512
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.2])
+def test_what_costs_nothing_is_not_saved(noise: float) -> None:
+    """97 parameters: a product takes 0.317 ms on two examples and 0.397 ms on 512, and 5 % pay for neither."""
+    dice = random.Random(0)
+    plan = Plan(512, 64, 0.4e-3, 0.05)
+    for _ in range(10):
+        secs = 0.317e-3 + (0.397e-3 - 0.317e-3) / 510 * plan.examples
+        plan.corrected(secs * (1 + noise * dice.random()), 0.4e-3, 0.05)
+    assert plan.examples == 512
 
 
 def test_without_a_limit_all_examples_are_used() -> None:
