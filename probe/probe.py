@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 import time
 import weakref
 from collections import deque
@@ -23,6 +22,7 @@ from .lifetime import CLOSE_SECS, EXIT_SECS, Run, begin, by_hand, over, replace,
 from .readings import Reading, number
 from .schedule import Budget
 from .settings import allowed_share, door_at, own_rank, speaks, thresholds_of
+from .stride import Stride
 
 if TYPE_CHECKING:
     from lsmon.protocol.detectors.thresholds import Thresholds
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 FAULTS = 10
 """Calls that failed as a whole, after which the probe stops trying: then it is not one sensor that is broken."""
+
+ATTEMPTS = 8
+"""A run is resumed so often at most; more is a loop that counts its steps otherwise, and is told so."""
 
 _Call = ParamSpec("_Call")
 
@@ -105,6 +108,7 @@ class Probe:
         thresholds = thresholds_of(config)
         self._guard = Guard(strict=os.environ.get("LSMON_STRICT") == "1")
         self._budget = Budget(allowed_share(budget))
+        self._stride = Stride(self._budget.allowed)
         self._step = 0
         self._attempt = 1
         self._faults = 0
@@ -112,9 +116,11 @@ class Probe:
         self._alerts: deque[Alert] = deque(maxlen=1000)
         self._instruments: Instruments | None = None
         try:
-            chosen, context = self._choose(
-                model, optimizer, loss_fn, reference, sensors, clip, examples, seed
-            )
+            from .equipment import choose, context_of, is_torch
+
+            context = context_of(model, optimizer, loss_fn, reference, clip, examples, seed)
+            context.notes, context.share = self._guard.notes, lambda: self._budget.share
+            chosen = choose(sensors, context.model if is_torch(model) else None)
         except UsageError:
             raise
         except Exception as error:  # noqa: BLE001  a torch that we cannot work with must not stop it from training
@@ -126,36 +132,6 @@ class Probe:
         self._on = True
         if config:
             self.mark("config: " + ", ".join(f"{key}={value}" for key, value in config.items()))
-
-    def _choose(
-        self,
-        model: Any,
-        optimizer: Any,
-        loss_fn: Callable[[Any, Any], Any] | None,
-        reference: Any,
-        sensors: str | Sequence[Sensor],
-        clip: float | None,
-        examples: int | None,
-        seed: int,
-    ) -> tuple[list[Sensor], Context]:
-        from .sensors.presets import choose
-        from .sensors.sensor import Context
-
-        chosen = choose(sensors, model if _is_torch(model) else None)
-        context = Context(
-            model, optimizer, loss_fn, clip=clip, examples=examples, seed=seed, notes=self._guard.notes
-        )
-        context.share = lambda: self._budget.share
-        if _is_torch(model):
-            from .operators.quiet import by_batch
-            from .reference import Reference
-            from .subject import averaging, compiled, unwrap
-
-            context.compiled = compiled(model)
-            context.group = averaging(model)
-            context.model = unwrap(model)
-            context.reference = Reference(reference, whole=any(map(by_batch, context.model.modules())))
-        return chosen, context
 
     def _open(
         self,
@@ -218,11 +194,11 @@ class Probe:
         began = time.perf_counter()
         now = self._step + 1 if step is None else int(step)
         if now < self._step:
-            self._attempt += 1
+            self._begin_attempt()
         self._step = now
         sender, budget = self._sender, self._budget
         sender.steps += 1
-        if loss is not None:
+        if loss is not None and self._stride.tells(sender.steps, loss):
             self._put({"loss": loss}, now)
         budget.overhead += time.perf_counter() - began
         if self._instruments is not None:
@@ -301,6 +277,13 @@ class Probe:
         if numbers:
             self._sender.put(step, self._attempt, numbers)
 
+    def _begin_attempt(self) -> None:
+        self._attempt += 1
+        if self._attempt > ATTEMPTS:
+            self._guard.notes["step"] = (
+                f"step= went back {self._attempt - 1} times; each time is a new attempt"
+            )
+
     # ---- from the sensors (training thread) and from the sender (its own thread)
 
     def _found(self, found: Mapping[str, Any] | AnyFrame) -> None:
@@ -333,6 +316,11 @@ class Probe:
     def _pulse(self) -> Pulse:
         from .sender import Pulse
 
+        words = self._stride.look(self._sender.cpu_secs, time.monotonic())
+        if words:
+            self._guard.notes["steps"] = words
+        else:
+            self._guard.notes.pop("steps", None)
         return Pulse(self._budget.share, self._outlets.words, dict(self._guard.notes))
 
     def _fault(self, part: str, error: Exception) -> None:
@@ -349,12 +337,6 @@ def _reason(error: BaseException | str | None) -> str:
     if isinstance(error, BaseException):
         return f"{type(error).__name__}: {error}".removesuffix(": ")
     return error or ""
-
-
-def _is_torch(model: Any) -> bool:
-    """Without loading torch: a model can only be a module when torch is loaded."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(model, torch.nn.Module)
 
 
 def _silent() -> Probe:

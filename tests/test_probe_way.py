@@ -73,7 +73,7 @@ def test_running_statistics_that_the_loss_does_not_use_may_move() -> None:
     kept.come(Hessian(model, loss, batch), ROOM)
     model(torch.randn(8, 2))
     with torch.no_grad():
-        model[1].weight += 0.1
+        next(model[1].parameters()).add_(0.1)
     assert bend(kept.come(Hessian(model, loss, batch), ROOM))[1] is not None
 
 

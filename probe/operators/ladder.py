@@ -36,7 +36,7 @@ from .along import Along
 from .compare import Found, Product, differences, disagreement, exact_product, unless
 from .difference import Difference, numbers
 from .hessian import Hessian
-from .snapshot import Examples, LossFn, few
+from .snapshot import NOTHING_TO_DIFFERENTIATE, Examples, LossFn, few
 
 T = TypeVar("T")
 
@@ -175,7 +175,7 @@ def choosing(
             except Exception as error:  # noqa: BLE001
                 why = _words(error)
                 notes.append(f"no finite difference: {why}")
-    if floor < 3:
+    if floor < 3 and why != NOTHING_TO_DIFFERENTIATE:
         try:
             (loss,) = yield from numbers(Along(model, loss_fn, small).loss())
             if math.isfinite(loss):

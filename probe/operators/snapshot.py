@@ -21,7 +21,9 @@ T = TypeVar("T")
 LossFn = Callable[[Any, Any], Any]
 Parameters = Mapping[str, Tensor]
 
-NOTHING_TO_DIFFERENTIATE = "loss_fn does not use the model that it is given, so nothing can be differentiated"
+NOTHING_TO_DIFFERENTIATE = (
+    "loss_fn does not use the model that it is given, or detaches its loss, so nothing can be differentiated"
+)
 
 
 class Examples(Protocol):

@@ -1,0 +1,42 @@
+"""Which steps are told when they come faster than the budget can pay for telling each."""
+
+from __future__ import annotations
+
+import math
+
+TOO_MUCH, LITTLE = 0.8, 0.3
+"""Parts of the budget that sending may take before every second step is left out, and below which they come back:
+less than half of the former, or it would go to and fro."""
+
+RAREST = 64
+PATIENCE = 2
+"""Looks in a row, a second apart, that must agree: a start with its imports is no habit."""
+
+
+class Stride:
+    """Every ``every``-th step is told, a power of two; asked on the training thread, set on the sending one.
+
+    What a loop logs and what sensors find is always told; so is a loss that is plainly not finite.
+    """
+
+    def __init__(self, allowed: float) -> None:
+        self.every = 1
+        self._allowed = allowed
+        self._then: tuple[float, float] | None = None
+        self._over = self._under = 0
+
+    def tells(self, step: int, loss: object) -> bool:
+        return not step % self.every or (type(loss) is float and not math.isfinite(loss))
+
+    def look(self, cpu_secs: float, now: float) -> str:
+        """The sending thread has taken so many CPU seconds by ``now``; what to say of it, or nothing."""
+        if self._then is not None and now > self._then[1]:
+            share = (cpu_secs - self._then[0]) / (now - self._then[1])
+            self._over = self._over + 1 if share > TOO_MUCH * self._allowed else 0
+            self._under = self._under + 1 if share < LITTLE * self._allowed else 0
+            if self._over >= PATIENCE and self.every < RAREST and self._allowed > 0:
+                self.every, self._over = self.every * 2, 0
+            elif self._under >= PATIENCE and self.every > 1:
+                self.every, self._under = self.every // 2, 0
+        self._then = cpu_secs, now
+        return f"one of {self.every} is told, to keep to the budget" if self.every > 1 else ""
