@@ -39,7 +39,7 @@ inputs = torch.randn(256, 8)
 targets = inputs[:, :1] * inputs[:, 1:2]
 
 step = 0
-with Probe(model, optimizer, loss_fn, name=sys.argv[1], reference=(inputs, targets), budget=0.2) as probe:
+with Probe(model, optimizer, loss_fn, name=sys.argv[1], reference=(inputs, targets), budget=1) as probe:
     print("ready", flush=True)
     for order in sys.stdin:
         for _ in range(int(order)):

@@ -22,7 +22,9 @@ def told(allowed: float, share: float, looks: int = 40) -> Stride:
 def test_sending_stays_within_the_budget(share: float) -> None:
     stride = told(0.05, share)
     assert share / stride.every <= 0.05 * 0.8 or stride.every == RAREST
-    assert stride.every == 1 or 2 * share / stride.every > 0.05 * 0.8  # and no more is left out than that takes
+    assert (
+        stride.every == 1 or 2 * share / stride.every > 0.05 * 0.8
+    )  # and no more is left out than that takes
 
 
 def test_a_slower_loop_is_told_step_by_step_again() -> None:
