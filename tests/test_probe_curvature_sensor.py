@@ -173,6 +173,8 @@ def test_what_the_numbers_were_measured_on_is_said(clock: Clock, monkeypatch: py
     assert 0.02 * upper < error < upper
     complete = run.curvatures(complete=True)[-1]
     assert complete.memory > 0 and complete.grad_curvature is not None
+    assert complete.displacement and complete.displacement_curvature is not None  # since the one before
+    assert run.curvatures(complete=True)[0].displacement is None
     assert complete.batch == last.batch
     assert {frame.batch for frame in run.curvatures(complete=True)} == {last.batch}
 

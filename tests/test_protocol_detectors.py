@@ -59,6 +59,16 @@ def test_a_single_bad_batch_is_not_a_spike() -> None:
     assert alerts(losses) == []
 
 
+def test_what_was_lost_for_good_is_one_divergence_wherever_the_loss_swings() -> None:
+    """About the limit itself, and under a noise that brings it down by a tenth again and again."""
+    draw = random.Random(1)
+    about = [1.15 + 0.15 * math.sin(step / 60) + draw.gauss(0, 0.05) for step in range(4000)]
+    loud = [2.0 * draw.lognormvariate(0, 0.8) for _ in range(4000)]
+    for after in (about, loud):
+        kinds = [alert.kind for alert in alerts(noisy(1000) + after)]
+        assert kinds.count("divergence") == 1
+
+
 def test_scale_of_the_loss_changes_no_verdict() -> None:
     losses = noisy(1000)
     losses[600:640] = [3.0] * 40

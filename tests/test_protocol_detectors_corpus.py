@@ -29,10 +29,9 @@ class Floor:
 
 
 FLOORS = {
-    # Of two measurements a hundred steps apart neither need see the escape of a network that memorises in sixty.
-    "held out": Floor(0.97, 0.95, 0.75, grokking=10, before_half=0.9, losses_alone=0.9),
-    # Three alerts of sixty are false.
-    "fresh": Floor(0.95, 0.95, 0.7, grokking=7, before_half=0.85, losses_alone=0.85),
+    "held out": Floor(0.97, 0.95, 0.85, grokking=10, before_half=0.9, losses_alone=0.9),
+    # One onset of seven comes with half of the answers right.
+    "fresh": Floor(0.97, 0.95, 0.85, grokking=7, before_half=0.85, losses_alone=0.85),
 }
 
 
@@ -137,16 +136,21 @@ def test_healthy_trainings_are_left_alone(runs: list[Run]) -> None:
     assert healthy.false_in_healthy <= healthy.healthy_steps / 100_000
 
 
+KINDS = (
+    "overfitting", "loss_spike", "divergence", "nonfinite", "memorized", "generalization_lost", "stall", "curvature_spike",
+    "edge_of_stability", "equilibrium",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "kind", (*KINDS, "saddle_escape", "plateau_left", "grokking_onset", "grokking_complete")
+)
+def test_every_kind_has_ten_events_at_least(runs: list[Run], kind: str) -> None:
+    assert sum(event.kind == kind and not event.optional for run in runs for event in run.events) >= 10
+
+
 def test_every_other_kind_is_right_more_often_than_not(measured: Scores) -> None:
-    for kind in (
-        "overfitting",
-        "loss_spike",
-        "divergence",
-        "nonfinite",
-        "memorized",
-        "generalization_lost",
-        "stall",
-    ):
+    for kind in KINDS:
         tally = measured.tallies[kind]
         assert tally.right or not tally.missed, kind
-        assert not tally.false, kind
+        assert tally.false <= (kind == "curvature_spike"), kind

@@ -12,6 +12,14 @@ FIRST = 10
 """Samples whose mean is the first loss: one batch may be anything."""
 
 
+HALF = 0.5
+"""Of what is bad: once told, it is over when the loss has come back so far, and not where it only crosses the limit."""
+
+
+LONGEST = 10
+"""Times ``samples``, for which a loss may be on its way back: under loud noise it seems to be for ever."""
+
+
 class Divergence:
     """Counts how long the smoothed loss has been bad without coming back; one alert until it has recovered."""
 
@@ -29,8 +37,19 @@ class Divergence:
     def _resume(self) -> None:
         """A resumed run goes on from what it knows: where it began, and its best."""
         self._smooth = Smooth(self._t.memory)
-        self._count = self._since = 0
+        self._since = 0
+        self._calm()
+
+    def _calm(self) -> None:
+        self._count = self._bad_for = 0
         self._peak = 0.0
+
+    def _bad(self, level: float, part: float = 1.0) -> bool:
+        """Above the first loss, or with much of the gain gone; ``part`` of either is enough."""
+        gained = max(self._first - self._best, 0.0)
+        lost = max(self._t.lost * gained, 2 * abs(self._best))
+        worse = level > self._first + part * self._t.above * abs(self._first)
+        return worse or (gained > 0.2 * abs(self._first) and level > self._best + part * lost)
 
     def see(self, frame: AnyFrame) -> Alert | None:
         loss = frame.values.get("loss", math.nan) if isinstance(frame, Scalars) else math.nan
@@ -46,15 +65,13 @@ class Divergence:
         if self._seen <= FIRST:
             return None
         self._best = min(self._best, level)
-        gained = max(self._first - self._best, 0.0)
-        worse = level > self._first + self._t.above * abs(self._first)
-        lost = gained > 0.2 * abs(self._first) and level > self._best + max(
-            self._t.lost * gained, 2 * abs(self._best)
-        )
-        if not (worse or lost):
-            self._count, self._told = 0, False
+        if not self._bad(level):
+            self._calm()
+            self._told = self._told and self._bad(level, HALF)
             return None
-        if not self._count or level < self._t.recovering * self._peak:
+        self._bad_for += 1
+        returning = level < self._t.recovering * self._peak and self._bad_for < LONGEST * self._t.samples
+        if not self._count or returning:
             self._count, self._since, self._peak = 0, frame.step, level
         self._count += 1
         self._peak = max(self._peak, level)

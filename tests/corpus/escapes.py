@@ -26,6 +26,9 @@ DESCENT = 0.02
 ALONG = -0.01
 """ĝᵀHĝ over |H| on the way to the crest: below it the sign is certain, with dense Hessians."""
 
+SMALL = 0.05
+"""Share of a mode that may be there at first."""
+
 FLOOR = 1e-5
 """Part of the largest loss of the run: below it float32 rounds away what there is to see."""
 
@@ -33,14 +36,15 @@ FLOOR = 1e-5
 def from_modes(found: Recorded) -> list[Event]:
     """Escapes of a problem whose modes are known: onset, escape and end are 10, 50 and 90 % of the mode learned.
 
-    Modes are shares of their final size. A mode whose 10 % comes before the 90 % of the one before has left a saddle of
+    Modes are shares of their final size. One that is not small at first cannot say what it left: of its escape the
+    critical point decides, as for a network. A mode whose 10 % comes before the 90 % of the one before has left a saddle of
     its own when training slowed down in between, and did so near one; otherwise both left the same, and are one event.
     """
     steps = np.array([step for step, _ in found.modes])
     table = np.array([values for _, values in found.modes])
     modes: list[Event] = []
     for mode in table.T:
-        if mode[0] > 0.05 or mode.max() < 0.9:
+        if mode[0] > SMALL or mode.max() < 0.9:
             continue
         low, half, high = (int(steps[np.argmax(mode >= share)]) for share in (0.1, 0.5, 0.9))
         modes.append(Event("saddle_escape", low, half, high))
@@ -51,7 +55,12 @@ def from_modes(found: Recorded) -> list[Event]:
             events.append(replace(mode, soft=_rise(found, before.step if before else 0, mode) < PLAIN))
         else:
             events[-1] = replace(before, until=max(before.until, mode.until))
-    return events
+    if (table[0] > SMALL).any():
+        others = from_spectrum(found)
+        events += [
+            one for one in others if not any(one.onset <= e.until and e.onset <= one.until for e in events)
+        ]
+    return sorted(events, key=lambda event: event.step)
 
 
 def _rise(found: Recorded, since: int, mode: Event) -> float:

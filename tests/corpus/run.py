@@ -134,7 +134,7 @@ def _measurements(
     rows: Mapping[str, Sequence[Any]], every: int | None, scale: float, tokens: int, attempt: int
 ) -> Iterator[Curvature]:
     """One in so many steps of those that were made, each with the way that it came where that is known."""
-    ways = {(step, since): way for step, since, *way in rows["ways"]}
+    ways = {(step, since): way for step, since, *way in rows.get("ways", ())}
     last: int | None = None
     for step, top, bottom, along, norm, loss in rows["curvature"]:
         if every is not None and (not every or (last is not None and step - last < every)):
