@@ -32,6 +32,8 @@ class Divergence:
         self._seen = 0
         self._best = math.inf
         self._told = False
+        self._count = self._bad_for = 0
+        self._peak = 0.0
         self._resume()
 
     def _resume(self) -> None:
