@@ -105,8 +105,9 @@ def clipped(facts: Facts) -> str:
 
 
 def stalling(facts: Facts) -> str:
-    # A network whose units are dead stands as still, and no learning rate helps it.
-    if facts.rolling or facts.counting or not facts.ratio < SLOW:
+    # A network whose units are dead, or may be, stands as still, and no learning rate helps it.
+    dead = facts.counting or facts.dead_since is not None
+    if facts.rolling or dead or not facts.ratio < SLOW:
         return ""
     steps, fall = facts.losses.fall()
     largest = facts.largest_update(LONG)
