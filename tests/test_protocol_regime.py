@@ -111,8 +111,8 @@ def test_exploding_needs_a_grown_loss_and_a_sharpness_beyond_the_edge() -> None:
     assert "exploding" in labels(told(losses(grown, **{"stability/ratio": 3.0})))
     assert "exploding" not in labels(told(losses(grown, **{"stability/ratio": 0.5})))
     assert "exploding" not in labels(told(losses(falling(300), **{"stability/ratio": 16.0})))
-    verdicts = told(losses([2.3, 2.2, math.nan]))
-    assert [(step, verdict.label) for step, verdict in verdicts] == [(3, "exploding")]
+    verdicts = told(losses([2.3, 2.2, math.nan, math.nan]))
+    assert [(step, verdict.label) for step, verdict in verdicts] == [(4, "exploding")]
     assert verdicts[0][1].words.startswith("exploding: the loss is not finite; ")
 
 

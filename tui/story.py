@@ -62,8 +62,8 @@ _REGIMES = {
 }
 # fmt: on
 
-_PASSING = frozenset({"edge_of_stability", "stall"})
-"""Kinds that are a regime too: they last until the regime is another, and then what was before goes on."""
+_PASSING = frozenset({"edge_of_stability", "stall", "nonfinite"})
+"""Kinds that the regime tells too: they last until the regime is another, and then what was before goes on."""
 _QUIET = frozenset(NORMAL) - {"edge of stability"}
 """Regimes that never take the place of what an alert has said."""
 

@@ -51,7 +51,9 @@ class Regime:
         self._gone = 0 if name == self._label else self._gone + 1
         self._told += 1
         urgent = REGIMES.index(name) > (REGIMES.index(self._label) if self._label else -1)
-        at_once = name == "exploding" and losses.odd  # nothing is gained by waiting
+        at_once = (
+            name == "exploding" and losses.odd and self._held > 1
+        )  # once may be a slip, twice is no news to wait for
         ripe = losses.count >= WARM_UP and self._held >= ENTER and (urgent or self._gone >= LEAVE)
         if name != self._label and not at_once and not ripe:
             return None
