@@ -136,7 +136,7 @@ def edge_of_stability(facts: Facts) -> str:
 def stable(facts: Facts) -> str:
     if math.isfinite(facts.ratio):
         at_most = "at most " if facts.ratio_error > UNSURE * facts.ratio else ""
-        return f"loss {facts.losses.smooth:.3g}, sharpness {at_most}{facts.ratio:.2g} of the edge"
+        return f"loss {facts.losses.smooth:.3g}, sharpness {at_most}{facts.ratio:.2g} {'times' if facts.ratio > 1 else 'of'} the edge"
     return f"loss {facts.losses.smooth:.3g}; the sharpness against the edge is not known"
 
 
