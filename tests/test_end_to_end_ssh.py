@@ -286,7 +286,7 @@ def test_the_command_line_lists_several_hosts_and_follows_a_run_by_name(
     for target in ("box:mlp", "gate"):
         (sshd.folder / "stop").unlink(missing_ok=True)
         assert main(["tail", "box:nosuch"]) == 1
-        assert "box says: No live run is called 'nosuch'" in capsys.readouterr().err
+        assert "box says: No run, live or recorded, and no file is called 'nosuch'" in capsys.readouterr().err
         with subprocess.Popen(
             [sys.executable, "-m", "lsmon.tui", "tail", target, "--json"], stdout=subprocess.PIPE, text=True
         ) as tail:

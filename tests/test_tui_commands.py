@@ -10,13 +10,16 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
+from lsmon.protocol.cards import Card, write_card
 from lsmon.protocol.codec import encode
 from lsmon.protocol.frames import AnyFrame, RunEnded, RunStarted, Scalars
+from lsmon.protocol.process import this_process
 from lsmon.protocol.recording.folder import new_folder
 from lsmon.protocol.recording.writer import Recorder
 from lsmon.protocol.sources.source import Link
 from lsmon.tui.cli import main
 from lsmon.tui.commands.tail import follow
+from lsmon.tui.target import of_this_machine
 
 
 @pytest.fixture(autouse=True)
@@ -35,8 +38,10 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
     return line
 
 
-def recorded(home: Path, name: str, run: str, ended: RunEnded | None, seqs: Sequence[int] = (2, 3)) -> Path:
-    header = RunStarted(seq=1, run=run, name=name, wall=1000.0)
+def recorded(
+    home: Path, name: str, run: str, ended: RunEnded | None, seqs: Sequence[int] = (2, 3), wall: float = 1000.0
+) -> Path:
+    header = RunStarted(seq=1, run=run, name=name, wall=wall)
     folder = new_folder(home / "recordings", header)
     with closing(Recorder(folder, header)) as recorder:
         for seq in seqs:
@@ -59,6 +64,61 @@ def test_a_recording_is_found_by_path_name_or_id(
     assert main([command, {"path": str(folder), "name": "mlp", "id": "0a1b"}[by]]) == 0
     out = capsys.readouterr().out
     assert "mlp" in out and "finished" in out
+
+
+COMMANDS = (["info", "RUN"], ["tail", "RUN"], ["alerts", "RUN"], ["RUN", "--once"], ["RUN"])
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_a_whole_name_wins_over_the_beginning_of_another(
+    command: Sequence[str], empty_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``run1`` is an older run than ``run10``; the beginning of both names none of them."""
+    recorded(empty_home, "run1", "0a1b", RunEnded(), wall=1000.0)
+    recorded(empty_home, "run10", "2c3d", RunEnded(), wall=2000.0, seqs=(2, 3, 7))
+    assert main([word.replace("RUN", "run1") for word in command]) == 0  # 3 for the other, of which frames are missing
+    out = capsys.readouterr().out
+    assert "run10" not in out
+    assert main([word.replace("RUN", "run") for word in command]) == 2
+    assert "Several runs begin with 'run', name one of them: run10 (2c3d), run1 (0a1b)." in said(capsys)
+
+
+def test_the_beginning_of_one_name_is_enough(empty_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And the newest is meant where several runs have that name."""
+    for wall, run in ((1000.0, "0a1b"), (2000.0, "2c3d")):
+        recorded(empty_home, "mlp", run, RunEnded(), wall=wall)
+    recorded(empty_home, "cnn", "4e5f", RunEnded(), wall=3000.0)
+    for name, run in (("ml", "2c3d"), ("mlp", "2c3d"), ("0a", "0a1b"), ("c", "4e5f")):
+        assert main(["info", name, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["run"] == run, name
+
+
+def test_what_lives_does_not_hide_a_run_whose_name_it_begins_with(
+    empty_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``run10`` lives, ``run1`` is over; its beginning alone means the one that lives."""
+    me = this_process()
+    write_card(
+        Card(run="2c3d", name="run10", host=me.host, pid=me.pid, boot=me.boot, pid_started=me.pid_started,
+             live="/nowhere", ask="/nowhere")
+    )  # fmt: skip
+    recorded(empty_home, "run1", "0a1b", RunEnded())
+    assert main(["tail", "run1"]) == 0
+    assert "run1 @" in capsys.readouterr().out
+    for name, words in (("run10", "2c3d"), ("run", "2c3d"), ("run1", "0a1b"), ("0a", "0a1b")):
+        found = of_this_machine(name)
+        assert words in (found.run if isinstance(found, Card) else found.name)
+
+
+def test_a_run_is_not_compared_with_itself(empty_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = recorded(empty_home, "run1", "0a1b", RunEnded(), wall=1000.0)
+    recorded(empty_home, "run10", "2c3d", RunEnded(), wall=2000.0)
+    assert main(["compare", "run1", "run1"]) == 2
+    assert "'run1' twice is one and the same run" in said(capsys)
+    assert main(["compare", "run1", str(folder)]) == 2
+    assert "are one and the same run" in said(capsys)
+    assert main(["compare", "run1", "run10"]) == 0
+    assert [row.split()[0] for row in capsys.readouterr().out.splitlines()[1:3]] == ["run1", "run10"]
 
 
 def test_frames_that_are_missing_make_exit_code_3(

@@ -53,7 +53,7 @@ def ask(carrier: Carrier, run: str, *, courses: int = 0) -> Place:
         runs = remote_runs(carrier, *(("--loss", str(courses)) if courses else ()))
     except LsmonError as error:
         return Place(carrier, [], error)
+    exact = [one for one in runs if run and run in (one.name, one.run, str(one.pid))]
     return Place(
-        carrier,
-        [one for one in runs if not run or run in (one.name, str(one.pid)) or one.run.startswith(run)],
+        carrier, exact or [one for one in runs if one.run.startswith(run) or one.name.startswith(run)]
     )

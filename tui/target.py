@@ -97,20 +97,34 @@ def locate(target: str, reach: Reach = Reach()) -> Source | Path:  # noqa: B008 
         raise UsageError(
             "A socket of this machine is found by the name of its run; `lsmon ls` lists what there is."
         )
-    found = place(target, reach)
-    if found is not None:
-        return remote(*found)
-    cards = live_cards()
-    if not _is_path(target) and matching(target, cards):
-        return live(pick(target, cards))
+    there = place(target, reach)
+    if there is not None:
+        return remote(*there)
     try:
-        return recording_path(target)
+        named = Path(target).expanduser() if _is_path(target) else of_this_machine(target)
+        return named if isinstance(named, Path) else live(named)
     except NoSuchRun as error:
         from lsmon.protocol.wire.carrier import known_to_ssh, ssh
 
         if "@" in target or known_to_ssh(target):
             return remote(ssh(target, reach.remote_command), "")
         raise NoSuchRun(f"{error} A host is written with a colon, `HOST:`.") from None
+
+
+def of_this_machine(name: str) -> Card | Path:
+    """The run of that name, id or pid: live, or recorded. A whole name wins over the beginning of another, and then
+    what is live over what is over.
+
+    Raises NoSuchRun, or UsageError when several are meant.
+    """
+    from .recorded import recorded, recorded_exactly
+
+    cards = live_cards()
+    found = matching(name, cards)
+    if not found:
+        return recorded(name)
+    over = None if name in _names(found[0]) else recorded_exactly(name)
+    return over or pick(name, found)
 
 
 def find(target: str, reach: Reach = Reach()) -> Source:  # noqa: B008
@@ -155,21 +169,15 @@ def open_recording(path: Path, speed: float = 1.0, told: Told | None = None) -> 
 
 
 def recording_path(target: str) -> Path:
-    """A path as it is; else the newest recording with ``target`` in its folder's name, which has run name and id.
+    """A path as it is; else the recording that ``target`` names.
 
-    Raises NoSuchRun.
+    Raises NoSuchRun, or UsageError when several are meant.
     """
     if _is_path(target):
         return Path(target).expanduser()
-    from lsmon.protocol.places import recordings_dir
-    from lsmon.protocol.recording.folder import list_recordings
+    from .recorded import recorded
 
-    found = [path for path in list_recordings(recordings_dir()) if target in path.name]
-    if not found:
-        raise NoSuchRun(
-            f"No run, live or recorded, and no file is called {clean_line(target, 80)!r}; `lsmon ls` lists what there is."
-        )
-    return found[0]
+    return recorded(target)
 
 
 def _is_path(target: str) -> bool:
@@ -178,8 +186,12 @@ def _is_path(target: str) -> bool:
 
 def matching(target: str, cards: Sequence[Card]) -> list[Card]:
     """Cards whose name, pid or id (or its beginning) is ``target``; an exact name wins over a prefix."""
-    exact = [card for card in cards if target in (card.name, card.run, str(card.pid))]
+    exact = [card for card in cards if target in _names(card)]
     return exact or [card for card in cards if card.run.startswith(target) or card.name.startswith(target)]
+
+
+def _names(card: Card) -> tuple[str, ...]:
+    return card.name, card.run, str(card.pid)
 
 
 def pick(target: str, cards: Sequence[Card]) -> Card:

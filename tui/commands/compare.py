@@ -9,11 +9,14 @@ import sys
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
 
+from lsmon.protocol.clean import clean_line
 from lsmon.protocol.errors import LsmonError, UsageError
 from lsmon.protocol.sources.source import Source
 
-from ..target import Reach, add_reach, find
+from ..target import Reach, add_reach, locate, open_recording
 from ..terminal import has_screen
 
 PATIENCE_SECS = 20.0
@@ -29,18 +32,32 @@ def run(args: Namespace) -> int:
     if len(args.targets) < 2:
         raise UsageError("Name two runs or more to compare; `lsmon ls` lists what there is.")
     reach = Reach.of(args)
-    sources: list[Source] = []
-    try:
+    with ExitStack() as opened:
+        places: list[Source | Path] = []
         for target in args.targets:
-            sources.append(find(target, reach))
+            where = locate(target, reach)
+            places.append(where if isinstance(where, Path) else opened.enter_context(closing(where)))
+        _refuse_twins(args.targets, places)
+        sources = [
+            opened.enter_context(closing(open_recording(where))) if isinstance(where, Path) else where
+            for where in places
+        ]
         if not has_screen():
             return _printed(sources)
         from .show import watch
 
         return watch(None, compared=sources)
-    finally:
-        for source in sources:
-            source.close()
+
+
+def _refuse_twins(targets: Sequence[str], places: Sequence[Source | Path]) -> None:
+    """Raises UsageError where two targets are one run; of one elsewhere nothing is known before it has been heard."""
+    seen: dict[Path | str, str] = {}
+    for target, where in zip(targets, places, strict=True):
+        same = where.resolve() if isinstance(where, Path) else getattr(where, "run", "")
+        if same and same in seen:
+            both = f"{seen[same]!r} and {target!r} are" if seen[same] != target else f"{target!r} twice is"
+            raise UsageError(f"{clean_line(both, 200)} one and the same run; name two to compare.")
+        seen[same] = target
 
 
 def _printed(sources: Sequence[Source]) -> int:

@@ -9,11 +9,12 @@ import sys
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
+from lsmon.protocol.cards import Card
 from lsmon.protocol.errors import NoSuchRun
 from lsmon.protocol.sources.live import Live
 from lsmon.protocol.wire.relay import relay
 
-from ..target import live_cards, pick
+from ..target import live_cards, of_this_machine, pick
 
 if TYPE_CHECKING:
     from lsmon.protocol.sources.recorded import Recorded
@@ -31,30 +32,28 @@ def run(args: Namespace) -> int:
 
 
 def _source(name: str, after: int) -> Live | Recorded:
-    """The live run of that name, else the recorded one. Raises NoSuchRun, UsageError, or what opening it raises."""
+    """The run of that name, live or recorded, or the one live run. Raises NoSuchRun, UsageError, or what opening it
+    raises."""
     try:
-        return Live(pick(name, live_cards()), after=after)
+        found = of_this_machine(name) if name else pick("", live_cards())
     except NoSuchRun as error:
-        recorded = _recorded(name, after)
-        if recorded is None:
-            raise error from None
-        return recorded
-
-
-def _recorded(name: str, after: int) -> Recorded | None:
-    """The newest whose id is ``name``, or in whose folder's name it is. Raises NoSuchRun without a name."""
-    from lsmon.protocol.places import recordings_dir
-    from lsmon.protocol.recording.folder import list_recordings, read_meta
+        raise (error if name else NoSuchRun(_last() or str(error))) from None
+    if isinstance(found, Card):
+        return Live(found, after=after)
     from lsmon.protocol.recording.reader import Recording
     from lsmon.protocol.sources.recorded import Recorded
 
-    paths = list_recordings(recordings_dir())
-    if not name and paths:
-        last = read_meta(paths[0])
-        called = last.run.name if last and last.run else paths[0].name
-        raise NoSuchRun(
-            f"No training with a probe is running there; the last that was recorded is {called}, name it."
-        )
-    exact = [path for path in paths if path.name.endswith(f"-{name}")]
-    path = next((path for path in exact or paths if name in path.name), None) if name else None
-    return Recorded(Recording.open(path), after=after) if path else None
+    return Recorded(Recording.open(found), after=after)
+
+
+def _last() -> str:
+    """What was recorded last, which may be meant when nothing is live; empty when nothing was."""
+    from lsmon.protocol.places import recordings_dir
+    from lsmon.protocol.recording.folder import list_recordings, read_meta
+
+    last = next(iter(list_recordings(recordings_dir())), None)
+    if last is None:
+        return ""
+    meta = read_meta(last)
+    called = meta.run.name if meta and meta.run else last.name
+    return f"No training with a probe is running there; the last that was recorded is {called}, name it."
