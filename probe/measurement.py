@@ -244,9 +244,19 @@ def _by_chance(negative_fraction: float, dim: int) -> str:
     signs = log10_minimum_by_signs(negative_fraction, dim)
     repulsion = log10_minimum_by_repulsion(dim)
     return (
-        f"a minimum by chance: 1e{signs:.3g} under independent signs, "
-        f"1e{repulsion:.3g} under a centred random symmetric matrix"
+        f"a minimum by chance: 10^{_exponent(signs)} under independent signs, "
+        f"10^{_exponent(repulsion)} under a centred random symmetric matrix"
     )
+
+
+def _exponent(power: float) -> str:
+    """In brackets where it is itself written with one.
+
+    >>> _exponent(-12.3), _exponent(-4.67e7)
+    ('-12.3', '(-4.67e7)')
+    """
+    mantissa, _, exponent = f"{power:.3g}".partition("e")
+    return f"({mantissa}e{int(exponent)})" if exponent else mantissa
 
 
 def _nothing() -> dict[str, Any]:

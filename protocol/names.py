@@ -27,16 +27,19 @@ class Quantity:
     """Usually read on a logarithmic axis."""
 
 
+GIVEN = "given by the loop"
+"""The source of what is not measured by the probe."""
+
 _LOSS = "the unit of the training loss"
 
 # fmt: off
 QUANTITIES: dict[str, Quantity] = {
     quantity.name: quantity
     for quantity in (
-        Quantity("loss", "train", _LOSS, "Loss of the batch just trained on.", "given by the loop", "loss", log=True),
-        Quantity("val/loss", "val", _LOSS, "Loss on held-out data.", "given by the loop", "loss", log=True),
-        Quantity("train/acc", "train acc", "1", "Accuracy on training data.", "given by the loop", "accuracy"),
-        Quantity("val/acc", "val acc", "1", "Accuracy on held-out data.", "given by the loop", "accuracy"),
+        Quantity("loss", "train", _LOSS, "Loss of the batch just trained on.", GIVEN, "loss", log=True),
+        Quantity("val/loss", "val", _LOSS, "Loss on held-out data.", GIVEN, "loss", log=True),
+        Quantity("train/acc", "train acc", "1", "Accuracy on training data.", GIVEN, "accuracy"),
+        Quantity("val/acc", "val acc", "1", "Accuracy on held-out data.", GIVEN, "accuracy"),
         Quantity("lr", "lr", "1/step", "Learning rate of the first parameter group.", "optimizer", "trainability", True),
         Quantity("grad/norm", "grad", "loss", "Norm of the gradient that the optimizer consumed.",
                  "Euclidean norm over all parameters", "trainability", log=True),
@@ -124,7 +127,7 @@ def quantity(name: str) -> Quantity:
     if known is not None:
         return known
     panel, _, rest = name.rpartition("/")
-    return Quantity(name, rest or name, "", "Logged by this training.", "given by the loop", panel or name)
+    return Quantity(name, rest or name, "", "Logged by this training.", GIVEN, panel or name)
 
 
 def scalars(frame: AnyFrame) -> tuple[dict[str, float], dict[str, float]]:

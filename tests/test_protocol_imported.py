@@ -75,7 +75,7 @@ def test_json_lines_of_numbers_and_of_frames(tmp_path: Path) -> None:
     )
     with closing(open_path(path)) as recording:
         frames = list(recording.frames())
-        assert recording.damage == ("1 lines could not be read",) and recording.lost == 1
+        assert recording.damage == ("1 line could not be read",) and recording.lost == 1
     (_, first), (_, second) = values(frames)
     assert first == {"loss": 0.5, "train/acc": 0.25}
     assert math.isnan(second["loss"])

@@ -115,6 +115,20 @@ def test_the_link_goes_from_connecting_to_live_to_stale_and_back(server: Server)
         assert phase(live) == "live"
 
 
+def test_silence_is_not_blamed_on_a_training_whose_recording_grows(server: Server, folder: Path) -> None:
+    """It grew long after the last frame came: so it is the way here that is cut. Otherwise the training stands still."""
+    made = folder / "recording"
+    made.mkdir()
+    (segment := made / "000.mcap").touch()
+    clock = Clock(100.0)
+    with closing(Live(structs.replace(card_of(server), recording=str(made)), clock=clock)) as live:
+        read_until(server, live, 1)
+        clock.now += 100
+        assert "its recording grows" in live.link.words
+        os.utime(segment, (time.time() - 99, time.time() - 99))
+        assert "stopped or stuck" in live.link.words
+
+
 def test_a_training_that_says_so_has_ended(server: Server) -> None:
     with closing(Live(card_of(server))) as live:
         read_until(server, live, 1)

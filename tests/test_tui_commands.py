@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -12,14 +14,17 @@ from msgspec import structs
 
 from lsmon.protocol.cards import Card, write_card
 from lsmon.protocol.codec import encode
-from lsmon.protocol.frames import AnyFrame, RunEnded, RunStarted, Scalars
+from lsmon.protocol.frames import Alert, AnyFrame, RunEnded, RunStarted, Scalars
 from lsmon.protocol.process import this_process
 from lsmon.protocol.recording.folder import new_folder
 from lsmon.protocol.recording.writer import Recorder
 from lsmon.protocol.sources.source import Link
 from lsmon.tui.cli import main
+from lsmon.tui.commands.ls import table
 from lsmon.tui.commands.tail import follow
+from lsmon.tui.runs import local_runs
 from lsmon.tui.target import of_this_machine
+from tests.recorded import record
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +44,12 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def recorded(
-    home: Path, name: str, run: str, ended: RunEnded | None, seqs: Sequence[int] = (2, 3), wall: float = 1000.0
+    home: Path,
+    name: str,
+    run: str,
+    ended: RunEnded | None,
+    seqs: Sequence[int] = (2, 3),
+    wall: float = 1000.0,
 ) -> Path:
     header = RunStarted(seq=1, run=run, name=name, wall=wall)
     folder = new_folder(home / "recordings", header)
@@ -76,7 +86,9 @@ def test_a_whole_name_wins_over_the_beginning_of_another(
     """``run1`` is an older run than ``run10``; the beginning of both names none of them."""
     recorded(empty_home, "run1", "0a1b", RunEnded(), wall=1000.0)
     recorded(empty_home, "run10", "2c3d", RunEnded(), wall=2000.0, seqs=(2, 3, 7))
-    assert main([word.replace("RUN", "run1") for word in command]) == 0  # 3 for the other, of which frames are missing
+    assert (
+        main([word.replace("RUN", "run1") for word in command]) == 0
+    )  # 3 for the other, of which frames are missing
     out = capsys.readouterr().out
     assert "run10" not in out
     assert main([word.replace("RUN", "run") for word in command]) == 2
@@ -104,7 +116,7 @@ def test_what_lives_does_not_hide_a_run_whose_name_it_begins_with(
     )  # fmt: skip
     recorded(empty_home, "run1", "0a1b", RunEnded())
     assert main(["tail", "run1"]) == 0
-    assert "run1 @" in capsys.readouterr().out
+    assert capsys.readouterr().out.startswith("run1\n")
     for name, words in (("run10", "2c3d"), ("run", "2c3d"), ("run1", "0a1b"), ("0a", "0a1b")):
         found = of_this_machine(name)
         assert words in (found.run if isinstance(found, Card) else found.name)
@@ -158,7 +170,7 @@ def test_info_tells_what_is_in_a_file_that_lsmon_did_not_write(
     page = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert page["file"] == f"{file}, {file.stat().st_size}B"
     assert (page["steps"], page["holds"], page["alerts"]) == ("5 to 6", "loss, lr", "nonfinite 1")
-    assert "does not say" in page["state"] and "1 lines" in page["damage"]
+    assert "does not say" in page["state"] and "1 line " in page["damage"]
     assert main(["info", str(file), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert (facts["file"], facts["names"], facts["last_step"]) == (str(file), ["loss", "lr"], 6)
@@ -204,3 +216,60 @@ def test_a_silence_is_told_once_however_long_it_lasts(capsys: pytest.CaptureFixt
         "lsmon: Nothing heard for 1 s.",
         "lsmon: The training process 7 is gone.",
     ]
+
+
+def test_no_alerts_are_said_and_those_of_the_probe_are_kept(
+    empty_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On stderr, since there is no data; detectors find no fault of the probe, so what was recorded of it is told."""
+    recorded(empty_home, "quiet", "0a1b", None)
+    assert main(["alerts", "quiet"]) == 0
+    assert capsys.readouterr() == ("", "lsmon: no alerts in 2 steps\n")
+    fault = Alert(
+        seq=2, step=7, onset_step=7, kind="probe_fault", message="The probe's curvature failed and is off."
+    )
+    other = Alert(seq=3, step=7, onset_step=7, kind="loss_spike", message="Recorded, and not found again.")
+    record(
+        empty_home / "recordings", [RunStarted(seq=1, run="2c3d", name="broken", wall=2000.0), fault, other]
+    )
+    assert main(["alerts", "broken"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "step 7  probe fault: The probe's curvature failed and is off.\n" and err == ""
+
+
+def test_one_frame_of_a_replay_is_asked_for_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", "run.csv", "--once"]) == 2
+    assert "`lsmon run.csv --once`" in said(capsys)
+
+
+@pytest.mark.parametrize(
+    "words", [["exprot", "foo"], ["exprot", "foo", "--to", "csv"], ["exprot"], ["alert", "x"]]
+)
+def test_a_command_that_is_mistyped_is_guessed(
+    words: Sequence[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(list(words)) != 0
+    wanted = {"exprot": "export", "alert": "alerts"}[words[0]]
+    assert f"Did you mean `lsmon {wanted}`?" in said(capsys)
+    assert main(["my-training"]) == 1
+    assert "Did you mean" not in said(capsys)
+
+
+def test_a_list_fits_the_terminal_and_tells_who_is_silent(
+    empty_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without the paths where they have no room; a process that is there and records nothing is stale."""
+    folder = recorded(empty_home, "mlp", "0a1b", None)
+    me = this_process()
+    write_card(
+        Card(run="0a1b", name="mlp", host=me.host, pid=me.pid, boot=me.boot, pid_started=me.pid_started,
+             live="/nowhere", ask="/nowhere", recording=str(folder))
+    )  # fmt: skip
+    assert [run.state for run in local_runs()] == ["live"]
+    for path in folder.glob("*.mcap"):
+        os.utime(path, (time.time() - 60, time.time() - 60))
+    (run,) = local_runs()
+    assert run.state == "stale"
+    wide, narrow = table([run], time.time(), 400), table([run], time.time(), 80)
+    assert str(folder) in wide and "RECORDING" in wide
+    assert str(folder) not in narrow and all(len(line) <= 80 for line in narrow.splitlines())

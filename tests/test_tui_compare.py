@@ -6,6 +6,7 @@ import asyncio
 import math
 from array import array
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from lsmon.tui.screens.compare import CompareScreen
 from lsmon.tui.screens.dashboard import Dashboard
 from lsmon.tui.side import Side, common_names, volume_change
 from lsmon.tui.store import Store
+from lsmon.tui.widgets.sides import tabled
 from tests.bench.story import Told, header
 from tests.recorded import record
 from tests.screenplay import shown, text, until
@@ -117,9 +119,10 @@ def test_the_difference_of_volumes_has_an_error_of_its_own() -> None:
 
 
 def test_a_side_tells_its_values_where_it_begins() -> None:
-    assert side(run("a")).value("loss")[0] == pytest.approx(1e-3)
-    assert side(run("a"), 100).value("loss")[0] == pytest.approx(0.1)
-    assert math.isnan(side(run("a")).value("nothing")[0])
+    assert side(run("a")).value("loss").value == pytest.approx(1e-3)
+    assert side(run("a"), 100).value("loss").value == pytest.approx(0.1)
+    assert side(run("a"), 250).value("hessian/max").step == 200
+    assert math.isnan(side(run("a")).value("nothing").value)
     assert common_names([side(run("a")), side(run("b")[:2])]) == ["loss", "val/acc"]
 
 
@@ -249,3 +252,41 @@ def test_comparing_alone_is_left_by_escape() -> None:
             await until(pilot, lambda: not app.is_running)
 
     asyncio.run(session())
+
+
+def table_of(*sides: Side) -> dict[str, dict[str, str]]:
+    table = tabled(sides)
+    return {row.label: dict(zip(table.heads, row.cells, strict=True)) for row in table.rows}
+
+
+def curved(name: str, *measured: tuple[int, float], last: int = 800) -> Side:
+    """A loss at each step and a sharpness at some."""
+    made: list[AnyFrame] = [structs.replace(header(name), run=name)]
+    made += [Scalars(seq=i + 2, step=i, values={"loss": 1.0}) for i in range(last + 1)]
+    made += [
+        Curvature(seq=last + 3 + step, step=step, top=(Ritz(value, 0.0006, True),))
+        for step, value in measured
+    ]
+    return replace(side(made), label=name)
+
+
+def test_values_of_different_moments_have_no_difference() -> None:
+    """Two bit-identical trainings whose sharpness was measured at 727 and 716: each says when, and no difference is made."""
+    rows = table_of(curved("a", (727, 3.5)), curved("b", (716, 3.4)))
+    assert rows["a"]["λ max"].endswith("@727")
+    assert rows["b"]["λ max"].endswith("@716")
+    assert rows["b − a"]["λ max"] == "at 727 and 716"
+    assert rows["b − a"]["train"] == "0"
+
+
+def test_values_of_one_moment_have_a_difference() -> None:
+    """Of the same step, or each of the very step that is compared, which the first column tells."""
+    assert table_of(curved("a", (727, 3.5)), curved("b", (727, 3.0)))["b − a"]["λ max"].startswith("−0.5")
+    rows = table_of(curved("a", (800, 3.5)), curved("b", (400, 3.0), last=400))
+    assert rows["b − a"]["λ max"].startswith("−0.5") and rows["b − a"]["step"] == "−400"
+    assert "@" not in rows["a"]["λ max"] + rows["b"]["λ max"]
+    marks = curved("a", (100, 3.5), (300, 3.0))
+    pair = [replace(marks, origin=origin) for origin in (100, 300)]
+    assert table_of(*pair)["step 300 − step 100"]["λ max"].startswith("−0.5")
+    late = [replace(marks, origin=origin) for origin in (100, 400)]
+    assert table_of(*late)["step 400 − step 100"]["λ max"] == "at 100 and 300"

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from lsmon.protocol.errors import BadRecording
 from lsmon.protocol.frames import AnyFrame, Curvature, Scalars
 from lsmon.protocol.recording.reader import Recording
 from lsmon.protocol.sources.opening import open_path
@@ -75,6 +76,21 @@ def test_what_is_written_is_opened_again(recorded: Path, tmp_path: Path, to: str
                     assert again[name] == pytest.approx(values[name], rel=1e-6)
                     if to == "csv" and name in errors:
                         assert doubts[name] == pytest.approx(errors[name])
+
+
+def test_events_are_opened_whatever_their_file_is_called(
+    recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By their first checksum; that TensorBoard itself would not see them is said."""
+    exported(recorded, "tensorboard", out := tmp_path / "rnn.tensorboard")
+    assert "TensorBoard sees only files with `tfevents` in their names" in capsys.readouterr().err
+    exported(recorded, "tensorboard", tmp_path / "rnn.tfevents")
+    assert capsys.readouterr().err == ""
+    with open_path(out) as recording:
+        assert recording.last_step == measured(recording)[-1][0]
+    (tmp_path / "noise").write_bytes(out.read_bytes()[1:])
+    with pytest.raises(BadRecording, match="not a recording"):
+        open_path(tmp_path / "noise")
 
 
 def test_what_is_not_finite_and_what_is_huge(tmp_path: Path) -> None:
@@ -178,6 +194,11 @@ def test_progress_is_said_after_a_second_and_taken_back(monkeypatch: pytest.Monk
         now[0] = 9.0
         told(2, 4)
     assert file.getvalue() == ""
+    with Progress("writing") as told:  # and of what takes long, a line where there is no terminal
+        now[0] = 20.0
+        told(3, 4)
+        told(3, 4)
+    assert file.getvalue() == "lsmon: writing, 75%\n"
 
 
 def test_parquet_names_the_way_there(

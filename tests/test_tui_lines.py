@@ -93,3 +93,21 @@ def test_trouble_with_the_recording_is_a_line_when_it_changes() -> None:
         "! recording stopped: disk full",
         "! recording again, 12 frames are missing",
     ]
+
+
+def test_an_end_of_the_spectrum_of_an_earlier_step_says_which() -> None:
+    """And the line is of the step that has been reached; what was measured came later than it was."""
+    lines = fold(
+        Curvature(seq=1, step=25, top=(Ritz(2.0, 0.1, True),), bottom=(Ritz(-1.0, 0.1, True),)),
+        Scalars(seq=2, step=740, wall=9.0, values={"loss": 0.5}),
+        Curvature(seq=3, step=727, wall=19.0, top=(Ritz(3.0, 0.1, True),)),
+    )
+    assert lines[-1] == "step 740  train 0.5  λmax 3 ±0.1 @727  λmin -1 ±0.1  ≥0 negative @25"
+
+
+def test_the_regime_is_a_word_and_a_file_has_no_process() -> None:
+    sent = Scalars(
+        seq=2, step=1, values={"regime": 0.0, "loss": 1.0}, words={"regime": "stable: the loss 1.0"}
+    )
+    assert fold(sent)[-1] == "step 1  train 1  regime stable"
+    assert fold(RunStarted(seq=1, name="ok")) == ["ok"]

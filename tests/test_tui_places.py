@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from textual.pilot import Pilot
 
 from lsmon.protocol.cards import Card, write_card
 from lsmon.protocol.errors import LsmonError
@@ -19,7 +20,8 @@ from lsmon.tui.places import hosts as hosts_of
 from lsmon.tui.screens.dashboard import Dashboard
 from lsmon.tui.screens.runs import RunsScreen
 from lsmon.tui.target import Reach
-from tests.screenplay import shown, text, until
+from tests.bench.story import Told, header
+from tests.screenplay import drive, shown, text, until
 
 SSH = """
 case "$*" in
@@ -149,3 +151,14 @@ def test_hosts_without_a_run_are_a_sentence() -> None:
     asyncio.run(session())
     with pytest.raises(LsmonError, match="must all be hosts"):
         hosts_of(["idle:", "mlp"], Reach())
+
+
+def test_a_run_elsewhere_is_at_the_place_that_the_person_called() -> None:
+    """Not at the name which that machine has for itself."""
+    source = Told([header(host="ip-10-0-0-7")])
+    source.place = "gpu-box"  # type: ignore[attr-defined]
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        assert "grok-p97 @ gpu-box" in shown(app) and "ip-10-0-0-7" not in shown(app)
+
+    drive(source, check)

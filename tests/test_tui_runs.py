@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import shutil
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -252,3 +253,24 @@ def test_a_recording_without_its_overview_is_opened_with_a_bar(
 
     visit(check)
     assert told[0][0] == "long" and all(done <= total for _, done, total in told)
+
+
+def test_runs_of_one_name_are_told_apart(home: Path) -> None:
+    """By the beginning of their id, which opens them; there is no such column where names differ."""
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        await filled(app, pilot)
+        assert "0a1b2c3d" not in shown(app) and "long  " in shown(app)
+
+    visit(check)
+    for path in (home / "recordings").iterdir():
+        shutil.rmtree(path)
+    for run in ("0a1b2c3d", "4e5f6a7b", "8c9d0e1f"):
+        record(home / "recordings", story("mlp", 50, run=run))
+
+    async def again(app: LsmonApp, pilot: Pilot[None]) -> None:
+        await filled(app, pilot)
+        for run in ("0a1b2c3d", "4e5f6a7b", "8c9d0e1f"):
+            assert run in shown(app)
+
+    visit(again)

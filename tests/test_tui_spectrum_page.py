@@ -46,7 +46,7 @@ def test_every_number_has_its_doubt(size: tuple[int, int]) -> None:
     async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
         rows = await opened(app, pilot)
         for words in ("below −0.01 |H|", "25 % ± 2 %", "612 ± 9", "40, 21, 1 more not converged", "−4±1%, −2.5±16%", "≥ 2 negative",
-                      "8e-3 |H|", "step 150, 512 examples", "quadrature 4 x 32", "λ of step 140"):  # fmt: skip
+                      "8e-3 |H|", "step 150, 512 examples", "quadrature 4 x 32", "λ of step 140", "of step 150", "@140"):  # fmt: skip
             assert words in rows, words
 
     drive(Told([header(), ends(), density()]), check, size)

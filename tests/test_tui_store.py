@@ -254,3 +254,8 @@ def test_what_a_sharpness_was_measured_on_is_said_beside_it() -> None:
     view = folded(Curvature(seq=1, step=1, top=top, bottom=bottom, notes=notes))
     assert view.series["hessian/max"].words == notes[0]
     assert view.series["hessian/min"].words == "not converged"
+    unchecked = "not yet checked against a finite difference"
+    late = folded(Curvature(seq=1, step=1, top=top, batch=512, notes=(unchecked, notes[0])))
+    assert late.series["hessian/max"].words == f"{notes[0]}; {unchecked}"
+    bare = folded(Curvature(seq=1, step=1, top=(Ritz(2.0, 1.0, False),), batch=4, notes=(unchecked,)))
+    assert bare.series["hessian/max"].words == f"4 examples; not converged; {unchecked}"

@@ -88,5 +88,5 @@ def source_of(item: Listed, told: Told = untold) -> Source:
     run = item.run
     if item.carrier is not None:
         return remote(item.carrier, run.run or run.name)
-    cards = matching(run.run, live_cards()) if run.state == "live" else []
+    cards = matching(run.run, live_cards()) if run.lives else []
     return live(cards[0]) if cards else open_recording(Path(run.recording), told=told)

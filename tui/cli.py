@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from lsmon.protocol.errors import LsmonError
+from lsmon.protocol.errors import LsmonError, NoSuchRun, UsageError
 
 COMMANDS = {
     "replay": "watch a recording again, at any speed",
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     if words[:1] in (["--help"], ["-h"]):
-        commands = "\n".join(f"  {name:<8}{meaning}" for name, meaning in COMMANDS.items())
+        commands = "\n".join(f"  {name:<10}{meaning}" for name, meaning in COMMANDS.items())
         sys.stdout.write(HELP.format(commands=commands))
         return 0
     if words[:1] == ["--version"]:
@@ -84,8 +84,21 @@ def _run(words: list[str]) -> int:
     command = import_module(f".commands.{name}", __package__)
     parser = Arguments(name, command.__doc__ or "")
     command.add(parser)
-    code: int = command.run(parser.parse_args(words))
+    try:
+        code: int = command.run(parser.parse_args(words))
+    except (NoSuchRun, UsageError) as error:
+        near = _nearest(words) if name == "show" else ""
+        if near:
+            raise type(error)(f"{error} Did you mean `lsmon {near}`?") from None
+        raise
     return code
+
+
+def _nearest(words: Sequence[str]) -> str:
+    """The command that the first word may have been meant for; empty when there is none like it."""
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(words[0], COMMANDS, 1, 0.7)), "") if words else ""
 
 
 def _say(sentence: str, code: int) -> int:

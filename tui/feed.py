@@ -61,6 +61,11 @@ class Feed:
         self.seekable: Seekable | None = cast("Seekable", source) if hasattr(source, "seek") else None
 
     @property
+    def place(self) -> str:
+        """Where the run is, as the person calls it; empty for this machine."""
+        return getattr(self.source, "place", "")
+
+    @property
     def timeline(self) -> Timeline | None:
         return self.seekable.timeline if self.seekable is not None else None
 

@@ -16,6 +16,8 @@ from lsmon.protocol.frames import (
 )
 from lsmon.protocol.names import quantity
 
+from .measured_at import at_step
+
 EVERY_SECS = 1.0
 """Of the run's own time between two lines of numbers: a person reads no faster, and logs stay small."""
 
@@ -31,7 +33,9 @@ class Lines:
     def __init__(self, every_secs: float = EVERY_SECS) -> None:
         self._every = every_secs
         self._latest: dict[str, str] = {}
-        self._curvature: dict[str, str] = {}  # end of the spectrum → words; not every measurement has both
+        # End of the spectrum → words and step; not every measurement has both.
+        self._curvature: dict[str, tuple[str, int]] = {}
+        self._attempt = 0
         self._rate = 0.0
         self._step = 0
         self._printed_at = float("-inf")
@@ -60,7 +64,7 @@ class Lines:
                 told = [f"! recording {frame.recording}"] if news and frame.recording else []
                 return [*told, *self._due(frame.wall)]
             case Curvature():
-                self._curvature |= _curvature(frame)
+                self._curvature |= {end: (words, frame.step) for end, words in _curvature(frame).items()}
             case Scalars():
                 for name, value in frame.values.items():
                     self._latest[name] = _value(
@@ -72,7 +76,10 @@ class Lines:
                         self._latest[name] = _value(name, row[4], None, "")
             case _:
                 return []
-        self._step, self._fresh = frame.step, True
+        # What is measured belongs to an earlier step than the one at which it was done.
+        again = frame.attempt > self._attempt
+        self._attempt = frame.attempt
+        self._step, self._fresh = frame.step if again else max(self._step, frame.step), True
         return self._due(frame.wall)
 
     def rest(self) -> list[str]:
@@ -87,8 +94,11 @@ class Lines:
             return []
         self._fresh, self._printed_at = False, wall
         middle = sorted(set(self._latest) - {*FIRST, *LAST, *LEFT_OUT})
-        shown = [self._latest[name] for name in (*FIRST, *middle, *LAST) if name in self._latest]
-        ends = [self._curvature[end] for end in ("top", "bottom") if end in self._curvature]
+        shown = [self._latest[name] for name in (*FIRST, *middle, *LAST) if self._latest.get(name)]
+        ends = [
+            words if step == self._step else f"{words} {at_step(step)}"
+            for words, step in (self._curvature[end] for end in ("top", "bottom") if end in self._curvature)
+        ]
         first = sum(name in self._latest for name in FIRST)
         shown[first:first] = ends
         if self._rate:
@@ -97,7 +107,9 @@ class Lines:
 
 
 def _header(frame: RunStarted) -> str:
-    parts = [f"{frame.name} @ {frame.host}", f"pid {frame.pid}"]
+    parts = [f"{frame.name} @ {frame.host}" if frame.host else frame.name]
+    if frame.pid:
+        parts.append(f"pid {frame.pid}")
     if frame.parameters:
         parts.append(f"{frame.parameters} parameters")
     if frame.optimizer:
@@ -106,6 +118,8 @@ def _header(frame: RunStarted) -> str:
 
 
 def _value(name: str, value: float, error: float | None, words: str) -> str:
+    if name == "regime":
+        return f"regime {words.partition(':')[0]}" if words else ""
     doubt = f" ±{error:.2g}" if error is not None else ""
     warning = " (unreliable)" if words.startswith("unreliable") else ""
     return f"{quantity(name).label} {value:.5g}{doubt}{warning}"

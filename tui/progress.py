@@ -10,15 +10,18 @@ from typing import Self
 PATIENCE_SECS = 1.0
 """What is over sooner needs no words."""
 EVERY_SECS = 0.1
+LINE_SECS = 10.0
+"""Between the lines where there is no terminal to draw a bar on."""
 _COLS = 24
 
 
 class Progress:
-    """``exporting ━━━━━━────── 43 %``, gone when it is over; nothing where stderr is no terminal."""
+    """``exporting ━━━━━━────── 43 %``, gone when it is over; a line now and then where stderr is no terminal."""
 
     def __init__(self, doing: str) -> None:
         self._doing = doing
-        self._next = time.monotonic() + PATIENCE_SECS
+        self._bar = sys.stderr.isatty()
+        self._next = time.monotonic() + (PATIENCE_SECS if self._bar else LINE_SECS)
         self._drawn = self._over = False
 
     def __enter__(self) -> Self:
@@ -34,10 +37,14 @@ class Progress:
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
-        if self._over or now < self._next or not sys.stderr.isatty():
+        if self._over or now < self._next:
+            return
+        share = min(done / total, 1.0) if total > 0 else 0.0
+        if not self._bar:
+            self._next = now + LINE_SECS
+            sys.stderr.write(f"lsmon: {self._doing}, {share:.0%}\n")
             return
         self._next, self._drawn = now + EVERY_SECS, True
-        share = min(done / total, 1.0) if total > 0 else 0.0
         full = round(_COLS * share)
         sys.stderr.write(f"\r{self._doing} {'━' * full}{'─' * (_COLS - full)} {share:.0%}\x1b[K")
         sys.stderr.flush()

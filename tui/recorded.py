@@ -54,7 +54,9 @@ def recorded(target: str) -> Path:
     if found is not ways[0] and len({each.name or each.folder.name for each in found}) > 1:
         named = ", ".join(each.called for each in found[:MOST_NAMED])
         more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
-        raise UsageError(f"Several runs begin with {clean_line(target, 80)!r}, name one of them: {named}{more}.")
+        raise UsageError(
+            f"Several runs begin with {clean_line(target, 80)!r}, name one of them: {named}{more}."
+        )
     return found[0].folder
 
 

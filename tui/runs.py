@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +12,7 @@ from lsmon.protocol.cards import read_cards
 from lsmon.protocol.clean import clean_line, clean_name
 from lsmon.protocol.errors import LsmonError, Unreachable
 from lsmon.protocol.places import recordings_dir
-from lsmon.protocol.recording.folder import list_recordings, read_meta
+from lsmon.protocol.recording.folder import last_written, list_recordings, read_meta
 from lsmon.protocol.wire.carried import answer
 from lsmon.protocol.wire.carrier import Carrier
 
@@ -19,11 +20,15 @@ ANSWER_SECS = 20.0
 """A cold ssh takes 0.6 s here; behind two jump hosts and a slow agent it may take ten times as long."""
 
 
+STALE_SECS = 10.0
+"""Since a recording that is flushed every half a second last grew; a busy disk may take some."""
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """One line of ``lsmon ls``."""
 
-    state: Literal["live", "finished", "stopped", "failed", "ended early"]
-    """Stopped: by a person, with Ctrl-C."""
+    state: Literal["live", "stale", "finished", "stopped", "failed", "ended early"]
+    """Stale: its process is there, but its recording stands still. Stopped: by a person, with Ctrl-C."""
     name: str
     run: str
     host: str
@@ -37,6 +42,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """Where it was asked for: a host as the person calls it, or the words of --via; empty for this machine."""
     loss: tuple[float, ...] = ()
     """Its course in a few points, oldest first; only where it was asked for."""
+
+    @property
+    def lives(self) -> bool:
+        """Whether its process is there."""
+        return self.state in ("live", "stale")
 
 
 def with_course(run: Run) -> Run:
@@ -56,7 +66,7 @@ def local_runs() -> list[Run]:
     """Live runs, then recorded ones, each the newest first."""
     live = [
         Run(
-            state="live",
+            state=_pulse(card.recording),
             name=card.name,
             run=card.run,
             host=card.host,
@@ -68,6 +78,11 @@ def local_runs() -> list[Run]:
         if card.alive
     ]
     return live + _recorded({run.run for run in live})
+
+
+def _pulse(recording: str) -> Literal["live", "stale"]:
+    written = last_written(Path(recording)) if recording else None
+    return "live" if written is None or time.time() - written < STALE_SECS else "stale"
 
 
 def _recorded(live: set[str]) -> list[Run]:

@@ -13,7 +13,7 @@ from lsmon.protocol.frames import Curvature
 from lsmon.protocol.volume import Change, change
 
 from .feed import Feed
-from .view import COLUMNS, EMPTY, Track, View
+from .view import COLUMNS, EMPTY, Track, View, read
 
 ALIGNMENTS = ("step", "time", "loss")
 """By steps since the beginning of each side, by seconds since it, or by the best training loss reached so far."""
@@ -88,16 +88,17 @@ class Side:
             reached.append((-math.log10(best) if positive else -best) if math.isfinite(best) else -math.inf)
         return steps, reached
 
-    def value(self, name: str) -> tuple[float, float]:
-        """The quantity and its error at the origin, or now: the error is known only of the newest value."""
+    @property
+    def step(self) -> int:
+        """The origin, or the last step."""
+        return self.view.step if self.origin is None else self.origin
+
+    def value(self, name: str) -> Track:
+        """The quantity, with the value, error and step that it had at the origin, or has now."""
         track = self.view.series.get(name)
         if track is None:
-            return math.nan, math.nan
-        if self.origin is None or self.origin >= track.step:
-            return track.value, track.error
-        at = bisect_right(array("d", track.firsts), self.origin) - 1
-        count = array("q", track.counts)[at] if at >= 0 else 0
-        return (array("d", track.totals)[at] / count if count else math.nan), math.nan
+            return Track(name)
+        return track if self.origin is None or self.origin >= track.step else read(track, self.origin)
 
     @property
     def spectrum(self) -> Curvature | None:

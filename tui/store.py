@@ -20,6 +20,7 @@ from lsmon.protocol.frames import (
 from lsmon.protocol.names import scalars
 from lsmon.protocol.thinned import Thinned
 
+from .examples import with_examples
 from .series import CAP, Series
 from .view import EMPTY, View
 
@@ -170,8 +171,9 @@ def _doubts(frame: Curvature | Heartbeat) -> dict[str, str]:
     """The words for what Lanczos did not finish, and for what the sharpness was measured on."""
     if isinstance(frame, Heartbeat):
         return {}
-    words = {"hessian/max": "; ".join(note for note in frame.notes if not note.startswith("λ_"))}
+    said = [note for note in with_examples(frame) if not note.startswith("λ_")]
+    words = {"hessian/max": said, "hessian/min": list[str]()}
     for name, ritz in (("hessian/max", frame.top), ("hessian/min", frame.bottom)):
         if ritz and not ritz[0].converged:
-            words[name] = "not converged"
-    return words
+            words[name][1:1] = ["not converged"]
+    return {name: "; ".join(parts) for name, parts in words.items()}

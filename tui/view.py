@@ -73,7 +73,9 @@ def read(track: Track, step: int) -> Track:
     value = array("d", track.totals)[at] / counts[at] if counts[at] else math.nan
     error = array("d", track.errors)[at] if track.errors else -1.0
     error = error if error >= 0 else math.nan
-    return replace(track, value=value, error=error, words="", step=int(array("d", track.steps)[at]), odd=0)
+    return replace(
+        track, value=value, error=error, words="", step=min(int(array("d", track.steps)[at]), step), odd=0
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,13 +93,15 @@ def look(
             known.halves = parts
         if not known.compared:
             known.vector, known.point = found.krylov.vector, point
-    notes = [*chosen.notes, *([found.krylov.remark] if found.krylov.remark else [])]
+    whole = context.reference
+    fewer = whole is not None and part.examples < whole.examples
+    examples = known.excess or (f"{part.examples} of {whole.examples} examples" if whole and fewer else "")
+    notes = [examples] if examples else []
+    notes += [*chosen.notes, *([found.krylov.remark] if found.krylov.remark else [])]
     if not largest.converged:
         notes.append("λ_max not converged")
     if complete and not extremes.bottom[0].converged:
         notes.append("λ_min not converged: it may be lower")
-    if known.excess:
-        notes.append(known.excess)
     if known.undersampled is not None and known.undersampled > UNDERSAMPLED:
         notes.append(f"undersampled: halves of the batch have a sharpness {known.undersampled:.0%} higher")
     curvature = Curvature(

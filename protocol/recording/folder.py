@@ -114,6 +114,15 @@ def segments(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.stem))
 
 
+def last_written(folder: Path) -> float | None:
+    """Unix time at which the recording last grew, which it does twice a second while its training lives; None when
+    there is none."""
+    try:
+        return max((path.stat().st_mtime for path in segments(folder)), default=None)
+    except OSError:
+        return None
+
+
 def overviews(folder: Path) -> list[Path]:
     """In the order they were written."""
     found = [path for path in folder.iterdir() if _OVERVIEW.fullmatch(path.name)]

@@ -45,8 +45,7 @@ def rows(path: Path, reading: Reading) -> Iterator[Row]:
     if not found:
         shown = clean_line(", ".join(names), 200) or "none"
         raise BadRecording(f"No line of this file is an object with a `step` (its names: {shown}): {path}")
-    if unread:
-        reading.notes.append(f"{unread} lines could not be read")
+    reading.unread(unread)
 
 
 def recorded(path: Path, reading: Reading) -> Iterator[AnyFrame]:
@@ -61,8 +60,7 @@ def recorded(path: Path, reading: Reading) -> Iterator[AnyFrame]:
             continue
         if frame is not None:
             yield frame
-    if unread:
-        reading.notes.append(f"{unread} lines could not be read")
+    reading.unread(unread)
 
 
 def are_frames(path: Path) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from ..cards import Card, has_card
 from ..errors import LsmonError
 from ..frames import AnyFrame, RunEnded
+from ..recording.folder import last_written
 from ..wire.client import Client
 from .source import Link
 
@@ -67,9 +68,15 @@ class Live:
             return Link("connecting", words, lost)
         silent = now - heard
         if silent > STALE_SECS:
-            words = f"Nothing heard for {silent:.0f} s, though process {self.card.pid} is there: stopped or stuck."
+            words = f"Nothing heard for {silent:.0f} s, though process {self.card.pid} is there: {self._why_silent(silent)}."
             return Link("stale", words, lost)
         return Link("live", "", lost)
+
+    def _why_silent(self, silent: float) -> str:
+        written = last_written(Path(self.card.recording)) if self.card.recording else None
+        if written is not None and time.time() - written < silent - STALE_SECS:
+            return "it goes on, its recording grows; open it anew"
+        return "stopped or stuck"
 
     def read(self, max_items: int = 5000, max_secs: float = 0.02) -> list[AnyFrame]:
         """What has come since the last call. Raises NewerFormat when the run speaks a later lsmon."""

@@ -26,3 +26,8 @@ class Reading:
         if self.done >= self._next:
             self._next = self.done + _EVERY
             self.told(self.done, self.size)
+
+    def unread(self, lines: int) -> None:
+        """So many lines could not be read."""
+        if lines:
+            self.notes.append(f"{lines} line{'' if lines == 1 else 's'} could not be read")

@@ -48,8 +48,7 @@ def rows(path: Path, reading: Reading) -> Iterator[Row]:
                 if index not in left_out and name and ((number := _number(cell)) == number or _is_nan(cell))
             }
             yield Row(step, wall if 0 < wall < 1e12 else None, values)
-    if unread:
-        reading.notes.append(f"{unread} lines could not be read")
+    reading.unread(unread)
 
 
 def _lines(file: TextIO, reading: Reading) -> Iterator[str | None]:

@@ -34,9 +34,9 @@ Fields = Iterator[tuple[int, int, int | bytes]]
 
 
 def event_files(path: Path) -> list[Path]:
-    """The event files that this path names: itself, or those in a folder and below."""
+    """The event files that this path names: itself, whatever it is called, or those in a folder and below."""
     if path.is_file():
-        return [path] if path.name.startswith(PREFIX) or ".tfevents." in path.name else []
+        return [path] if is_named(path) or _begins_a_record(path) else []
     found: list[Path] = []
     folders = [path]
     for _ in range(DEEPEST):
@@ -44,6 +44,17 @@ def event_files(path: Path) -> list[Path]:
         found += [child for child in inside if child.is_file() and child.name.startswith(PREFIX)]
         folders = [child for child in inside if child.is_dir()][:MOST_FILES]
     return found[:MOST_FILES]
+
+
+def is_named(path: Path) -> bool:
+    """Whether it is called what TensorBoard looks for."""
+    return "tfevents" in path.name
+
+
+def _begins_a_record(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(12)
+    return len(head) == 12 and struct.unpack("<I", head[8:])[0] == masked(head[:8])
 
 
 def rows(path: Path, reading: Reading) -> Iterator[Row]:

@@ -21,6 +21,7 @@ from lsmon.protocol.frames import Alert
 from lsmon.protocol.recording.reader import Recording
 from lsmon.protocol.sources.opening import open_path
 
+from ..format import counted
 from ..progress import Progress
 from ..target import recording_path
 
@@ -48,6 +49,7 @@ def run(args: Namespace) -> int:
     with Progress(f"reading {path.name}") as told, open_path(path, told) as recording:
         alerts = list(raised(recording, thresholds))
         damage, lost = recording.damage, recording.lost
+        steps = recording.last_step - recording.first_step + 1
     for alert in alerts:
         if args.json:
             # JSON has no NaN: a value that is none is null here.
@@ -57,6 +59,8 @@ def run(args: Namespace) -> int:
             kind = alert.kind.replace("_", " ")
             since = f" (since {alert.onset_step})" if alert.onset_step < alert.step else ""
             sys.stdout.write(f"step {alert.step}{since}  {kind}: {' '.join(alert.message.split())}\n")
+    if not alerts:
+        sys.stderr.write(f"lsmon: no alerts in {counted(steps, 'step')}\n")
     for words in damage:
         sys.stderr.write(f"lsmon: {words}\n")
     return LOSSY if lost else 0
@@ -72,10 +76,13 @@ def settings(given: Sequence[str]) -> dict[str, str]:
 
 
 def raised(recording: Recording, thresholds: Thresholds | None = None) -> Iterator[Alert]:
-    """What today's detectors say of these frames; the alerts that were recorded are left out."""
+    """What today's detectors say of these frames. Of the recorded alerts only those of the probe itself are left: the
+    others would be told twice."""
     watch, seq = Watch(thresholds), 0
     for frame in recording.frames():
         if isinstance(frame, Alert):
+            if frame.kind == "probe_fault":
+                yield frame
             continue
         for alert in watch.see(frame):
             seq -= 1  # only to be told apart from recorded ones

@@ -17,6 +17,7 @@ from typing import BinaryIO
 from lsmon.protocol.errors import LsmonError, UsageError
 from lsmon.protocol.recording.reader import Recording
 from lsmon.protocol.sources.source import Source
+from lsmon.protocol.sources.tfevents import is_named
 
 from ..format import counted
 from ..progress import Progress
@@ -28,6 +29,11 @@ FORMATS = ("csv", "jsonl", "tensorboard", "svg", "txt")
 PARQUET = (
     "Parquet is not written here; write csv, then "
     "`python -c \"import pandas; pandas.read_csv('run.csv').to_parquet('run.parquet')\"`."
+)
+
+UNNAMED = (
+    "lsmon: TensorBoard sees only files with `tfevents` in their names, such as events.out.tfevents.1; "
+    "`lsmon replay` opens this one as it is.\n"
 )
 
 
@@ -66,6 +72,8 @@ def run(args: Namespace) -> int:
         else:
             with Progress(f"writing {args.to}") as told, _opened(args.out) as out:
                 _converted(recording, args.to, out, told)
+            if args.to == "tensorboard" and args.out != "-" and not is_named(Path(args.out)):
+                sys.stderr.write(UNNAMED)
         for words in recording.damage:
             sys.stderr.write(f"lsmon: {words}\n")
         if recording.lost:

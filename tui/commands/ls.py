@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from argparse import ArgumentParser, Namespace
@@ -48,7 +49,8 @@ def run(args: Namespace) -> int:
     if args.json:
         sys.stdout.write(msgspec.json.encode(runs).decode() + "\n")
     elif runs:
-        sys.stdout.write(table(runs, time.time()))
+        cols = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        sys.stdout.write(table(runs, time.time(), cols))
     elif not trouble:
         where = f" on {', '.join(hosts).replace(':', '')}" if hosts else ""
         sys.stderr.write(clean_line(f"No runs{where}; {HOW_TO_START}.") + "\n")
@@ -57,8 +59,9 @@ def run(args: Namespace) -> int:
     return 1 if trouble else 0
 
 
-def table(runs: list[Run], now: float) -> str:
-    """Columns as wide as they must be; the path last, since it is the longest."""
+def table(runs: list[Run], now: float, cols: int | None = None) -> str:
+    """Columns as wide as they must be; the path last, since it is the longest, and left out where it would not fit into
+    ``cols``: a run is opened by its name or id."""
     places = len({run.place for run in runs}) > 1  # as the person calls them, which opens a run: HOST:ID
     rows = [("STATE", "NAME", "ID", "HOST", "PID", "STARTED", "RECORDING")]
     rows += [
@@ -74,6 +77,8 @@ def table(runs: list[Run], now: float) -> str:
         for run in runs
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    if cols is not None and sum(widths) + 2 * len(widths) + max(len(row[-1]) for row in rows) > cols:
+        rows = [(*row[:-1], "") for row in rows]
     return "".join(
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
         + "\n"

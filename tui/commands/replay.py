@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace
+
+from lsmon.protocol.errors import UsageError
 
 from ..target import open_recording, recording_path
 from ..terminal import has_screen
@@ -14,9 +16,14 @@ def add(parser: ArgumentParser) -> None:
         "--speed", type=_speed, default=1.0, metavar="X", help="0.1 to 1000 times (default 1)"
     )
     parser.add_argument("--at", type=int, default=None, metavar="STEP", help="start there, paused")
+    parser.add_argument(
+        "--once", action="store_true", help=SUPPRESS
+    )  # of `lsmon TARGET`, looked for here too
 
 
 def run(args: Namespace) -> int:
+    if args.once:
+        raise UsageError(f"One frame of the screen is printed by `lsmon {args.path} --once`.")
     if not has_screen():
         from .tail import print_recording
 

@@ -16,6 +16,7 @@ from lsmon.protocol.codec import encode
 from lsmon.protocol.frames import Alert, AnyFrame, RunEnded
 from lsmon.protocol.sources.source import OVER, Source
 
+from ..format import counted
 from ..lines import Lines
 from ..target import Reach, add_target, locate, opened
 
@@ -112,7 +113,7 @@ class Printer:
                 sys.stdout.write(line + "\n")
             if self._lines.recording:
                 sys.stdout.write(
-                    f"{self._steps} steps, {self._alerts} alerts, recorded in {self._lines.recording}\n"
+                    f"{self._steps} steps, {counted(self._alerts, 'alert')}, recorded in {self._lines.recording}\n"
                 )
         sys.stdout.flush()
         if words:

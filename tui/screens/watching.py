@@ -126,7 +126,7 @@ class Watching(Takeaway):
         moment = Moment(
             view, feed.link, feed.age, feed.paused, feed.newest.step - view.step, feed.timeline, feed.trouble,
             self._ascii, len(feed.silences),
-            self.hints((REPLAY_KEYS if replayed else LIVE_KEYS) + self.OWN_KEYS), self.words(),
+            self.hints((REPLAY_KEYS if replayed else LIVE_KEYS) + self.OWN_KEYS), self.words(), feed.place,
         )  # fmt: skip
         with self.app.batch_update():
             for bar in (Header, PhaseStrip, Status, ReplayBar):

@@ -57,6 +57,8 @@ class Moment:
     """(key, what it does), the most needed last."""
     words: str = ""
     """What the screen itself has to say."""
+    place: str = ""
+    """Where it is watched, as the person calls it; empty for this machine."""
 
 
 class Bar(Drawn):
@@ -100,7 +102,8 @@ class Header(Bar):
         if canvas.cols >= 70:
             canvas.put(1, 0, "lsmon", "faint")
         x = 8 if canvas.cols >= 70 else 1
-        at = f" @ {header.host}" if header.host else ""
+        host = moment.place or header.host
+        at = f" @ {host}" if host else ""
         name = header.name or header.run or ("waiting for a run" if not view.seq else "unnamed run")
         rest = [part for part in _facts(view) if part[1]]
         # The name keeps at least what it needs up to a third of the line; facts fill the rest in their order.

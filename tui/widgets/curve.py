@@ -14,8 +14,10 @@ from textual.message import Message
 from lsmon.protocol.names import quantity
 
 from ..axes import ValueAxis
+from ..examples import in_cells, leading
 from ..format import number, percent, short, with_error, with_share
 from ..lens import SMOOTHING
+from ..measured_at import measured_at
 from ..view import Track, View, read
 from .canvas import Canvas
 from .curve_content import Content, Look, reads_log
@@ -34,7 +36,7 @@ _AXIS_ROWS = 7
 _NAME_ROWS = 10
 """From so many rows on, the edge is named on its line and not in the border."""
 _EDGE_IN_SIGHT = 4.0
-"""An edge further above the curves than this factor is said and not drawn: it would flatten them."""
+"""An edge further above or below the curves than this factor is said and not drawn: it would flatten them."""
 
 
 class CurvePanel(Panel):
@@ -121,8 +123,10 @@ class CurvePanel(Panel):
         if lens.cursor is not None:
             tracks = tuple(read(track, lens.cursor) for track in tracks)
             spoken = tuple(read(track, lens.cursor) for track in spoken)
+        step = view.step if lens.cursor is None else lens.cursor
+        ats = {track.name: measured_at(track, step, view.first_step) for track in (*tracks, *spoken)}
         tracks = tuple(over.over(track) for track in tracks)
-        return Content(tracks, spoken, edge, axis, log, alerts, note, lens=lens, cursor=cursor)
+        return Content(tracks, spoken, edge, axis, log, alerts, note, lens=lens, cursor=cursor, ats=ats)
 
     def _doubt(self, view: View, tracks: Sequence[Track]) -> tuple[str, str]:
         """The most important thing to say about these values."""
@@ -133,7 +137,8 @@ class CurvePanel(Panel):
         for track in tracks:
             at = max(track.words.find(word) for word in DOUBTS)
             if at >= 0:
-                return "warning", f"{quantity(track.name).label}: {track.words[at:]}"
+                lead = leading(track.words) or f"{quantity(track.name).label}: "
+                return "warning", f"{lead}{track.words[at:]}"
         for track in tracks:
             if track.odd:
                 times = f"{track.odd}×, last near step {short(track.odd_step)}"
@@ -149,24 +154,28 @@ class CurvePanel(Panel):
         held = self.held
         said = [self._readout(track, index) for index, track in enumerate(held.tracks)]
         if math.isfinite(held.edge) and not self._edge_in_sight(held):
-            said.append(Readout(quantity(self.look.edge).label, number(held.edge)))
+            tallest = max((max(array("d", track.highs), default=0.0) for track in held.tracks), default=0.0)
+            where = " below" if held.edge < tallest else " above"
+            said.append(Readout(quantity(self.look.edge).label, f"{number(held.edge)}{where}"))
         return [*said, *(self._readout(track, -1) for track in held.spoken)]
 
     def _readout(self, track: Track, curve: int) -> Readout:
-        label, value = quantity(track.name).label, track.value
+        label, value, at = quantity(track.name).label, track.value, self.held.ats.get(track.name, "")
         if self.look.share:
             return Readout(label, percent(value), "", curve)
         if self.look.whole:
             words = f"≥ {value:.0f} {'direction' if value == 1 else 'directions'}"
-            return Readout("", words if value > 0 else "none found", "", curve)
+            return Readout("", words if value > 0 else "none found", "", curve, at=at)
         full, compact = with_error(value, track.error), with_share(value, track.error)
-        return Readout(label, full, compact, curve, warn=not math.isfinite(value))
+        return Readout(label, full, compact, curve, warn=not math.isfinite(value), at=at)
 
     def note(self) -> tuple[str, str]:
         held = self.held
-        if held.note[1] or not self._edge_below(held):
-            return held.note
-        return "soft warning", f"{'.' if self.ascii_only else '╌'} {self._edge_words(held)}"
+        ink, words = held.note
+        if self._edge_below(held) and not (words and ink != "dim"):
+            edge = f"{'.' if self.ascii_only else '╌'} {self._edge_words(held)}"
+            ink, words = "soft warning", f"{edge}; {words}" if words else edge
+        return ink, in_cells(words, self.size.width - 6)
 
     def _edge_words(self, held: Content) -> str:
         return f"{quantity(self.look.edge).label} {number(held.edge)}"
@@ -243,7 +252,7 @@ class CurvePanel(Panel):
             return None if self.held.log else ValueAxis.linear(0.0, 1.0, labels)
         low, high = self._limits(every)
         if self._edge_in_sight(self.held):
-            high = max(high, self.held.edge)
+            low, high = min(low, self.held.edge), max(high, self.held.edge)
         if self.held.log:
             return ValueAxis.logarithmic(low, high, labels)
         if self.look.whole:
@@ -265,8 +274,14 @@ class CurvePanel(Panel):
         return float(10.0**low), float(10.0**high)
 
     def _edge_in_sight(self, held: Content) -> bool:
+        """So near to the curves that the axis can hold it without flattening them."""
         tallest = max((max(array("d", track.highs), default=0.0) for track in held.tracks), default=0.0)
-        return math.isfinite(held.edge) and 0 < held.edge <= tallest * _EDGE_IN_SIGHT
+        lowest = min((min(array("d", track.lows), default=0.0) for track in held.tracks), default=0.0)
+        return (
+            math.isfinite(held.edge)
+            and 0 < held.edge <= tallest * _EDGE_IN_SIGHT
+            and lowest <= held.edge * _EDGE_IN_SIGHT
+        )
 
 
 def _spark_cols(cols: int) -> int:
@@ -280,6 +295,10 @@ class NegativePanel(CurvePanel):
     def pick(self, scene: Scene) -> Content:
         content = super().pick(scene)
         curvature = scene.view.curvature
+        if content.empty == self.look.empty and "hessian/max" in scene.view.series:
+            return replace(
+                content, empty="λ_min is not measured yet: it takes more products than λ_max alone"
+            )
         if not content.tracks or content.note[1] or not curvature.lanczos_steps:
             return content
         parts = [f"{curvature.lanczos_steps} Lanczos steps"]

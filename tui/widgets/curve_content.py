@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from lsmon.protocol.names import quantity
 
@@ -51,6 +51,8 @@ class Content:
     lens: Lens = LENS
     cursor: int | None = None
     """Column of dots."""
+    ats: Mapping[str, str] = field(default_factory=dict)
+    """Quantity → the step it was measured at, in words, where that is not the one that is shown."""
 
 
 def reads_log(tracks: Sequence[Track]) -> bool:

@@ -11,6 +11,7 @@ from lsmon.protocol.regime import NORMAL
 
 from ..axes import UNIT, StepAxis
 from ..format import number, percent
+from ..measured_at import measured_at
 from ..view import Track, read
 from .canvas import Canvas
 from .panel import Panel, Scene
@@ -32,6 +33,8 @@ class Gauges:
     axis: StepAxis = UNIT
     note: tuple[str, str] = ("dim", "")
     empty: str = ""
+    old: frozenset[str] = frozenset()
+    """Quantities whose value is not of the step that is shown."""
 
 
 class GaugesPanel(Panel):
@@ -65,7 +68,9 @@ class GaugesPanel(Panel):
                 note = ("critical", f"{quantity(track.name).label} is {number(track.value)}")
             elif track.words and not note[1] and not track.name.startswith("layers/"):
                 note = ("warning", f"{quantity(track.name).label}: {track.words}")
-        return Gauges(tracks, scene.axis(_course(tracks, self.size.width - 4)), note)
+        step = view.step if scene.lens.cursor is None else scene.lens.cursor
+        old = frozenset(track.name for track in tracks if measured_at(track, step, view.first_step))
+        return Gauges(tracks, scene.axis(_course(tracks, self.size.width - 4)), note, old=old)
 
     def note(self) -> tuple[str, str]:
         return self.held.note
@@ -103,7 +108,8 @@ class GaugesPanel(Panel):
                 curve = binned(track, held.axis, 2 * cols)
                 line = sparkline(curve, cols, log=known.log, ascii_only=self.ascii_only)
                 canvas.put(label + 1, y, line, "soft curve0")
-            ink = "bold ink" if math.isfinite(track.value) else "bold critical"
+            ink = "dim" if track.name in held.old else "bold ink"
+            ink = ink if math.isfinite(track.value) else "bold critical"
             value = _value(track)
             canvas.put(canvas.cols - len(value), y, value, ink)
 

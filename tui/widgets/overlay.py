@@ -11,6 +11,7 @@ from lsmon.protocol.names import quantity
 
 from ..axes import UNIT, StepAxis, ValueAxis
 from ..format import duration, number, percent, short, with_error, with_share
+from ..measured_at import measured_at
 from ..side import Side
 from ..view import Track
 from .canvas import Canvas
@@ -30,6 +31,8 @@ class Overlaid:
     how: str = "step"
     log: bool = False
     name: str = ""
+    ats: tuple[str, ...] = ()
+    """The step each value was measured at, where that is not the last one of its side."""
 
 
 class OverlayPanel(Panel):
@@ -54,7 +57,11 @@ class OverlayPanel(Panel):
         self._told = told
         tracks = tuple(side.aligned(name, how) for side in sides[:MOST_SIDES])
         log = self._log.get(name, quantity(name).log and all(_lowest(track) > 0 for track in tracks if track))
-        content = Overlaid(tracks, _over(tracks, 2 * cols), how, log, name)
+        ats = tuple(
+            measured_at(track, side.view.step, side.view.first_step) if track else ""
+            for track, side in zip(tracks, sides, strict=False)
+        )
+        content = Overlaid(tracks, _over(tracks, 2 * cols), how, log, name, ats)
         if content != self.content:
             self.content = content
             self.redraw()
@@ -73,8 +80,10 @@ class OverlayPanel(Panel):
                 Readout("", percent(track.value), "", index) for index, track in shares if track is not None
             ]
         return [
-            Readout("", with_error(track.value, track.error), with_share(track.value, track.error), index)
-            for index, track in enumerate(self.held.tracks)
+            Readout(
+                "", with_error(track.value, track.error), with_share(track.value, track.error), index, at=at
+            )
+            for index, (track, at) in enumerate(zip(self.held.tracks, self.held.ats, strict=False))
             if track is not None
         ]
 

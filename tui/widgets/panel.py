@@ -32,6 +32,8 @@ class Readout:
     curve: int = -1
     """Index of the curve that it belongs to; -1 for none."""
     warn: bool = False
+    at: str = ""
+    """The step it was measured at, where that is not the one that is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +194,12 @@ def shortened(said: Sequence[Readout], room: int) -> Sequence[Readout]:
 
 def readouts_width(said: Sequence[Readout]) -> int:
     return sum(
-        (2 if item.curve >= 0 else 0) + cells(item.label) + bool(item.label) + cells(item.value)
+        (2 if item.curve >= 0 else 0)
+        + cells(item.label)
+        + bool(item.label)
+        + cells(item.value)
+        + bool(item.at)
+        + cells(item.at)
         for item in said
     ) + 2 * max(len(said) - 1, 0)
 
@@ -212,7 +219,9 @@ def put_readouts(
             x = canvas.put(x, y, " ")
         if item.label:
             x = canvas.put(x, y, f"{item.label} ", "dim")
-        x = canvas.put(x, y, item.value, "bold warning" if item.warn else "bold ink")
+        x = canvas.put(x, y, item.value, "bold warning" if item.warn else "dim" if item.at else "bold ink")
+        if item.at:
+            x = canvas.put(x, y, f" {item.at}", "faint")
     if pad and said:
         canvas.put(x, y, " ")
     return x

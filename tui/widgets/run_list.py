@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -19,6 +20,7 @@ from .panel import Panel, Readout
 
 _STATES = {
     "live": ("●", "*", "good", "live"),
+    "stale": ("▲", "!", "warning", "stale"),
     "finished": ("■", "#", "dim", "finished"),
     "stopped": ("■", "#", "dim", "stopped"),
     "failed": ("✖", "X", "critical", "failed"),
@@ -82,7 +84,7 @@ class RunList(Panel):
     def tell(self, listed: Sequence[Listed], now: float, only: re.Pattern[str] | None = None) -> None:
         """Those whose name, host or state matches."""
         rows = [item for item in listed if only is None or only.search(words_of(item))]
-        rows.sort(key=lambda item: item.run.state != "live")  # stable: else as each host listed them
+        rows.sort(key=lambda item: not item.run.lives)  # stable: else as each host listed them
         shown = Shown(tuple(rows), now, len(listed) - len(rows))
         if shown != self.content:
             self.content = shown
@@ -122,7 +124,7 @@ class RunList(Panel):
         self.action_move(1)
 
     def readouts(self) -> Sequence[Readout]:
-        live = sum(item.run.state == "live" for item in self.held.rows)
+        live = sum(item.run.lives for item in self.held.rows)
         said = [Readout("", f"{live} live"), Readout("", f"{len(self.held.rows) - live} recorded")]
         if self.picked:
             said.insert(0, Readout("picked", str(len(self.picks))))
@@ -147,6 +149,8 @@ class RunList(Panel):
     def _widths(self, cols: int) -> dict[str, int]:
         """Cells of each column, the least needed ones gone where there is no room."""
         rows = self.held.rows
+        names = Counter((item.run.name, _host(item)) for item in rows)
+        several = any(count > 1 for count in names.values())
 
         def widest(texts: list[str], least: int, most: int) -> int:
             return min(max([least, *map(cells, texts)]), most)
@@ -157,6 +161,7 @@ class RunList(Panel):
             "loss": 10,
             "course": 24,
             "age": widest([_age(item, self.held.now) for item in rows], 7, 12),
+            **({"id": 8} if several else {}),
             "steps": widest([_steps(item) for item in rows], 5, 11),
             "host": widest([_host(item) for item in rows], 4, 24),
         }
@@ -169,7 +174,7 @@ class RunList(Panel):
             left -= width + 2
         return {
             column: kept[column]
-            for column in ("name", "host", "state", "age", "steps", "course", "loss")
+            for column in ("name", "id", "host", "state", "age", "steps", "course", "loss")
             if column in kept
         }
 
@@ -191,6 +196,7 @@ class RunList(Panel):
         canvas.put(2, y, bare if self.ascii_only else sign, ink)
         said = {
             "name": (run.name, "bold ink" if chosen else "ink"),
+            "id": (run.run[:8], "dim"),
             "host": (_host(item), "dim"),
             "state": (word, ink),
             "age": (_age(item, self.held.now), "dim"),

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from lsmon.protocol.names import quantity
 
 from ..format import grouped, number, with_error
+from ..measured_at import at_step
 from ..side import Side, volume_change
-from .canvas import Canvas, fit
+from .canvas import Canvas, cells, fit
 from .overlay import MOST_SIDES
 from .panel import Panel
 
@@ -24,7 +25,8 @@ COLUMNS = (
     "temperature/noise",
     "volume/log",
 )
-_WIDTH = 17
+_NEAR = 0.005
+"""Of a step: so near to one another are values of one step, since not everything is logged at the very last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,17 @@ class Table:
     rows: tuple[Row, ...] = ()
     volumes: tuple[tuple[str, str], ...] = ()
     """(ink, words): the differences of log-volumes, or why there are none."""
+
+    def starts(self, first: int, cols: int) -> list[int]:
+        """Where each column begins, of as many as there is room for: each as wide as its widest cell."""
+        starts = []
+        for head, *column in zip(self.heads, *(row.cells for row in self.rows), strict=True):
+            width = max(cells(words) for words in (head, *column))
+            if first + width > cols:
+                break
+            starts.append(first)
+            first += width + 2
+        return starts
 
 
 class SidesPanel(Panel):
@@ -66,9 +79,9 @@ class SidesPanel(Panel):
     def draw_inside(self, canvas: Canvas) -> None:
         held = self.held
         first = min(max([12, *(len(row.label) for row in held.rows)]) + 4, max(canvas.cols // 3, 12))
-        shown = max((canvas.cols - first) // _WIDTH, 0)
-        for i, head in enumerate(held.heads[:shown]):
-            canvas.put(first + i * _WIDTH, 0, head, "faint")
+        starts = held.starts(first, canvas.cols)
+        for x, head in zip(starts, held.heads, strict=False):
+            canvas.put(x, 0, head, "faint")
         for y, row in enumerate(held.rows, start=1):
             x = 0
             if row.curve >= 0:
@@ -80,8 +93,8 @@ class SidesPanel(Panel):
                 fit(row.label, first - x - 1, "~" if self.ascii_only else "…"),
                 "ink" if row.curve >= 0 else "dim",
             )
-            for i, words in enumerate(row.cells[:shown]):
-                canvas.put(first + i * _WIDTH, y, fit(words, _WIDTH - 1), "ink" if row.curve >= 0 else "dim")
+            for x, words in zip(starts, row.cells, strict=False):
+                canvas.put(x, y, words, "ink" if row.curve >= 0 else "dim")
         for y, (ink, words) in enumerate(held.volumes, start=len(held.rows) + 1):
             canvas.put(0, y, words, ink)
 
@@ -93,13 +106,12 @@ def tabled(sides: Sequence[Side]) -> Table:
     for index, side in enumerate(sides):
         at = f" from step {grouped(side.origin)}" if side.origin is not None else ""
         label = f"{side.label}{at}" + (f"  {side.state}" if side.state else "")
-        step = grouped(side.view.step if side.origin is None else side.origin)
         rows.append(
             Row(
                 label,
                 (
-                    step,
-                    *(with_error(*side.value(name)) if name in side.view.series else "–" for name in names),
+                    grouped(side.step),
+                    *(_cell(side, name) if name in side.view.series else "–" for name in names),
                 ),
                 index,
             )
@@ -107,17 +119,11 @@ def tabled(sides: Sequence[Side]) -> Table:
     volumes: list[tuple[str, str]] = []
     for side in sides[1:]:
         first = sides[0]
-        cells = [_difference(first.value(name), side.value(name)) for name in names]
+        differences = [_difference(first, side, name) for name in names]
         rows.append(
             Row(
                 f"{_name(side)} − {_name(first)}",
-                (
-                    _signed(
-                        (side.origin if side.origin is not None else side.view.step)
-                        - (first.origin if first.origin is not None else first.view.step)
-                    ),
-                    *cells,
-                ),
+                (_signed(side.step - first.step), *differences),
             )
         )
         found, words = volume_change(first, side)
@@ -144,11 +150,26 @@ def _name(side: Side) -> str:
     return side.label if side.origin is None else f"step {grouped(side.origin)}"
 
 
-def _difference(one: tuple[float, float], two: tuple[float, float]) -> str:
-    value = two[0] - one[0]
+def _cell(side: Side, name: str) -> str:
+    track = side.value(name)
+    words = with_error(track.value, track.error)
+    return words if _near(track.step, side.step) else f"{words} {at_step(track.step)}"
+
+
+def _near(one: int, two: int) -> bool:
+    return abs(one - two) <= max(1, _NEAR * max(abs(one), abs(two)))
+
+
+def _difference(first: Side, side: Side, name: str) -> str:
+    """None between values of different moments, unless each is of the step that is compared."""
+    one, two = first.value(name), side.value(name)
+    value = two.value - one.value
     if not math.isfinite(value):
         return "–"
-    errors = [error for _, error in (one, two)]
+    alike = _near(one.step - (first.origin or 0), two.step - (side.origin or 0))
+    if not alike and not (_near(one.step, first.step) and _near(two.step, side.step)):
+        return f"at {one.step} and {two.step}"
+    errors = [one.error, two.error]
     # Both known or none: half an error would be too small a doubt.
     words = with_error(value, math.hypot(*errors)) if all(map(math.isfinite, errors)) else number(value)
     return f"+{words}" if value > 0 else words

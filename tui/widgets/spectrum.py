@@ -12,7 +12,7 @@ from lsmon.protocol.nulls import Semicircle, semicircle
 from ..axes import ValueAxis
 from ..format import counted, grouped, percent, short
 from .canvas import Canvas, cells
-from .panel import Panel, Scene
+from .panel import Panel, Readout, Scene
 from .plot import GUTTER
 from .spectrum_facts import Fact, Spectrum, facts, folded, of_ends
 
@@ -41,6 +41,10 @@ class SpectrumPanel(Panel):
         words = view.heartbeat.notes.get("curvature", "")
         empty = f'no density yet: it is measured with sensors="full" where the budget leaves room{"; curvature: " if words else ""}{words}'  # fmt: skip
         return Spectrum(ends=view.curvature, empty=empty)
+
+    def readouts(self) -> Sequence[Readout]:
+        held = self.held
+        return [] if held.empty else [Readout("of step", grouped(held.density.step))]
 
     def note(self) -> tuple[str, str]:
         notes = self.held.density.notes

@@ -16,6 +16,7 @@ from lsmon.protocol.nulls import (
 )
 
 from ..format import grouped, number, percent, with_error, with_share
+from ..measured_at import at_step
 from ..view import EMPTY
 
 Fact = tuple[str, str]
@@ -50,7 +51,7 @@ def facts(held: Spectrum) -> list[Fact]:
         said.append(
             ("trace", with_error(density.trace, math.nan if density.trace_se is None else density.trace_se))
         )
-    said += of_ends(held.ends)
+    said += of_ends(held.ends, density.step)
     if density.resolution is not None:
         said.append(("resolution", f"{number(density.resolution)} |H|"))
     said.append(("measured", f"step {grouped(density.step)}, {grouped(density.batch)} examples"))
@@ -72,18 +73,20 @@ def chance(density: Curvature) -> list[Fact]:
     return said
 
 
-def of_ends(ends: Curvature) -> list[Fact]:
+def of_ends(ends: Curvature, step: int | None = None) -> list[Fact]:
+    """With the step they were measured at where it is not this one."""
     said: list[Fact] = []
+    at = "" if ends.step == step else f" {at_step(ends.step)}"
     for label, found in (("λ max", ends.top), ("λ min", ends.bottom)):
         if found:
             # What has not converged says little beyond the first: where an end is at least.
             known = [item for item in found if item.converged] or found[:1]
             values = ", ".join(_ritz(item) for item in known[:5])
             rest = f", {len(found) - len(known)} more not converged" if len(known) < len(found) else ""
-            said.append((label, values + (rest if known[0].converged else ", not converged")))
+            said.append((label, values + (rest if known[0].converged else ", not converged") + at))
     if ends.bottom:
         least = ends.negative_at_least
-        said.append(("certified", f"≥ {least} negative" if least else "no negative direction"))
+        said.append(("certified", f"≥ {least} negative{at}" if least else f"no negative direction{at}"))
     return said
 
 
