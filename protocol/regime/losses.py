@@ -18,12 +18,13 @@ LONG = 200
 
 STRETCH = 50
 """Losses whose mean is compared with that of the stretches before."""
-KEPT, FEWEST = 16, 4
+KEPT, FEWEST = 16, 6
 """Stretches that are remembered, and fewest changes from one to the next that tell how much a loss wanders by itself."""
 
-RISING = 4.0
-"""Heating: by so many times its usual change from stretch to stretch a loss has risen within two. Losses of neighbouring
-steps are not independent, so their own scatter says too little of how far a loss in equilibrium wanders."""
+RISING = 8.0
+"""Heating: by so many times its usual change from stretch to stretch, beside its trend, a loss has risen within two. Losses
+of neighbouring steps are not independent, so their own scatter says too little of how far a loss in equilibrium wanders:
+a median change is 0.67 σ, two stretches wander by √2 σ, so this is what one stretch in 10 000 does by itself."""
 
 NOTABLE = 0.02
 """... and by this part of itself."""
@@ -76,11 +77,12 @@ class Losses:
 
     def _rise(self) -> tuple[float, float] | None:
         means = list(self._means)
-        changes = [abs(after - before) for before, after in pairwise(means[:-2])]
+        changes = [after - before for before, after in pairwise(means[:-2])]
         if len(changes) < FEWEST:
             return None
         before, after = means[-3], means[-1]
-        usual = statistics.median(changes)
+        trend = statistics.median(changes)
+        usual = statistics.median(abs(change - trend) for change in changes)
         steady = min(means[-2:]) > before  # both above: no spike that the next stretch has forgotten
         plain = steady and after - before > max(RISING * usual, NOTABLE * abs(before))
         return (before, after) if plain else None
