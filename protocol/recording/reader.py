@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import Self
 
 from ..codec import decode
-from ..errors import BadFrame, BadRecording, NewerFormat
+from ..errors import BadFrame, BadRecording
 from ..fold import LEVELS, Fold
-from ..frames import FORMAT, UNNUMBERED, Alert, AnyFrame, Heartbeat, Mark, RunEnded, RunStarted, Summary
+from ..frames import UNNUMBERED, Alert, AnyFrame, Mark, Summary
 from ..process import is_alive
 from ..told import Told, untold
 from . import folder
+from .bookends import find_end, find_header
+from .damage import Damage, spaced
 from .overview import Overview
 from .segment import Item, Segment, place
 from .topics import CURVATURE, EVENTS, HEARTBEAT, LAYERS
-
-_TAIL_CHUNKS = 4
-"""Two seconds: enough to hold the last Heartbeat, which comes every second."""
 
 _EVERY = 4096
 """Frames between two words about how far it has come."""
@@ -38,12 +37,9 @@ class Recording:
         self._segments = segments
         self._overview_paths = overviews
         self._story: Overview | None = None
-        self._holes: dict[int, tuple[int, int]] = {}
-        """First missing number → how many, and the step near which."""
-        self._words: dict[str, None] = {}
-        self._unreadable: set[int] = set()
+        self._damage = Damage()
         self._told: Told = untold
-        self.header = self._find_header()
+        self.header = find_header(path, segments, self._damage)
         filled = [segment for segment in segments if segment.first_seq]
         first = filled[0].first_seq if filled else 0
         whole_run = path.is_dir()  # one file of several may be looked at alone
@@ -52,10 +48,8 @@ class Recording:
         self.first_step = self._step_of(first) if filled else self.header.step
         self.last_step = filled[-1].last_step if filled else self.header.step
         self.last_wall = filled[-1].last_wall if filled else self.header.wall
-        self.ended: RunEnded | None = None
-        self.heartbeat: Heartbeat | None = None
-        """The last one, with what the probe said about its cost and its drops."""
-        self._find_end()
+        self.heartbeat, self.ended = find_end(segments)
+        """The last heartbeat, with what the probe said about its cost and its drops; and the end, if there is one."""
         before = max(self.header.seq, self._start - 1)
         for segment in filled:
             self._note_hole(before + 1, segment.first_seq, segment.path)
@@ -94,30 +88,25 @@ class Recording:
             for segment in segments:
                 segment.close()
             raise
-        recording._words.update(dict.fromkeys(words))
+        for word in words:
+            recording._damage.say(word)
         recording._told = told
         return recording
 
     @property
     def lost(self) -> int:
         """Numbered frames known to be missing."""
-        return sum(count for count, _ in self._holes.values()) + len(self._unreadable)
+        return self._damage.lost
 
     @property
     def damage(self) -> tuple[str, ...]:
         """What is known to be missing, in words."""
-        holes = [
-            f"{_count(count, 'frame')} lost near step {_spaced(step)}"
-            for _, (count, step) in sorted(self._holes.items())
-        ]
-        odd = [f"{_count(len(self._unreadable), 'frame')} could not be read"] if self._unreadable else []
-        return (*holes, *odd, *self._words)
+        return self._damage.words
 
     @property
     def frame_count(self) -> int:
         """Numbered frames that are there, as far as is known."""
-        missing = sum(count for first, (count, _) in self._holes.items() if first <= self.last_seq)
-        there = self.last_seq - self._start + 1 - missing - len(self._unreadable)
+        there = self.last_seq - self._start + 1 - self._damage.up_to(self.last_seq)
         return max(there, 0) if self.last_seq else 1
 
     @property
@@ -258,27 +247,27 @@ class Recording:
                     if connected:
                         self._note_hole(last + 1, item.seq, segment.path, item.data)
                     if broken and last + 1 == self._start > self.header.seq + 1:  # a file of several, alone
-                        self._words[f"the beginning of {segment.path.name} is damaged"] = None
+                        self._damage.say(f"the beginning of {segment.path.name} is damaged")
                     connected, broken, last = True, False, item.seq
                     if last % _EVERY == 0:
                         self._told(last, self.last_seq)
                     yield item
             if broken and segment is self._segments[-1]:  # else the next one shows how much is missing
-                self._words[f"the end of {segment.path.name} is damaged, after frame {_spaced(last)}"] = None
+                self._damage.say(f"the end of {segment.path.name} is damaged, after frame {spaced(last)}")
 
     def _decoded(self, item: Item) -> AnyFrame | None:
         assert item.data is not None
         try:
             frame = decode(item.data)
         except BadFrame:
-            self._unreadable.add(item.seq)
+            self._damage.unreadable(item.seq)
             return None
         return frame
 
     def _note_hole(self, first: int, behind: int, path: Path, data: memoryview | None = None) -> None:
         if first < behind:
             step = place(data).step if data is not None else self._step_of(behind)
-            self._holes[first] = (behind - first, step)
+            self._damage.hole(first, behind - first, step)
 
     def _note_end(self) -> None:
         """What the overview tells of and the segments do not have: a copy that was cut off, or blocks that were lost."""
@@ -287,7 +276,7 @@ class Recording:
             return  # while it is written, the overview is read later than the segments and knows more
         told = self._overview.last_seq
         if told > self.last_seq:
-            self._holes[self.last_seq + 1] = (told - self.last_seq, self.last_step)
+            self._damage.hole(self.last_seq + 1, told - self.last_seq, self.last_step)
 
     def _step_of(self, seq: int) -> int:
         for segment in self._segments:
@@ -296,51 +285,3 @@ class Recording:
                     if item.data is not None and item.channel != HEARTBEAT and item.seq == seq:
                         return place(item.data).step
         return 0
-
-    def _find_header(self) -> RunStarted:
-        for segment in self._segments:
-            data = segment.header()
-            if data is None:
-                continue
-            if place(data).format > FORMAT:
-                raise NewerFormat(
-                    f"Recorded by a later lsmon (format {place(data).format}, this one reads {FORMAT}); "
-                    f"upgrade lsmon to open it: {self.path}"
-                )
-            try:
-                frame = decode(data)
-            except BadFrame:
-                continue
-            if isinstance(frame, RunStarted):
-                return frame
-        meta = folder.read_meta(self.path) if self.path.is_dir() else None
-        if meta is not None and meta.run is not None:
-            return meta.run
-        for segment in self._segments:
-            for item in segment.items(0):
-                if item.data is not None and (frame := self._decoded(item)) is not None:
-                    self._words["the header is lost"] = None
-                    return RunStarted(seq=0, step=frame.step, wall=frame.wall, name=self.path.stem)
-        raise BadRecording(f"This is not a recording, or nothing in it can be read: {self.path}")
-
-    def _find_end(self) -> None:
-        for segment in reversed(self._segments):
-            for message in segment.tail(_TAIL_CHUNKS):
-                try:
-                    frame = decode(message.data)
-                except BadFrame:
-                    continue
-                if isinstance(frame, Heartbeat):
-                    self.heartbeat = frame
-                elif isinstance(frame, RunEnded):
-                    self.ended = frame
-            if self.heartbeat is not None or self.ended is not None:
-                return
-
-
-def _spaced(number: int) -> str:
-    return f"{number:,}".replace(",", " ")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{_spaced(number)} {noun}{'' if number == 1 else 's'}"
