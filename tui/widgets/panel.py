@@ -34,6 +34,8 @@ class Readout:
     warn: bool = False
     at: str = ""
     """The step it was measured at, where that is not the one that is shown."""
+    dim: bool = False
+    """It is of another step than the one that is shown, which there is no room to name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,16 +182,25 @@ class Panel(Drawn, can_focus=True):
 
 
 def shortened(said: Sequence[Readout], room: int) -> Sequence[Readout]:
-    """The fullest form that fits: in fewer cells, without what has no curve, without the last curves.
+    """The fullest form that fits: in fewer cells, without the step of the newest, without what has no curve, without the
+    last curves.
 
     A value keeps its error to the end: rather one value less than a value without its doubt.
     """
     compact = [replace(item, value=item.compact or item.value) for item in said]
-    drawn = [item for item in compact if item.curve >= 0] or compact[:1]
-    for form in (said, compact, *(drawn[:count] for count in range(len(drawn), 0, -1))):
+    stepless = _stepless(compact)
+    drawn = [item for item in stepless if item.curve >= 0] or stepless[:1]
+    for form in (said, compact, stepless, *(drawn[:count] for count in range(len(drawn), 0, -1))):
         if readouts_width(form) <= room:
             return form
     return []  # a number cut in half would be another number
+
+
+def _stepless(said: Sequence[Readout]) -> list[Readout]:
+    """Without the step of those that are as new as any of them: dim says that it is not the one shown."""
+    curves = [item.at for item in said if item.curve >= 0]
+    newest = "" if "" in curves else max(curves, key=lambda at: (len(at), at), default="")
+    return [replace(item, at="", dim=True) if item.at and item.at == newest else item for item in said]
 
 
 def readouts_width(said: Sequence[Readout]) -> int:
@@ -219,7 +230,9 @@ def put_readouts(
             x = canvas.put(x, y, " ")
         if item.label:
             x = canvas.put(x, y, f"{item.label} ", "dim")
-        x = canvas.put(x, y, item.value, "bold warning" if item.warn else "dim" if item.at else "bold ink")
+        x = canvas.put(
+            x, y, item.value, "bold warning" if item.warn else "dim" if item.at or item.dim else "bold ink"
+        )
         if item.at:
             x = canvas.put(x, y, f" {item.at}", "faint")
     if pad and said:
