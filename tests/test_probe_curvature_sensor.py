@@ -157,8 +157,8 @@ def test_what_the_numbers_were_measured_on_is_said(clock: Clock, monkeypatch: py
     run = Simulated(clock, monkeypatch, budget_share=0.2)
     run.train(6000)
     last = run.curvatures()[-1]
-    notes = " ".join(last.notes)
-    assert f"{last.batch} of 512 examples: λ_max at most" in notes
+    assert last.notes[0].startswith(f"{last.batch} of 512 examples: λ_max at most")
+    assert all(frame.notes[0].startswith(f"{frame.batch} of 512 examples") for frame in run.curvatures())
     assert any(frame.undersampled is not None for frame in run.curvatures())
     assert last.method.startswith("Lanczos") and "exact" in last.method
     ratio = next(frame for frame in reversed(run.found) if isinstance(frame, Scalars))

@@ -155,7 +155,7 @@ def test_the_null_model_is_drawn_and_said() -> None:
     drive(Told([header(), even]), check, (200, 60))
     words = " ".join(words for _, words in chance(density()))
     # d log10(1 - α) and -0.1193 d², at d = 10 000 and α = 0.31
-    for said in ("a semicircle's 2", "10^−1 612 if signs were independent", "10^−1.2e7 under repulsion"):
+    for said in ("a semicircle's 2", "10^(−1 612) if signs were independent", "10^(−1.2e7) under repulsion"):
         assert said in words
 
 

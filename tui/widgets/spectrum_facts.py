@@ -68,9 +68,19 @@ def chance(density: Curvature) -> list[Fact]:
     share, dim = density.negative_fraction, density.parameters
     if share is not None and 0 <= share <= 1 and dim > 0:
         signs = log10_minimum_by_signs(share, dim)
-        powers = f"10^{number(signs, 2)} if signs were independent, 10^{number(log10_minimum_by_repulsion(dim), 2)} under repulsion"
+        powers = f"{_power(signs)} if signs were independent, {_power(log10_minimum_by_repulsion(dim))} under repulsion"
         said.append(("" if circle else "chance", f"no negative direction at all: {powers}"))
     return said
+
+
+def _power(exponent: float) -> str:
+    """Of ten, in brackets where the exponent is more than digits.
+
+    >>> _power(-12.0), _power(-1612.0), _power(-1.2e7)
+    ('10^−12', '10^(−1 612)', '10^(−1.2e7)')
+    """
+    words = number(exponent, 2)
+    return f"10^({words})" if " " in words or "e" in words else f"10^{words}"
 
 
 def of_ends(ends: Curvature, step: int | None = None) -> list[Fact]:
