@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from lsmon.protocol.edge import HIGH, LOW, Edge
+from lsmon.protocol.edge import HIGH, LOW, UNSURE, Edge
 
 DENSEST = 25
 """Steps between two sharpness measurements right after an event: over fewer the Hessian turns little."""
@@ -66,9 +66,12 @@ class Cadence:
             return 0
         if kind == "complete":
             return self._last[kind] + self.interval * COMPLETE
-        return self._last[kind] + (self._approach() if self.near_edge else self.interval)
+        if not self.near_edge:
+            return self._last[kind] + self.interval
+        return min(self._last[kind] + self._approach(), self._last.get("plain", self._last[kind]) + SPARSEST)
 
     def began(self, kind: str, step: int) -> None:
+        """``kind`` may also be "plain", the sharpness itself and not as the optimizer sees it."""
         self._last[kind] = step
 
     def covered(self, step: int) -> None:
@@ -100,7 +103,9 @@ class Cadence:
             self._highest = 0.0
         elif ratio > (1 + STILL) * self._highest:
             self._highest, self._patience = ratio, PATIENCE
-        self.near_edge = APPROACHING <= ratio <= HIGH and not hovers and self._patience > 0
+        # Nothing is told of a ratio that is hardly known, as on a handful of examples: then it need not be watched.
+        known = error <= UNSURE * ratio
+        self.near_edge = known and APPROACHING <= ratio <= HIGH and not hovers and self._patience > 0
 
     def _approach(self) -> int:
         """Steps to the next look near the edge."""

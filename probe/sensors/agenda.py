@@ -79,9 +79,9 @@ class Agenda:
         if context.allowance >= UNLIMITED:
             patient = False
         kind = next(kind for kind in self.work if not patient or kind not in CHECKS)
-        # It is short, and begun only when it is wanted; near the edge nothing else is.
+        # It is short, and begun only when it is wanted; near the edge hardly anything else is.
         if "sharpness" in self.work and (kind not in CHECKS or self.cadence.near_edge):
-            kind = "sharpness"
+            kind = "complete" if self._waits(context) and self._turn % 2 else "sharpness"
         return kind, self.work.pop(kind)
 
     def put_back(self, kind: str, work: Work) -> None:
@@ -95,7 +95,7 @@ class Agenda:
         self.cadence.price = FOLLOWED * cost / saved if saved > 0 else 0.0
         if self.work:
             # What a look costs stays in reserve: one that is half paid for would be of a step long ago.
-            spared = self.cadence.near_edge and "sharpness" not in self.work
+            spared = self.cadence.near_edge and "sharpness" not in self.work and not self._waits(context)
             return 1, (FOLLOWED + 1) * cost if spared else cost
         kind = min(TURNS, key=self.cadence.next)
         every = max(1, self.cadence.next(kind) - context.step)
@@ -103,6 +103,11 @@ class Agenda:
             return every, min(SAVINGS, FOLLOWED * cost)
         # No more than can be saved until then, or what is due would wait.
         return every, max(cost, min(SAVINGS, TURNS[kind] * cost, every * saved))
+
+    def _waits(self, context: Context) -> bool:
+        """Near the edge a complete measurement has let the many looks go first for long enough."""
+        waited = self.cadence.age("complete", context.step)
+        return self.cadence.near_edge and "complete" in self.work and waited > SPARSEST
 
     @staticmethod
     def _is_fast(context: Context, cost: float) -> bool:

@@ -226,10 +226,13 @@ class CurvatureSensor(Sensor):
             return (yield from critical(context, self._chosen))
         complete, step, known = kind == "complete", context.step, self._known
         whole = context.allowance >= UNLIMITED  # then the plain sharpness is in the complete measurements
-        if not complete and (self.agenda.cadence.near_edge or (whole and known.sharpest is not None)):
+        cadence = self.agenda.cadence
+        near = cadence.near_edge and cadence.age("plain", step) < SPARSEST
+        if not complete and (near or (whole and known.sharpest is not None)):
             alone = yield from edge_look(context, self._chosen, part, known, self.max_memory)
             self._compare(alone)
             return alone
+        cadence.began("plain", step)
         halves = not complete and self._completes >= self._next_halves and self._chosen.rung == 1
         found = yield from look(
             context,
