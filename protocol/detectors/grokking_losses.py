@@ -2,6 +2,7 @@
 
 The validation loss of a network that memorises rises far above the training loss; when what generalises takes over, it
 comes down again (Power et al. 2022, arXiv:2201.02177, figure 4).
+Where it comes down before the training loss is a tenth of its first value, nothing is told.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import math
 
 from ..frames import Alert, AnyFrame, Scalars
-from .smooth import LARGEST, Between, Scatter, Smooth
+from .smooth import LARGEST, Between, Middle, Scatter, Smooth
 from .thresholds import OfGrokking
 
 UNSURE = 0.6
@@ -39,7 +40,7 @@ class GrokkingLosses:
         self._resume()
 
     def _resume(self) -> None:
-        self._train, self._val = Between(self._t.memory), Smooth(self._t.memory)
+        self._train, self._val = Between(Middle()), Smooth(self._t.memory)
         self._scatter = Scatter(self._t.window)
         self._highest = -math.inf
         self._count = self._count_from = 0

@@ -27,7 +27,7 @@ class Overfitting:
 
     def _resume(self) -> None:
         """A resumed run goes on from what it knows: the lowest validation loss is the same."""
-        self._train = Between(self._t.train_memory)
+        self._train = Between(Smooth(self._t.train_memory))
         self._val, self._scatter = Smooth(self._t.memory), Scatter()
         self._count = 0
 

@@ -33,6 +33,29 @@ class Smooth:
         return self.value
 
 
+class Middle:
+    """Median of the last three values: one outlier does not move it, and a fall of any rate reaches it one value later.
+
+    A mean is late by as long as what falls by factors goes on falling: it holds what was largest.
+
+    >>> level = Middle()
+    >>> [level.add(value) for value in (8.0, 4.0, 2.0, 100.0, 1.0)]
+    [8.0, 6.0, 4.0, 4.0, 2.0]
+    """
+
+    __slots__ = ("_last", "value")
+
+    def __init__(self) -> None:
+        self._last: deque[float] = deque(maxlen=3)
+        self.value = math.nan
+
+    def add(self, value: float) -> float:
+        """The level after this value; values must be finite."""
+        self._last.append(value)
+        self.value = median(self._last)
+        return self.value
+
+
 class Scatter:
     """Standard deviation of the noise, from the last differences of neighbours: blind to slow drifts, robust to jumps."""
 
@@ -53,15 +76,15 @@ class Scatter:
 
 
 class Between:
-    """The level of a series that is logged often, taken where another is: the mean since the last time, smoothed.
+    """The level of a series that is logged often, taken where another is: the level of its means since the last time.
 
     So it is the same however often the series is logged in between.
     """
 
     __slots__ = ("_count", "_level", "_sum", "fresh")
 
-    def __init__(self, memory: float) -> None:
-        self._level = Smooth(memory)
+    def __init__(self, level: Smooth | Middle) -> None:
+        self._level = level
         self.fresh = math.nan
         """The mean since the last time, as it is."""
         self._sum, self._count = 0.0, 0
