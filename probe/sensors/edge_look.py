@@ -74,8 +74,7 @@ def against(
 
     Of all examples it may be as low as ``known.level`` of that of the part measured on, and the error says so.
     """
-    whole = context.reference
-    level = known.level if whole is not None and part.examples < whole.examples else 1.0
+    level = known.level_of(part, context.reference)
     error = sharpest.residual + (1.0 - level) * max(0.0, sharpest.value)
     return Scalars(
         step=step,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 
+from lsmon.protocol.edge import UNSURE
 from lsmon.protocol.frames import Curvature, Ritz
 
 from ..operators.hessian import Hessian
@@ -41,7 +42,9 @@ def look(
     model, optimizer = context.model, context.optimizer
     limit = edge(optimizer) if optimizer is not None else None
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    shape = metric(optimizer, list(named.values())) if optimizer is not None else None
+    # What the optimizer feels costs as much again, and of too few examples nothing would be told of it.
+    wanted = complete or known.level_of(part, context.reference) >= 1.0 - UNSURE
+    shape = metric(optimizer, list(named.values())) if wanted and optimizer is not None else None
     pair = part.halves() if halves else None
     parts = tuple(Hessian(model, context.loss_fn, half) for half in pair) if pair and context.loss_fn else ()
     point = chosen.snapshot()
