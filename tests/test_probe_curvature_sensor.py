@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from types import SimpleNamespace
@@ -23,17 +22,9 @@ from lsmon.probe.sensors.curvature import CurvatureSensor
 from lsmon.probe.sensors.sensor import Context
 from lsmon.protocol.frames import Curvature, Layers, Scalars
 from tests.clock import Clock
+from tests.one_thread import one_thread  # noqa: F401 (autouse)
 
 Batch = tuple[Tensor, Tensor]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small tensors and a shared machine: threads would only wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def loss_fn(model: nn.Module, batch: Batch) -> Tensor:

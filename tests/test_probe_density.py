@@ -9,11 +9,11 @@ import torch
 
 from lsmon.probe.algorithms.density import slq
 from lsmon.probe.algorithms.quadrature import Density, Unresolved
+from tests.one_thread import one_thread  # noqa: F401 (autouse)
 from tests.spectra import (
     Known,
     finish,
     network,
-    one_thread,  # noqa: F401 (autouse)
     spread,
 )
 

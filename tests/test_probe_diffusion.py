@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,15 +18,7 @@ from lsmon.probe.sensors.diffusion import Diffusion
 from lsmon.probe.sensors.fluctuation import Fluctuation
 from lsmon.probe.sensors.sensor import Context, Sensor
 from lsmon.protocol.frames import Scalars
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small tensors and a shared machine: threads would only wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+from tests.one_thread import one_thread  # noqa: F401 (autouse)
 
 
 def walk(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -23,19 +23,11 @@ from lsmon.probe.sensors.sensor import Context
 from lsmon.protocol.frames import AnyFrame, Scalars
 from lsmon.protocol.regime import Regime
 from tests.clock import Clock
+from tests.one_thread import one_thread  # noqa: F401 (autouse)
 from tests.trainings import Sharpness, digits, squares
 
 STEP_SECS = 0.002
 Make = Callable[[Any], torch.optim.Optimizer]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small tensors and a shared machine: threads would only wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

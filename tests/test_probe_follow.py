@@ -9,9 +9,8 @@ from torch import Tensor
 from lsmon.probe.algorithms.follow import MOST, follow
 from lsmon.probe.algorithms.lanczos import Krylov
 from lsmon.probe.measurement import at_once
-from tests.spectra import Known, one_thread
-
-__all__ = ["one_thread"]
+from tests.one_thread import one_thread  # noqa: F401 (autouse)
+from tests.spectra import Known
 
 SPECTRUM = [*torch.linspace(-1, 6, 400).tolist(), 8.0, 10.0]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,17 +19,9 @@ from lsmon.probe.reference import Reference
 from lsmon.protocol.errors import UsageError
 from tests.landscape import apart, classes, matrix, perceptron, same, traces
 from tests.landscape import cross_entropy as loss_fn
+from tests.one_thread import one_thread  # noqa: F401 (autouse)
 
 Batch = tuple[Tensor, Tensor]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small tensors and a shared machine: threads would only wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def dense(model: nn.Module, batch: Batch) -> Tensor:

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from lsmon.probe.algorithms.inertia import inertia, inertia_of
+from tests.one_thread import one_thread  # noqa: F401 (autouse)
 from tests.spectra import (
     Known,
     finish,
-    one_thread,  # noqa: F401 (autouse)
     spread,
 )
 

@@ -12,12 +12,12 @@ from lsmon.probe.algorithms.basis import DeviceBasis, HostBasis, RecentBasis, no
 from lsmon.probe.algorithms.ends import Extremes
 from lsmon.probe.algorithms.krylov import KrylovSpace
 from lsmon.probe.algorithms.lanczos import Krylov, lanczos
+from tests.one_thread import one_thread  # noqa: F401 (autouse)
 from tests.spectra import (
     SPECTRA,
     Known,
     finish,
     network,
-    one_thread,  # noqa: F401 (autouse)
     spread,
 )
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,15 +14,7 @@ from lsmon.probe import Sensor
 from lsmon.probe.sensors.equilibrium import Equilibrium
 from lsmon.probe.sensors.temperature import Temperature
 from tests.langevin import Langevin, quadratic, recorded, stretches
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small tensors and a shared machine: threads would only wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+from tests.one_thread import one_thread  # noqa: F401 (autouse)
 
 
 def network(seed: int, steps: int, *sensors: Sensor) -> Langevin:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,16 +18,8 @@ from lsmon.probe.sensors.sensor import Context
 from lsmon.probe.subject import compiled
 from lsmon.protocol.codec import decode, encode
 from lsmon.protocol.frames import Layers, Scalars
+from tests.one_thread import one_thread  # noqa: F401 (autouse)
 from tests.trainings import mlp
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small tensors and a shared machine: threads would only wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Watched:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,15 +13,7 @@ import lsmon.probe
 from lsmon.probe.coefficient import LearningCoefficient, llc
 from lsmon.protocol.errors import UsageError
 from tests.landscape import same, traces
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small tensors and a shared machine: threads would only wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+from tests.one_thread import one_thread  # noqa: F401 (autouse)
 
 
 class Point(nn.Module):

@@ -6,7 +6,6 @@ import dataclasses
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,17 +15,9 @@ from torch.func import functional_call
 
 from lsmon.probe import Measurement, measure
 from lsmon.protocol.errors import UsageError
+from tests.one_thread import one_thread  # noqa: F401 (autouse)
 
 Batch = tuple[Tensor, Tensor]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small tensors and a shared machine: threads would only wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def loss_fn(model: nn.Module, batch: Batch) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from lsmon.probe.operators.metric import metric
 from lsmon.probe.operators.preconditioned import Preconditioned
 from lsmon.probe.reference import Reference
 from tests.landscape import apart, classes, cross_entropy, dense_hessian, matrix, perceptron
+from tests.one_thread import one_thread  # noqa: F401 (autouse)
 
 Make = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 
@@ -24,15 +25,6 @@ START = 1e-6
 
 STEPS = 300
 """At 1.02 of its edge SGD, the slowest of all, gains 4 % a step."""
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small tensors and a shared machine: threads would only wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Bowl(nn.Module):

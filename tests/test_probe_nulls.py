@@ -14,7 +14,7 @@ from lsmon.protocol.nulls import (
     log10_minimum_by_signs,
     semicircle,
 )
-from tests.spectra import one_thread  # noqa: F401 (autouse)
+from tests.one_thread import one_thread  # noqa: F401 (autouse)
 
 
 def test_independent_signs() -> None:

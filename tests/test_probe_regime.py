@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -13,16 +13,8 @@ from torch import nn
 from lsmon.probe.sensors.layers import LayerScale
 from lsmon.probe.sensors.scale import Scale
 from lsmon.protocol.regime import NORMAL
+from tests.one_thread import one_thread  # noqa: F401 (autouse)
 from tests.trainings import Sharpness, Watched, batches, digits, mlp, squares, train
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small tensors and a shared machine: threads would only wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def sensors(looks: int) -> list[Any]:

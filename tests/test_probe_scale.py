@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,15 +15,7 @@ from lsmon.probe.readings import number
 from lsmon.probe.schedule import Budget
 from lsmon.probe.sensors.scale import Scale, norm
 from lsmon.probe.sensors.sensor import Context
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small tensors and a shared machine: threads would only wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+from tests.one_thread import one_thread  # noqa: F401 (autouse)
 
 
 def flat(tensors: list[Tensor]) -> Tensor:

@@ -10,9 +10,7 @@ from lsmon.probe.operators.hessian import Hessian
 from lsmon.probe.reference import Reference
 from lsmon.probe.survey import along
 from tests.landscape import classes, cross_entropy, perceptron
-from tests.spectra import one_thread
-
-__all__ = ["one_thread"]
+from tests.one_thread import one_thread  # noqa: F401 (autouse)
 
 
 @pytest.mark.parametrize("wanted", [1, 4, 7, 64])

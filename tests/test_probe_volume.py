@@ -23,9 +23,8 @@ from lsmon.protocol.errors import UsageError
 from lsmon.protocol.frames import Curvature, Scalars
 from lsmon.protocol.volume import change as told_change
 from tests.landscape import cross_entropy, dense_hessian
-from tests.spectra import Known, finish, network, one_thread
-
-__all__ = ["one_thread"]
+from tests.one_thread import one_thread  # noqa: F401 (autouse)
+from tests.spectra import Known, finish, network
 
 
 def exact(values: torch.Tensor, delta: float) -> float:

@@ -10,7 +10,7 @@ from lsmon.probe.operators.difference import Difference
 from lsmon.probe.operators.hessian import Hessian
 from lsmon.probe.reference import Reference
 from lsmon.probe.sensors.way import Way, bend
-from tests.spectra import one_thread  # noqa: F401 (autouse)
+from tests.one_thread import one_thread  # noqa: F401 (autouse)
 
 ROOM = 1 << 20
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from tests.corpus.arithmetic import addition
 from tests.corpus.critical import saddle_before
 from tests.corpus.recorder import cut
-from tests.spectra import one_thread  # noqa: F401 (autouse)
+from tests.one_thread import one_thread  # noqa: F401 (autouse)
 
 VALUES = torch.tensor([3.0, 1.5, 0.8], dtype=torch.float64)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -86,10 +87,19 @@ async def _go(app: LsmonApp, pilot: Pilot[None], title: str) -> None:
         await pilot.pause()
 
 
+async def _focused(app: LsmonApp, pilot: Pilot[None], title: str) -> AsyncIterator[Binding]:
+    """The keys of this group, each while the part of the screen that has it has the focus."""
+    for bindings in dict(groups())[title]:
+        if bindings is AlertDetail.BINDINGS:
+            app.screen.query_one(AlertDetail).focus()
+            await pilot.pause()
+        for binding in bound([bindings]):
+            yield binding
+
+
 @pytest.mark.parametrize("title", [title for title, _ in groups() if title != "Everywhere"])
 def test_every_key_does_what_help_says(title: str, ran: Ran) -> None:
     """On its own screen, and on the part of it that has the focus."""
-    classes = dict(groups())[title]
 
     async def session() -> None:
         app = LsmonApp(Tape(STORY, step=2000), fps=0.01)
@@ -97,15 +107,11 @@ def test_every_key_does_what_help_says(title: str, ran: Ran) -> None:
             await settle(app, pilot)
             await _go(app, pilot, title)
             ran.on = True
-            for bindings in classes:
-                if bindings is AlertDetail.BINDINGS:
-                    app.screen.query_one(AlertDetail).focus()
-                    await pilot.pause()
-                for binding in bound([bindings]):
-                    for key in binding.key.split(","):
-                        ran.clear()
-                        await pilot.press(key)
-                        assert ran[:1] == [binding.action], (key, binding.id, ran)
+            async for binding in _focused(app, pilot, title):
+                for key in binding.key.split(","):
+                    ran.clear()
+                    await pilot.press(key)
+                    assert ran[:1] == [binding.action], (key, binding.id, ran)
 
     asyncio.run(session())
 
@@ -136,7 +142,6 @@ def test_the_keys_of_everywhere(over: type[Screen[None]] | None, ran: Ran) -> No
 @pytest.mark.parametrize("title", [title for title, _ in groups() if title != "Everywhere"])
 def test_every_key_can_be_another(title: str, ran: Ran) -> None:
     """Each binding under a key of its own does what it did, and its old keys do it no more."""
-    classes = dict(groups())[title]
     new = {str(binding.id): f"f{number}" for number, binding in enumerate(every_binding(), 1)}
 
     async def session() -> None:
@@ -145,18 +150,14 @@ def test_every_key_can_be_another(title: str, ran: Ran) -> None:
             await settle(app, pilot)
             await _go(app, pilot, title)
             ran.on = True
-            for bindings in classes:
-                if bindings is AlertDetail.BINDINGS:
-                    app.screen.query_one(AlertDetail).focus()
-                    await pilot.pause()
-                for binding in bound([bindings]):
+            async for binding in _focused(app, pilot, title):
+                ran.clear()
+                await pilot.press(new[str(binding.id)])
+                assert ran[:1] == [binding.action], (new[str(binding.id)], binding.id, ran)
+                for key in binding.key.split(","):
                     ran.clear()
-                    await pilot.press(new[str(binding.id)])
-                    assert ran[:1] == [binding.action], (new[str(binding.id)], binding.id, ran)
-                    for key in binding.key.split(","):
-                        ran.clear()
-                        await pilot.press(key)
-                        assert binding.action not in ran, (key, binding.id)
+                    await pilot.press(key)
+                    assert binding.action not in ran, (key, binding.id)
 
     asyncio.run(session())
 
