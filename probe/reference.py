@@ -46,6 +46,10 @@ class Reference:
     def examples(self) -> int:
         return sum(self.sizes)
 
+    def part_of(self, whole: Reference | None) -> bool:
+        """Whether these are fewer examples than those of ``whole``."""
+        return whole is not None and self.examples < whole.examples
+
     def offer(self, batch: Any) -> None:
         """A batch that the loop trains on; kept while fewer than 512 examples are."""
         if self.complete or batch is None:

@@ -66,7 +66,7 @@ class Known:
 
     def level_of(self, part: Reference, whole: Reference | None) -> float:
         """λ_max of all examples over that of this part: at least so much; 0 while it is not known."""
-        return self.level if whole is not None and part.examples < whole.examples else 1.0
+        return self.level if part.part_of(whole) else 1.0
 
     def begin_overshoot(
         self, part: Reference, whole: Reference | None
@@ -74,7 +74,7 @@ class Known:
         """Now and then, when there is something to compare with: the top Ritz vector, where it was found, its value."""
         vector, point, value = self.vector, self.point, self.sharpness
         self.vector = self.point = None
-        if self.compared or whole is None or part.examples >= whole.examples:
+        if self.compared or whole is None or not part.part_of(whole):
             return None
         self.excess = self.excess or f"{part.examples} of {whole.examples} examples, to keep to the budget"
         self.compared = vector is not None

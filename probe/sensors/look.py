@@ -97,7 +97,7 @@ def look(
         if not known.compared:
             known.vector, known.point = found.krylov.vector, point
     whole = context.reference
-    fewer = whole is not None and part.examples < whole.examples
+    fewer = whole is not None and part.part_of(whole)
     examples = known.excess or (f"{part.examples} of {whole.examples} examples" if whole and fewer else "")
     notes = [examples] if examples else []
     notes += [*chosen.notes, *([found.krylov.remark] if found.krylov.remark else [])]

@@ -43,7 +43,6 @@ class Replay:
         self._speed = min(max(speed, SLOWEST), FASTEST)
         self._playing = playing
         self._owed = 0
-        self._skipping = False
         """Frames asked for by ``advance``."""
         self._target: int | None = None
         self._alerts: tuple[int, ...] | None = None
