@@ -13,9 +13,9 @@ from torch import Tensor
 
 from ..operators.operator import Operator
 
-CHUNK = 1 << 13
-"""Entries handled at once on a CPU: a sum in float32 that runs on for 1e6 entries is wrong by 1e-5, a piece of the basis
-stays in the cache, and a restart needs a copy of no more."""
+CHUNK = 1 << 14
+"""Entries of a sum on a CPU: in float32 one that runs on for 1e6 entries is wrong by 1e-5, and a restart needs a copy of
+no more."""
 
 FEWEST = 2
 """Vectors that the three terms of Lanczos' recurrence join, beside the product itself."""
@@ -33,18 +33,20 @@ def orthogonalise(vector: Tensor, basis: Tensor, near: int = 0) -> tuple[Tensor,
     Only rounding or noise of the vector lies along the rows before ``near``: the first of two passes leaves them out,
     and a basis is read twice instead of three times.
     """
-    chunk = CHUNK if vector.device.type == "cpu" else max(1, len(vector))  # a GPU sums pairwise by itself
-    rest = torch.empty_like(vector)
-    pieces = [torch.split(tensor, chunk, dim=-1) for tensor in (basis, vector, rest)]
-    first = torch.stack([rows[near:] @ part for rows, part, _ in zip(*pieces, strict=True)]).sum(0)
-    again = []
-    for rows, part, out in zip(*pieces, strict=True):
-        torch.addmv(part, rows[near:].T, first, alpha=-1, out=out)
-        again.append(rows @ out)
-    second = torch.stack(again).sum(0)
+    first = basis[near:] @ vector  # what this sum loses the second pass finds
+    rest = torch.addmv(vector, basis[near:].T, first, alpha=-1)
+    second = _products(basis, rest)
     rest.addmv_(basis.T, second, alpha=-1)
     second[near:] += first
     return rest, second
+
+
+def _products(basis: Tensor, vector: Tensor) -> Tensor:
+    """The rows (j, d) times the vector, piece by piece on a CPU; a GPU sums pairwise by itself."""
+    if vector.device.type != "cpu":
+        return basis @ vector
+    pieces = zip(torch.split(basis, CHUNK, dim=-1), torch.split(vector, CHUNK), strict=True)
+    return torch.stack([rows @ part for rows, part in pieces]).sum(0)
 
 
 class Basis(Protocol):

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-from torch import Tensor
 
 from lsmon.protocol.frames import Ritz
 
@@ -91,26 +90,26 @@ class Ends:
             return True
         if self.accuracy <= 0 or space.taken < self.top + self.bottom:
             return False
-        values, _, residuals = space.ritz()
+        values, residuals = _ritz(space)
         m, floor = len(values), _tolerance(values, space.noise)
         wanted = [*range(self.bottom), *range(m - self.top, m)]
-        if any(not float(residuals[i]) <= max(DOUBTFUL * abs(float(values[i])), floor) for i in wanted):
+        if any(not residuals[i] <= max(DOUBTFUL * abs(values[i]), floor) for i in wanted):
+            return False
+        if max(self._overlooked(space, values)) > OVERLOOKED or any(map(any, self._hidden(space, values))):
             return False
         converged = self._converged(values, residuals, space.noise)
-        if not all(converged[i] for i in wanted) or max(self._overlooked(space, values)) > OVERLOOKED:
-            return False
-        return not any(any(hidden) for hidden in self._hidden(space, values))
+        return all(converged[i] for i in wanted)
 
     def extremes(self, space: KrylovSpace) -> Extremes:
-        values, _, residuals = space.ritz()
+        values, residuals = _ritz(space)
         eps = torch.finfo(space.operator.dtype).eps * math.sqrt(1 + space.restarts)  # each rounds once more
-        rounding = max(space.noise, ROUNDING * eps * float(values.abs().max()))
+        rounding = max(space.noise, ROUNDING * eps * _size(values))
         tolerance = _tolerance(values, space.noise)
         above, below = self._overlooked(space, values)
         converged = self._converged(values, residuals, space.noise)
         pairs = [
             Ritz(value=value, residual=residual + rounding, converged=good)
-            for value, residual, good in zip(values.tolist(), residuals.tolist(), converged, strict=True)
+            for value, residual, good in zip(values, residuals, converged, strict=True)
         ]
         # a Ritz value is known to the rounding only, and what is certified must be true
         negative = sum(pair.value + rounding < -tolerance for pair in pairs)
@@ -136,36 +135,35 @@ class Ends:
         low = min(low, size - 1 - high) if self.bottom else 0
         return [*range(low), *range(size - high, size)]
 
-    def _converged(self, values: Tensor, residuals: Tensor, noise: float) -> list[bool]:
+    def _converged(self, values: Sequence[float], residuals: Sequence[float], noise: float) -> list[bool]:
         """For each Ritz value; those between the ends are not judged."""
         count, floor = max(KEPT, self.top, self.bottom), _tolerance(values, noise)
-        ascending, beside = values.tolist(), residuals.tolist()
-        low = end_errors(ascending, beside, count)
-        high = end_errors(ascending[::-1], beside[::-1], count)
-        errors = beside.copy()
+        low = end_errors(values, residuals, count)
+        high = end_errors(values[::-1], residuals[::-1], count)
+        errors = [*residuals]
         errors[: len(low)] = low
         for place, error in enumerate(high, 1):
             errors[-place] = min(error, errors[-place])
         return [
             error <= max(self.accuracy * abs(value), noise) or max(abs(value), residual) <= floor
-            for value, error, residual in zip(ascending, errors, beside, strict=True)
+            for value, error, residual in zip(values, errors, residuals, strict=True)
         ]
 
-    def _overlooked(self, space: KrylovSpace, values: Tensor) -> tuple[float, float]:
+    def _overlooked(self, space: KrylovSpace, values: Sequence[float]) -> tuple[float, float]:
         """Bounds of the probability that an eigenvalue well beyond the top, or the bottom, has not appeared; 0 where
         nothing is wanted.
 
         Its component in the start would be below exp(-gain), and of a random start only a part √(2d/π) of that is as
         small (van Dorsselaer, Hochstenbach and van der Vorst 2000); a known part of the start makes that no likelier.
         """
-        floor, low, high = _tolerance(values, space.noise), float(values[0]), float(values[-1])
+        floor, low, high = _tolerance(values, space.noise), values[0], values[-1]
         above = self._chance(space, values, high + max(self.unseen * abs(high), floor)) if self.top else 0.0
         below = (
             self._chance(space, values, low - max(BEYOND_BOTTOM * abs(low), floor)) if self.bottom else 0.0
         )
         return above, below
 
-    def _hidden(self, space: KrylovSpace, values: Tensor) -> tuple[list[bool], list[bool]]:
+    def _hidden(self, space: KrylovSpace, values: Sequence[float]) -> tuple[list[bool], list[bool]]:
         """For each gap between two neighbours among the wanted values of an end, from outside: may there be another?"""
 
         def gaps(ends: Sequence[float]) -> list[bool]:
@@ -175,18 +173,28 @@ class Ends:
                 for outer, inner in pairwise(ends)
             ]
 
-        ascending = values.tolist()
-        return gaps(ascending[::-1][: self.top]), gaps(ascending[: self.bottom])
+        return gaps(values[::-1][: self.top]), gaps(values[: self.bottom])
 
-    def _chance(self, space: KrylovSpace, values: Tensor, point: float) -> float:
+    def _chance(self, space: KrylovSpace, values: Sequence[float], point: float) -> float:
         """A bound of the probability that an eigenvalue at ``point`` has not appeared."""
         odds = 0.5 * math.log(2 * space.operator.dim / (math.pi * self.random_share))
         return math.exp(min(0.0, odds - space.log_gain(point, values)))
 
 
-def _tolerance(values: Tensor, noise: float) -> float:
+def _ritz(space: KrylovSpace) -> tuple[list[float], list[float]]:
+    """Values, ascending, and residuals."""
+    values, _, residuals = space.ritz()
+    return values.tolist(), residuals.tolist()
+
+
+def _size(ascending: Sequence[float]) -> float:
+    """|H| as far as it is known."""
+    return max(-ascending[0], ascending[-1])
+
+
+def _tolerance(ascending: Sequence[float], noise: float) -> float:
     """What counts as zero."""
-    return max(CERTAIN * float(values.abs().max()), NOISE_FACTOR * noise)
+    return max(CERTAIN * _size(ascending), NOISE_FACTOR * noise)
 
 
 def _doubted(ritz: Sequence[Ritz], wanted: int, hidden: Sequence[bool]) -> tuple[Ritz, ...]:

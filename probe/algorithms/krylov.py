@@ -44,7 +44,7 @@ class KrylovSpace:
         """Largest |q_iᵀHq_j - q_jᵀHq_i| that was seen."""
         self.ended = False
         """The space is invariant: everything that this start can reach is in it."""
-        self._projected = torch.zeros(most, most, dtype=torch.float64)
+        self._projected = torch.zeros(most, most, dtype=torch.float64)  # its lower triangle
         self.taken = 0
         """Vectors whose product has been taken."""
         self._beta = math.nan  # of the last row taken; none right after a restart
@@ -78,13 +78,12 @@ class KrylovSpace:
         if not all(map(math.isfinite, row)):
             raise ValueError("a product with the operator was not finite")
         j = self.taken
-        column = torch.tensor(row[:-1], dtype=torch.float64)
+        *column, beta = row
         if not math.isnan(self._beta):
             self.noise = max(self.noise, abs(row[j - 1] - self._beta))
-        self._projected[: j + 1, j] = column
-        self._projected[j, : j + 1] = column
-        self._beta = row[-1]
-        self._scale = max(self._scale, self._beta, float(column.abs().max()))
+        self._projected[j, : j + 1] = torch.tensor(column, dtype=torch.float64)
+        self._beta = beta
+        self._scale = max(self._scale, beta, *map(abs, column))
         self.taken += 1
         if self._beta <= EXHAUSTED * torch.finfo(self.operator.dtype).eps * self._scale:
             self.ended = True
@@ -94,10 +93,10 @@ class KrylovSpace:
     def ritz(self) -> tuple[Tensor, Tensor, Tensor]:
         """Ritz values (m,) ascending, their coefficients in the basis (m, m) by column, residuals β|s_mi| (m,)."""
         m = self.taken
-        values, coefficients = torch.linalg.eigh(self._projected[:m, :m])
+        values, coefficients = torch.linalg.eigh(self._projected[:m, :m], "L")
         return values, coefficients, (self._beta * coefficients[-1]).abs()
 
-    def log_gain(self, at: float, values: Tensor) -> float:
+    def log_gain(self, at: float, values: Sequence[float]) -> float:
         """ln |ψ(at)|, where ψ(H)·start is the next basis vector and ``values`` are the Ritz values now.
 
         The roots of ψ are the Ritz values and those that restarts have discarded (exact shifts, Sorensen 1992), its
@@ -106,7 +105,7 @@ class KrylovSpace:
         """
         if self.ended:
             return math.inf
-        roots = [*values.tolist(), *self._discarded]
+        roots = [*values, *self._discarded]
         return sum(math.log(max(abs(at - root), 1e-300)) for root in roots) - self._log_betas
 
     def restart(self, keep: Sequence[int]) -> None:
