@@ -48,7 +48,7 @@ class Cadence:
         self._ratio = (0, math.nan)  # step and value of the last one
         self._left = 0.0  # steps to the edge at the speed that it had
         self.price = 0.0
-        """Steps that pay for a look near the edge."""
+        """Steps that pay for a look near the edge and leave enough for those at the crossing."""
         self.near_edge = False
         """It approaches the edge of stability, and has not been seen to hover there."""
 
@@ -109,8 +109,7 @@ class Cadence:
 
     def _approach(self) -> int:
         """Steps to the next look near the edge."""
-        half = self._left / 2
-        wanted = half if half >= self.price else AIM * self._left
+        wanted = min(max(self._left / 2, self.price), AIM * self._left)
         # Its speed may rise as well.
         return round(max(AT_THE_EDGE, min(wanted, max(2 * DENSEST, self.price), SPARSEST)))
 

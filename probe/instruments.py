@@ -96,7 +96,7 @@ class Instruments:
         now = self._budget.now()
         for slot in self._slots:
             if slot.armed:
-                context.allowance = slot.account.rate
+                context.allowance, context.saved = slot.account.rate, slot.account.saved
                 begun = self._device.begin()
                 self._publish(self._timed(slot, slot.sensor.measure))
                 slot.turn += slot.sensor.aside

@@ -140,6 +140,11 @@ class Account:
         """Seconds of work per second of wall time."""
         return UNLIMITED if self._budget.allowed >= UNLIMITED else self._budget.rate(self)
 
+    @property
+    def saved(self) -> float:
+        """Seconds of work that may be done at once, when last asked; below zero what is owed."""
+        return self._balance or 0.0
+
     def affords(self, cost: float) -> bool:
         """May work that takes about ``cost`` seconds begin now? What costs more than can be saved begins in debt."""
         budget = self._budget

@@ -16,6 +16,10 @@ LOW, HIGH = 0.85, 1.2
 RECENT, CROSSED = 3, 2
 """Measurements in a row within the band; two when the second is beyond the edge, so that it is told as soon as it is seen."""
 
+NEAR, SOON = 0.5, 20
+"""One is enough that comes from below the edge, and not from far, so slowly that it is still in the band after so many
+steps at that speed: measurements may be seldom, and an Adam has left the band again after twenty steps."""
+
 KEPT = 8
 """Measurements in which the edge must have been crossed, or all of which must lie level within the band, ..."""
 LEVEL = 0.003
@@ -52,11 +56,18 @@ class Edge:
             inside = 0
             while inside < len(values) and LOW <= values[-1 - inside] <= HIGH:
                 inside += 1
-            crossed = inside >= CROSSED and values[-1] >= 1.0
+            crossed = values[-1] >= 1.0 and (inside >= CROSSED or (inside > 0 and self._came_slowly()))
             self.at = crossed or (inside >= RECENT and (max(values) >= 1.0 or _level(values)))
             if self.at:
                 self.since = next(s for s, value in self._seen if LOW <= value <= HIGH)
         return self.at
+
+    def _came_slowly(self) -> bool:
+        """The last measurement, from below the edge."""
+        if len(self._seen) < 2:
+            return False
+        (then, before), (step, ratio) = self._seen[-2], self._seen[-1]
+        return NEAR <= before < 1.0 and ratio + SOON * (ratio - before) / max(1, step - then) <= HIGH
 
     @property
     def mean(self) -> float:

@@ -18,6 +18,9 @@ TURNS = {"sharpness": 8, "complete": 32}
 FOLLOWED = 4
 """The same of a look near the edge, which follows the sharpness from the last one."""
 
+RESERVE = 2
+"""Such looks that are kept for the crossing, while it is far enough away to wait for the next one."""
+
 CHECKS = frozenset({"halves", "overshoot", "density", "layers"})
 
 CHECK_TURNS = 8
@@ -92,7 +95,8 @@ class Agenda:
     def pause(self, context: Context, cost: float) -> tuple[int, float]:
         """Steps until something is to be done, and the seconds to have saved by then, when a product costs so many."""
         saved = context.step_secs * context.allowance
-        self.cadence.price = FOLLOWED * cost / saved if saved > 0 else 0.0
+        missing = max(0.0, (1 + RESERVE) * FOLLOWED * cost - context.saved)
+        self.cadence.price = missing / saved if saved > 0 else 0.0
         if self.work:
             # What a look costs stays in reserve: one that is half paid for would be of a step long ago.
             spared = self.cadence.near_edge and "sharpness" not in self.work and not self._waits(context)

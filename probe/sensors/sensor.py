@@ -64,6 +64,8 @@ class Context:
     """Median wall time of the training's own step; 0 while too few have been seen."""
     allowance: float = 0.0
     """Seconds of work per second of wall time that this sensor may count on."""
+    saved: float = 0.0
+    """Seconds of work that it has saved up, and may take at once."""
     gathered: int = -1
     """The step whose batch the reference was offered last."""
 
