@@ -36,6 +36,8 @@ GONE = 0.7
 class Edge:
     """``at`` is true while the ratio hovers there."""
 
+    __slots__ = ("_seen", "at", "since")
+
     def __init__(self) -> None:
         self.at = False
         self.since = 0

@@ -6,6 +6,7 @@ import math
 import random
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -76,8 +77,33 @@ def test_scale_of_the_loss_changes_no_verdict() -> None:
     assert scaled == [(alert.kind, alert.step) for alert in alerts(losses)]
 
 
-def test_a_resumed_run_may_start_from_a_higher_loss() -> None:
-    assert alerts(noisy(1000) + noisy(500), [1] * 1000 + [2] * 500) == []
+def resumed(at: int, losses: list[float]) -> list[Alert]:
+    """After a thousand steps a second attempt goes back to step ``at`` and has these losses."""
+    watch, found = Watch(), list[Alert]()
+    for attempt, first, series in ((1, 0, noisy(1000)), (2, at, losses)):
+        for step, loss in enumerate(series, start=first):
+            found += watch.see(Scalars(step=step, attempt=attempt, values={"loss": loss}))
+    return found
+
+
+@pytest.mark.parametrize("at", [0, 3, 130, 600, 950])
+def test_a_resumed_run_starts_from_the_loss_that_it_had_there(at: int) -> None:
+    assert resumed(at, noisy(1500)[at:]) == []
+
+
+def test_a_resumed_run_that_comes_back_without_what_it_had_learned_is_told_of() -> None:
+    (alert,) = resumed(950, noisy(60))
+    assert (alert.kind, alert.attempt, alert.step) == ("loss_spike", 2, 951)
+
+
+def test_what_was_held_back_on_a_line_that_was_left_is_not_told() -> None:
+    spiked = noisy(1000)
+    spiked[900] = spiked[950] = math.inf
+    watch, found = Watch(), list[Alert]()
+    for attempt, first, series in ((1, 0, spiked), (2, 920, noisy(2000)[920:])):
+        for step, loss in enumerate(series, start=first):
+            found += watch.see(Scalars(step=step, attempt=attempt, values={"loss": loss}))
+    assert [(alert.kind, alert.step) for alert in found] == [("nonfinite", 900)]
 
 
 @settings(max_examples=50, deadline=None)

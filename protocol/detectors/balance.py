@@ -14,21 +14,16 @@ IN_A_ROW = 2
 class Balance:
     """One alert when the gauge begins to read "equilibrium"; the next only after it has read something else."""
 
+    __slots__ = ("_in_a_row", "_onset", "_step", "_thermal", "_told")
+
     wants = ""
 
     def __init__(self) -> None:
-        self._attempt = 0
-        self._forget()
-
-    def _forget(self) -> None:
         self._step = self._onset = self._in_a_row = 0
         self._told = False
         self._thermal = math.nan
 
     def see(self, frame: AnyFrame) -> Alert | None:
-        if frame.attempt > self._attempt:
-            self._forget()
-            self._attempt = frame.attempt
         self._step = max(self._step, frame.step)
         if not isinstance(frame, Scalars):
             return None
@@ -54,7 +49,7 @@ class Balance:
             evidence["temperature/thermal_loss"] = self._thermal
             gain += f" by about {self._thermal:.2g}"
         return Alert(
-            kind="equilibrium", step=self._step, attempt=self._attempt, onset_step=self._onset,
+            kind="equilibrium", step=self._step, onset_step=self._onset,
             message=f"Noise and descent balance, R = {value:.2g} ± {2 * error:.1g}: the loss will not fall further at this learning rate.",
             evidence=evidence,
             advice=f"Lower the learning rate or enlarge the batch: {gain}.",

@@ -13,11 +13,13 @@ from .thresholds import OfCurvatureSpike
 class CurvatureSpike:
     """Compares λ_max with the median of the last measurements, on a logarithmic scale."""
 
+    __slots__ = ("_armed", "_batch", "_last", "_t")
+
     wants = ""
 
     def __init__(self, thresholds: OfCurvatureSpike | None = None) -> None:
         self._t = thresholds or OfCurvatureSpike()
-        self._attempt = self._batch = 0
+        self._batch = 0
         self._forget()
 
     def _forget(self) -> None:
@@ -27,8 +29,8 @@ class CurvatureSpike:
     def see(self, frame: AnyFrame) -> Alert | None:
         if not isinstance(frame, Curvature) or not frame.top:
             return None
-        if frame.attempt > self._attempt or frame.batch != self._batch:  # other examples, another sharpness
-            self._attempt, self._batch = max(frame.attempt, self._attempt), frame.batch
+        if frame.batch != self._batch:  # other examples, another sharpness
+            self._batch = frame.batch
             self._forget()
         sharpness = frame.top[0].value
         if not 0 < sharpness < math.inf:
@@ -53,7 +55,7 @@ class CurvatureSpike:
         self._armed = False
         before, after = math.exp(middle), frame.top[0].value
         return Alert(
-            kind="curvature_spike", severity="warning", step=frame.step, attempt=self._attempt, onset_step=frame.step,
+            kind="curvature_spike", severity="warning", step=frame.step, onset_step=frame.step,
             confidence=0.9 if frame.top[0].converged else 0.6,
             message=f"Sharpness jumped from {before:.3g} to {after:.3g}, and the loss has not fallen for it.",
             evidence={"hessian/max before": before, "hessian/max": after, "limit": math.exp(min(limit, 700.0))}

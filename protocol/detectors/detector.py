@@ -8,7 +8,12 @@ from ..frames import Alert, AnyFrame
 
 
 class Detector(Protocol):
-    """Sees every numbered frame once, in order; keeps O(1) memory a step; knows no clock and no torch."""
+    """Sees scalars and curvature once, in order; keeps O(1) memory a step; knows no clock, no attempts and no torch.
+
+    It has ``__slots__``: packing an object for ``Past`` would make the attributes of any other slower from then on.
+    """
+
+    __slots__ = ()
 
     wants: str
     """Why it would decide better with denser curvature, in a word like a kind of alert; empty when it is not undecided."""

@@ -23,24 +23,22 @@ LONGEST = 10
 class Divergence:
     """Counts how long the smoothed loss has been bad without coming back; one alert until it has recovered."""
 
+    __slots__ = (
+        "_bad_for", "_best", "_count", "_first", "_peak", "_seen", "_since", "_smooth", "_t", "_told",
+    )  # fmt: skip
+
     wants = ""
 
     def __init__(self, thresholds: OfDivergence | None = None) -> None:
         self._t = thresholds or OfDivergence()
-        self._attempt = 0
         self._first = 0.0
         self._seen = 0
         self._best = math.inf
         self._told = False
         self._count = self._bad_for = 0
         self._peak = 0.0
-        self._resume()
-
-    def _resume(self) -> None:
-        """A resumed run goes on from what it knows: where it began, and its best."""
         self._smooth = Smooth(self._t.memory)
         self._since = 0
-        self._calm()
 
     def _calm(self) -> None:
         self._count = self._bad_for = 0
@@ -57,9 +55,6 @@ class Divergence:
         loss = frame.values.get("loss", math.nan) if isinstance(frame, Scalars) else math.nan
         if not abs(loss) < LARGEST:
             return None
-        if frame.attempt > self._attempt:
-            self._attempt = frame.attempt
-            self._resume()
         self._seen += 1
         if self._seen <= FIRST:
             self._first += (loss - self._first) / self._seen
@@ -81,7 +76,7 @@ class Divergence:
             return None
         self._told = True
         return Alert(
-            kind="divergence", severity="critical", step=frame.step, attempt=self._attempt, onset_step=self._since,
+            kind="divergence", severity="critical", step=frame.step, onset_step=self._since,
             confidence=0.9,
             message=(
                 f"Diverging: the loss is {level:.3g} and does not come back; it began at {self._first:.3g} "

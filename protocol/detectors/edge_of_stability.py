@@ -11,16 +11,15 @@ from ..frames import Alert, AnyFrame, Scalars
 class EdgeOfStability:
     """One alert when ``stability/ratio`` begins to hover; the next only after it has left the edge."""
 
+    __slots__ = ("_edge", "_step")
+
     wants = ""
 
     def __init__(self) -> None:
-        self._attempt = 0
         self._edge = Edge()
         self._step = 0
 
     def see(self, frame: AnyFrame) -> Alert | None:
-        if frame.attempt > self._attempt:
-            self._edge, self._attempt, self._step = Edge(), frame.attempt, 0
         self._step = max(self._step, frame.step)
         if not isinstance(frame, Scalars) or "stability/ratio" not in frame.values:
             return None
@@ -34,7 +33,7 @@ class EdgeOfStability:
         if math.isfinite(limit):
             evidence["hessian/edge"], of = limit, f", which is {limit:.3g}"
         return Alert(
-            kind="edge_of_stability", step=self._step, attempt=self._attempt, onset_step=self._edge.since,
+            kind="edge_of_stability", step=self._step, onset_step=self._edge.since,
             message=f"At the edge of stability: the sharpness hovers at {self._edge.mean:.2f} of the optimizer's edge{of}.",
             evidence=evidence,
             advice="Normal, not a fault: the learning rate now limits the sharpness, and the loss need not fall at every step.",

@@ -12,19 +12,20 @@ from .thresholds import OfGeneralization
 class Generalization:
     """Watches validation accuracy fall from its best while training accuracy stays."""
 
+    __slots__ = (
+        "_best", "_best_at", "_count", "_lowest", "_scatter", "_since", "_t", "_train", "_train_then",
+        "_val",
+    )  # fmt: skip
+
     wants = ""
 
     def __init__(self, thresholds: OfGeneralization | None = None) -> None:
         self._t = thresholds or OfGeneralization()
-        self._attempt = 0
-        self._forget()
-        self._start(math.nan, 0)
-
-    def _forget(self) -> None:
         self._train, self._val = Smooth(self._t.memory), Smooth(self._t.memory)
         self._scatter = Scatter()
         self._count = 0
         self._since = 0
+        self._start(math.nan, 0)
 
     def _start(self, level: float, step: int) -> None:
         """From here on: what is lost must first be gained again."""
@@ -36,10 +37,6 @@ class Generalization:
         if not isinstance(frame, Scalars):
             return None
         values = frame.values
-        if frame.attempt > self._attempt:
-            self._forget()
-            self._start(math.nan, frame.step)
-            self._attempt = frame.attempt
         train = values.get("train/acc", math.nan)
         if math.isfinite(train):
             self._train.add(train)
@@ -70,7 +67,7 @@ class Generalization:
         self._start(level, frame.step)
         known = math.isfinite(train_level)
         return Alert(
-            kind="generalization_lost", severity="warning", step=frame.step, attempt=self._attempt, onset_step=self._since,
+            kind="generalization_lost", severity="warning", step=frame.step, onset_step=self._since,
             confidence=0.9 if known else 0.6,
             message=(
                 f"Generalisation was lost: validation accuracy fell from {best:.2f} (step {best_at}) to {level:.2f}"

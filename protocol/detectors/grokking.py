@@ -12,20 +12,18 @@ from .thresholds import OfGrokking
 
 
 class Grokking:
-    """LEARNING → ``memorized`` → ``grokking_onset`` → ``grokking_complete``, from ``train/acc`` and ``val/acc``.
+    """LEARNING → ``memorized`` → ``grokking_onset`` → ``grokking_complete``, from ``train/acc`` and ``val/acc``."""
 
-    A resumed run goes on in the same chapter, from the accuracies that it comes back with.
-    """
+    __slots__ = (
+        "_count", "_count_from", "_lowest", "_lr", "_rates", "_scatter", "_state", "_t", "_train",
+        "_trains", "_val",
+    )  # fmt: skip
 
     wants = ""
 
     def __init__(self, thresholds: OfGrokking | None = None) -> None:
         self._t = thresholds or OfGrokking()
-        self._attempt = 0
         self._state = "learning"
-        self._resume()
-
-    def _resume(self) -> None:
         self._trains: deque[float] = deque(maxlen=3)
         self._train, self._val = Smooth(self._t.memory), Smooth(self._t.memory)
         self._scatter = Scatter(self._t.window)
@@ -37,9 +35,6 @@ class Grokking:
     def see(self, frame: AnyFrame) -> Alert | None:
         if not isinstance(frame, Scalars):
             return None
-        if frame.attempt > self._attempt:
-            self._resume()
-            self._attempt = frame.attempt
         values = frame.values
         if 0 < values.get("lr", -1.0) < math.inf:
             self._lr = values["lr"]
@@ -109,6 +104,6 @@ class Grokking:
         if kind == "grokking_onset":
             evidence["lowest val/acc"] = self._lowest
         return Alert(
-            kind=kind, step=step, attempt=self._attempt, onset_step=self._count_from, confidence=confidence,
+            kind=kind, step=step, onset_step=self._count_from, confidence=confidence,
             message=message, evidence=evidence, advice=advice,
         )  # fmt: skip

@@ -26,20 +26,21 @@ FIRST = 3
 class GrokkingLosses:
     """LEARNING → ``memorized`` → ``grokking_onset`` → ``grokking_complete``, from ``loss`` and ``val/loss``."""
 
+    __slots__ = (
+        "_count", "_count_from", "_evaluations", "_first", "_first_val", "_highest", "_knows_better",
+        "_scatter", "_state", "_t", "_train", "_val",
+    )  # fmt: skip
+
     wants = ""
 
     def __init__(self, thresholds: OfGrokking | None = None) -> None:
         self._t = thresholds or OfGrokking()
-        self._attempt = 0
         self._state = "learning"
         self._knows_better = False
         """Accuracies are logged: then ``Grokking`` has the word."""
         self._first = -math.inf
         self._first_val = -math.inf
         self._evaluations = 0
-        self._resume()
-
-    def _resume(self) -> None:
         self._train, self._val = Between(Middle()), Smooth(self._t.memory)
         self._scatter = Scatter(self._t.window)
         self._highest = -math.inf
@@ -52,9 +53,6 @@ class GrokkingLosses:
         if "val/acc" in values:
             self._knows_better = True
             return None
-        if frame.attempt > self._attempt:
-            self._resume()
-            self._attempt = frame.attempt
         loss = values.get("loss", math.nan)
         if abs(loss) < LARGEST:
             self._train.add(loss)
@@ -125,6 +123,6 @@ class GrokkingLosses:
         if kind != "memorized":
             evidence["highest val/loss"] = self._highest
         return Alert(
-            kind=kind, step=step, attempt=self._attempt, onset_step=self._count_from, confidence=UNSURE,
+            kind=kind, step=step, onset_step=self._count_from, confidence=UNSURE,
             message=f"{message} (from the losses alone)", evidence=evidence, advice=advice,
         )  # fmt: skip

@@ -12,15 +12,13 @@ from .thresholds import OfLossSpike
 class LossSpike:
     """Compares the last three losses with a running mean and deviation: all of them, or two when the jump is plain."""
 
+    __slots__ = ("_calm", "_deviation", "_largest", "_mean", "_recent", "_seen", "_t")
+
     wants = ""
 
     def __init__(self, thresholds: OfLossSpike | None = None) -> None:
         self._t = thresholds or OfLossSpike()
-        self._attempt = 0
         self._largest = 0.0
-        self._forget()
-
-    def _forget(self) -> None:
         self._mean = self._deviation = 0.0
         self._seen = 0
         self._calm = self._t.calm  # samples in a row below the limit
@@ -30,9 +28,6 @@ class LossSpike:
         loss = frame.values.get("loss") if isinstance(frame, Scalars) else None
         if loss is None or not abs(loss) < LARGEST:
             return None
-        if frame.attempt != self._attempt:
-            self._forget()  # a resumed run starts from another loss
-            self._attempt = frame.attempt
         self._recent = [*self._recent[-2:], (frame.step, loss)]
         self._largest = max(self._largest, abs(loss))
         warm = self._seen >= self._t.warm_up
@@ -53,7 +48,7 @@ class LossSpike:
             return None
         onset = next(step for step, loss in self._recent if loss > limit)
         return Alert(
-            kind="loss_spike", severity="warning", step=frame.step, attempt=frame.attempt, rank=frame.rank,
+            kind="loss_spike", severity="warning", step=frame.step, rank=frame.rank,
             onset_step=onset, confidence=0.95,
             message=f"Loss jumped from {self._mean:.3g} to {level:.3g}.",
             evidence={"before": self._mean, "after": level, "limit": limit},

@@ -12,6 +12,8 @@ from .thresholds import OfNonfinite
 class Nonfinite:
     """Alerts when a value turns NaN or infinite, once an episode; and when it takes the loss with it."""
 
+    __slots__ = ("_finite_for", "_since", "_t")
+
     wants = ""
 
     def __init__(self, thresholds: OfNonfinite | None = None) -> None:
@@ -39,7 +41,7 @@ class Nonfinite:
         name, value = next(iter(fresh.items()))
         others = f" (and {len(fresh) - 1} more)" if len(fresh) > 1 else ""
         return Alert(
-            kind="nonfinite", severity="critical", step=frame.step, attempt=frame.attempt, rank=frame.rank,
+            kind="nonfinite", severity="critical", step=frame.step, rank=frame.rank,
             onset_step=frame.step, message=f"{name} became {value}{others}.", evidence=fresh, confidence=1.0,
             advice="Stop and resume from the last good checkpoint with a lower learning rate or gradient clipping.",
         )  # fmt: skip

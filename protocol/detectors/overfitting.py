@@ -12,21 +12,21 @@ from .thresholds import OfOverfitting
 class Overfitting:
     """One alert from one lowest validation loss; the next only after one that is clearly lower."""
 
+    __slots__ = (
+        "_again", "_count", "_first", "_lowest", "_lowest_at", "_scatter", "_seen_then", "_t", "_told",
+        "_train", "_train_then", "_val",
+    )  # fmt: skip
+
     wants = ""
 
     def __init__(self, thresholds: OfOverfitting | None = None) -> None:
         self._t = thresholds or OfOverfitting()
-        self._attempt = 0
         self._lowest = math.inf
         self._lowest_at = 0
         self._train_then = self._seen_then = math.nan  # smoothed, and as a person saw it
         self._told = False
         self._again = -math.inf
         self._first = math.nan
-        self._resume()
-
-    def _resume(self) -> None:
-        """A resumed run goes on from what it knows: the lowest validation loss is the same."""
         self._train = Between(Smooth(self._t.train_memory))
         self._val, self._scatter = Smooth(self._t.memory), Scatter()
         self._count = 0
@@ -35,9 +35,6 @@ class Overfitting:
         if not isinstance(frame, Scalars):
             return None
         values = frame.values
-        if frame.attempt > self._attempt:
-            self._resume()
-            self._attempt = frame.attempt
         loss = values.get("loss", math.nan)
         if abs(loss) < LARGEST:
             self._train.add(loss)
@@ -58,12 +55,14 @@ class Overfitting:
             self._t.deviations * self._scatter.sigma,
         )
         self._count = self._count + 1 if level > self._lowest + worse else 0
-        if self._told or self._count < self._t.in_a_row or not train < self._train_then:
+        # The smoothed one falls on for a while when the training breaks down, and what is seen falls by chance.
+        falls = train < self._train_then and self._train.fresh < self._seen_then
+        if self._told or self._count < self._t.in_a_row or not falls:
             return None
         self._told, self._again = True, self._lowest - self._t.again * abs(self._lowest)
         loss = min(train, self._train.fresh)  # the smoothed level lags behind what a person sees
         return Alert(
-            kind="overfitting", severity="warning", step=frame.step, attempt=self._attempt, onset_step=self._lowest_at,
+            kind="overfitting", severity="warning", step=frame.step, onset_step=self._lowest_at,
             confidence=0.9,
             message=(
                 f"Overfitting: validation loss rose from {self._lowest:.3g} to {level:.3g} while the training loss "

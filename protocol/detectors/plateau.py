@@ -24,23 +24,24 @@ LR_MOVED = 1.5
 class Plateau:
     """Ages a level while the loss stays near it; tells when the loss has left an old one, downwards and for good."""
 
+    __slots__ = (
+        "_age", "_averaging", "_began", "_deviation", "_gone", "_knows_better", "_largest", "_last",
+        "_left_at", "_level", "_quiet", "_rates", "_smooth", "_t",
+    )  # fmt: skip
+
     wants = ""
 
     def __init__(self, thresholds: OfPlateau | None = None) -> None:
         self._t = thresholds or OfPlateau()
         # What the smoothing leaves of white noise.
         self._averaging = math.sqrt((1 - self._t.memory) / (1 + self._t.memory))
-        self._attempt = 0
         self._largest = 0.0
         self._knows_better = False
         """Curvature along the gradient is measured: then ``Saddle`` has the word."""
-        self._forget()
-        self._settle(math.nan, 0)
-
-    def _forget(self) -> None:
         self._smooth, self._deviation = Smooth(self._t.memory), Smooth(NOISE_MEMORY)
         self._deviation.add(0.0)
         self._last = math.nan
+        self._settle(math.nan, 0)
 
     def _settle(self, level: float, step: int) -> None:
         """A new level to stay near."""
@@ -52,10 +53,6 @@ class Plateau:
         self._rates = (math.inf, 0.0)
 
     def see(self, frame: AnyFrame) -> Alert | None:
-        if frame.attempt > self._attempt:
-            self._attempt = frame.attempt
-            self._forget()
-            self._settle(math.nan, frame.step)
         if isinstance(frame, Curvature) and frame.grad_curvature is not None:
             self._knows_better = True
         if self._knows_better or not isinstance(frame, Scalars):
@@ -107,7 +104,7 @@ class Plateau:
         if rates[1] > LR_MOVED * rates[0] or abs(before) < self._t.floor * self._largest:
             return None
         return Alert(
-            kind="plateau_left", step=frame.step, attempt=self._attempt, onset_step=left, confidence=0.5,
+            kind="plateau_left", step=frame.step, onset_step=left, confidence=0.5,
             message=f"The loss left a plateau that it was on since step {began}: {before:.3g} → {level:.3g}.",
             evidence={"plateau since": float(began), "loss before": before, "loss after": level},
             advice="Whether that was a saddle only curvature can tell: give the probe a model and loss_fn.",

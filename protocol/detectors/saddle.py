@@ -48,12 +48,17 @@ class Saddle:
     it is logged matters. The loss and |∇L| are those of the measurement where it has them.
     """
 
-    wants = ""
+    __slots__ = (
+        "_batch", "_before", "_entry_loss", "_escaping", "_fall_before", "_gap", "_hardly", "_largest",
+        "_lowest", "_onset", "_plain", "_signs", "_slowest", "_smooth", "_steepest", "_step", "_t",
+        "_where", "wants",
+    )  # fmt: skip
+
+    wants: str
     """Why denser curvature would help, while it would: the first sign of an escape, or one under way."""
 
     def __init__(self, thresholds: OfSaddle | None = None) -> None:
         self._t = thresholds or OfSaddle()
-        self._attempt = 0
         self._step = 0
         self._smooth = Smooth(self._t.memory)
         self._before: Measured | None = None
@@ -61,7 +66,6 @@ class Saddle:
         """One since then could not be used: the way that is told next does not begin at it."""
         self._largest = 0.0  # loss of the run so far
         self._batch = 0  # examples of the measurements
-        self._told = (0, 0)  # attempt and step of the last escape
         self._forget()
 
     def _forget(self) -> None:
@@ -78,11 +82,6 @@ class Saddle:
         self.wants = ""
 
     def see(self, frame: AnyFrame) -> Alert | None:
-        if frame.attempt > self._attempt:
-            self._attempt, self._step = frame.attempt, frame.step
-            self._smooth, self._before = Smooth(self._t.memory), None
-            if self._onset is None or frame.step <= self._onset:
-                self._forget()  # it went back to before what was seen; otherwise the story goes on
         self._step = max(self._step, frame.step)
         if isinstance(frame, Scalars):
             loss = frame.values.get("loss", math.nan)
@@ -173,19 +172,12 @@ class Saddle:
         if self._escaping or not (plain or gentle):
             return None
         self._escaping = True
-        if self._again(self._onset or 0):
-            return None
         return Alert(
-            kind="saddle_entered", step=self._step, attempt=self._attempt, onset_step=self._onset or 0, confidence=LIKELY,
+            kind="saddle_entered", step=self._step, onset_step=self._onset or 0, confidence=LIKELY,
             message=f"Rolling off a saddle: curvature along the gradient is {q:.2f} |H|, λ_min {lowest:.3g}.",
             evidence={"hessian/min": lowest, "grad_curvature/|H|": q, "loss": loss},
             advice="Wait: a plateau that ends like this is not a stall.",
         )  # fmt: skip
-
-    def _again(self, onset: int) -> bool:
-        """A resumed run leaves the saddle that it had left already: that is no second event."""
-        attempt, step = self._told
-        return attempt < self._attempt and onset < step
 
     def _returned(self, loss: float) -> Alert | None:
         """The curvature along the gradient is positive again: that was an escape, or it was nothing."""
@@ -200,11 +192,10 @@ class Saddle:
         else:  # measurements are rare: one sign, the plainer the better, and a fall from what was a plateau
             needed = self._t.plain_fall if steepest <= self._t.plain_turn else self._t.faint_fall
             real = part >= needed and fall_before <= self._t.plain_plateau * fallen
-        if not real or self._again(onset) or self._step - onset < self._t.plateau_steps:
+        if not real or self._step - onset < self._t.plateau_steps:
             return None
-        self._told = self._attempt, self._step
         return Alert(
-            kind="saddle_escape", step=self._step, attempt=self._attempt, onset_step=onset,
+            kind="saddle_escape", step=self._step, onset_step=onset,
             confidence=SURE if was_escaping else LIKELY,
             message=(
                 f"Escaped along negative curvature: λ_min was {lowest:.3g}, {where} {steepest:.2f}; "

@@ -15,19 +15,19 @@ FIRST = 10
 class Stall:
     """Needs ``update/ratio``: a loss that lies flat may have arrived, and says nothing by itself."""
 
+    __slots__ = (
+        "_count", "_edge", "_entry_loss", "_first", "_largest_lr", "_lr", "_seen", "_since", "_smooth",
+        "_t", "_told",
+    )  # fmt: skip
+
     wants = ""
 
     def __init__(self, thresholds: OfStall | None = None) -> None:
         self._t = thresholds or OfStall()
-        self._attempt = 0
         self._first = 0.0
         self._seen = 0
         self._largest_lr = 0.0
         self._told = False
-        self._resume()
-
-    def _resume(self) -> None:
-        """What was measured before counts no more; where the run began, and what was told, does."""
         self._smooth = Smooth(self._t.memory)
         self._count = self._since = 0
         self._entry_loss = self._lr = self._edge = math.nan
@@ -35,9 +35,6 @@ class Stall:
     def see(self, frame: AnyFrame) -> Alert | None:
         if not isinstance(frame, Scalars):
             return None
-        if frame.attempt > self._attempt:
-            self._resume()
-            self._attempt = frame.attempt
         values = frame.values
         loss = values.get("loss", math.nan)
         if abs(loss) < LARGEST:
@@ -70,7 +67,7 @@ class Stall:
             return None
         self._told = True
         return Alert(
-            kind="stall", severity="warning", step=frame.step, attempt=self._attempt, onset_step=self._since,
+            kind="stall", severity="warning", step=frame.step, onset_step=self._since,
             confidence=0.9 if not math.isnan(self._edge) else 0.7,
             message=f"Stalled: a step changes the weights by {ratio:.1g} of themselves, and the loss stays at {level:.3g}.",
             evidence={"update/ratio": ratio, "loss": level, "loss since": self._entry_loss}

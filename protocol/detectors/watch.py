@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec import structs
 
-from ..frames import UNNUMBERED, Alert, AnyFrame
+from ..frames import Alert, AnyFrame, Curvature, Scalars
 from .balance import Balance
 from .curvature_spike import CurvatureSpike
 from .detector import Detector
@@ -18,7 +18,9 @@ from .grokking_losses import GrokkingLosses
 from .loss_spike import LossSpike
 from .nonfinite import Nonfinite
 from .overfitting import Overfitting
+from .past import Past
 from .plateau import Plateau
+from .rest import Rest
 from .saddle import Saddle
 from .stall import Stall
 from .thresholds import Thresholds
@@ -48,26 +50,24 @@ CONTINUES = {
 }
 """Alert kind → the kind that it is the next chapter of."""
 
-REST_STEPS = 200
-"""Steps in which a kind alerts at most once, whatever comes in: nobody reads more, and one event is one alert."""
 
-HELD_BACK = frozenset({"saddle_escape", "nonfinite"})
-"""Kinds of which a second one within that time is another event: it is told when the time is over."""
+SHOWN = (Scalars, Curvature)
+"""What detectors look at."""
 
 
 class Watch:
     """Shows every numbered frame to every detector. The alerts that come out have no ``seq`` and ``wall`` yet.
 
     It wants to see the alerts too, once they are numbered, so that a later one can name the earlier that it follows.
+    When a new attempt goes back to an earlier step, the detectors go on from where they stood there.
     """
 
     def __init__(self, thresholds: Thresholds | None = None) -> None:
-        self._detectors = [make(thresholds or Thresholds()) for make in DETECTORS]
+        self._detectors: Sequence[Detector] = [make(thresholds or Thresholds()) for make in DETECTORS]
+        self._past = Past(self._detectors)
         self._numbers: dict[str, int] = {}
-        self._told: dict[str, int] = {}  # kind → steps trained when it alerted last
-        self._held: dict[str, Alert] = {}
-        self._trained = 0
-        self._attempt = self._step = 0
+        self._rest = Rest()
+        self._attempt = self._resumed = self._step = 0
 
     @property
     def wants(self) -> str:
@@ -75,41 +75,38 @@ class Watch:
         return next((detector.wants for detector in self._detectors if detector.wants), "")
 
     def see(self, frame: AnyFrame) -> list[Alert]:
-        if isinstance(frame, UNNUMBERED):
-            return []
-        if isinstance(frame, Alert):
-            if frame.kind in CONTINUES.values():
+        if not isinstance(frame, SHOWN):
+            if isinstance(frame, Alert) and frame.kind in CONTINUES.values():
                 self._numbers[frame.kind] = frame.seq
             return []
-        if frame.attempt != self._attempt:
-            self._attempt, self._step = frame.attempt, frame.step
-        # Of all attempts: a run that goes back again and again does not tell the same each time.
-        self._trained += max(0, frame.step - self._step)
-        self._step = max(self._step, frame.step)  # curvature comes with the step that it was taken at
-        alerts = [alert for detector in self._detectors if (alert := detector.see(frame)) is not None]
-        if not alerts and not self._held:
-            return alerts
-        told = [alert for alert in alerts if self._may_tell(alert)]
-        told += [self._held.pop(kind) for kind in list(self._held) if self._rested(kind)]
-        for alert in told:
-            self._told[alert.kind] = self._trained
+        if frame.attempt > self._attempt:
+            self._resume(frame)
+        elif frame.attempt < self._attempt and frame.step >= self._resumed:
+            return []  # measured on a line that was left
+        found = self._show(frame)
+        self._rest.come_to(self._step)
         return [
             structs.replace(
                 alert,
-                step=max(alert.step, frame.step),
+                step=self._step,
+                attempt=self._attempt,
                 follows=self._numbers.get(CONTINUES.get(alert.kind, "")),
             )
-            for alert in told
+            for alert in self._rest.pass_on(found)
         ]
 
-    def _may_tell(self, alert: Alert) -> bool:
-        if self._rested(alert.kind):
-            self._held.pop(alert.kind, None)
-            return True
-        if alert.kind in HELD_BACK:
-            self._held[alert.kind] = alert
-        return False
+    def _show(self, frame: AnyFrame) -> list[Alert]:
+        """To all of them."""
+        self._step = max(self._step, frame.step)
+        found = [alert for detector in self._detectors if (alert := detector.see(frame)) is not None]
+        self._past.add(frame, self._step, self._detectors)
+        return found
 
-    def _rested(self, kind: str) -> bool:
-        last = self._told.get(kind)
-        return last is None or self._trained - last >= REST_STEPS
+    def _resume(self, frame: AnyFrame) -> None:
+        if self._step >= frame.step:
+            self._rest.go_back(frame.step)
+            self._detectors, unseen = self._past.back(frame.step)
+            self._step = 0
+            for one in unseen:  # what they find was told
+                self._show(one)
+        self._attempt, self._resumed = frame.attempt, frame.step
