@@ -47,5 +47,5 @@ def test_states_are_few_and_near_enough() -> None:
     past, _ = taught([Scalars(step=step) for step in range(length)])
     assert len(past._states) < 100
     for back in (SEGMENT, 10 * SEGMENT, 100 * SEGMENT, 1000 * SEGMENT, length - 1):
-        stood = max(state.count for state in past._states if state.step < length - back)
+        stood = max(state.seen for state in past._states if state.step < length - back)
         assert length - back - stood <= SEGMENT + 2 * back / FINENESS

@@ -30,7 +30,7 @@ class State(NamedTuple):
 
     step: float
     """The largest seen by then."""
-    count: int
+    seen: int
     """Frames seen by then."""
     packed: bytes
 
@@ -44,14 +44,14 @@ class Past:
     def __init__(self, detectors: Sequence[Detector]) -> None:
         self._states = [State(-math.inf, 0, pickle.dumps(detectors))]
         self._segments: deque[list[AnyFrame]] = deque([[]], maxlen=EXACT + 1)
-        self._count = 0
+        self._seen = 0
 
     def add(self, frame: AnyFrame, step: int, detectors: Sequence[Detector]) -> None:
         """A frame that all detectors have seen; ``step`` is the largest so far."""
-        self._count += 1
+        self._seen += 1
         self._segments[-1].append(frame)
         if len(self._segments[-1]) >= SEGMENT:
-            self._states.append(State(step, self._count, pickle.dumps(detectors)))
+            self._states.append(State(step, self._seen, pickle.dumps(detectors)))
             self._segments.append([])
             self._thin()
 
@@ -61,21 +61,21 @@ class Past:
             self._states.pop()
         state = self._states[-1]
         kept = list(chain.from_iterable(self._segments))
-        since = state.count - (self._count - len(kept))
+        since = state.seen - (self._seen - len(kept))
         unseen = [frame for frame in kept[max(0, since) :] if frame.step < step]
-        self._count = state.count
+        self._seen = state.seen
         self._segments = deque([[]], maxlen=EXACT + 1)
         detectors: Sequence[Detector] = pickle.loads(state.packed)  # its own bytes
         return detectors, unseen
 
     def _thin(self) -> None:
         """Every second state lives twice as long as the others, every fourth four times, and the first for ever."""
-        now = self._count // SEGMENT
-        ages = ((state, now - state.count // SEGMENT) for state in self._states)
+        now = self._seen // SEGMENT
+        ages = ((state, now - state.seen // SEGMENT) for state in self._states)
         self._states = [
             state
             for state, age in ages
-            if not state.count or age <= FINENESS * _divisor(state.count // SEGMENT)
+            if not state.seen or age <= FINENESS * _divisor(state.seen // SEGMENT)
         ]
 
 
