@@ -299,6 +299,19 @@ def test_a_value_between_others_is_not_overlooked(missing: int, seed: int) -> No
             assert abs(ritz.value - value) <= ritz.residual, products
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_value_that_stands_for_two_carries_how_far_the_other_may_lie(seed: int) -> None:
+    """A start without the fifth eigenvector: the sixth, close to it, converges in its place with a small residual."""
+    operator = Known([*network(), 14.0, 13.3, 12.7, 11.6, 11.07, 10.9, 10.6])
+    places = [operator.dim - 1 - place for place in range(7) if place != 4]
+    known = torch.stack([operator.eigenvector(place) for place in places]).sum(0)
+    truth = operator.values.flip(0)[:5].tolist()
+    for products in range(10, 30, 2):
+        found = finish(lanczos(operator, max_products=products, known=known, seed=seed)).extremes
+        for ritz, value in zip(found.top, truth, strict=True):
+            assert abs(ritz.value - value) <= ritz.residual, products
+
+
 def test_a_nan_is_refused() -> None:
     """A product that is not finite gives words, not numbers."""
     with pytest.raises(ValueError, match="not finite"):
