@@ -191,6 +191,13 @@ def test_a_summary_that_reaches_back_counts_only_what_is_new() -> None:
     assert Order(0).admit(row) == row
 
 
+@pytest.mark.parametrize("beyond", [1, 2, 1000])
+def test_a_broken_summary_that_begins_after_its_end_is_taken_for_one_frame(beyond: int) -> None:
+    kept = Order().admit(Summary(seq=64, first_seq=64 + beyond, series={"loss": (3, 0.5, 2.0, 1.0, 0.7, 0)}))
+    assert isinstance(kept, Summary) and kept.first_seq == 64
+    assert kept.series["loss"] == (3, 0.5, 2.0, 1.0, 0.7, 0)
+
+
 @given(st.data())
 @settings(max_examples=60, deadline=None)
 def test_order_never_lets_a_number_through_twice(data: st.DataObject) -> None:

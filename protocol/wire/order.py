@@ -66,7 +66,8 @@ class Order:
 def _from(frame: Summary, first: int) -> Summary:
     """The part of a Summary from this number on. What its samples were is not known any more, only about how many: else
     those that have come already would weigh twice."""
-    share = (frame.seq - first + 1) / (frame.seq - frame.first_seq + 1)
+    began = min(frame.first_seq, first)  # a broken one may begin after its end
+    share = (frame.seq - first + 1) / (frame.seq - began + 1)
     series = {
         name: (_part(count, share), low, high, mean, last, _part(odd, share))
         for name, (count, low, high, mean, last, odd) in frame.series.items()
