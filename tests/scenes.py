@@ -70,7 +70,7 @@ def doubtful() -> list[AnyFrame]:
         Scalars(seq=99, step=900, wall=START + 60, values={"temperature/noise": 1e-6}, errors={"temperature/noise": 1e-7},
                 words={"temperature/noise": "consecutive differences, n=96, unreliable: ηλ_max > 1.5"}),
         Curvature(seq=100, step=900, wall=START + 60, top=(Ritz(5.0, 3.0, False),), bottom=(Ritz(-1.0, 0.1, True),), lanczos_steps=32),
-        Scalars(seq=101, step=910, wall=START + 61, values={"regime": 1.0, "update/ratio": 1e-3},
+        Scalars(seq=101, step=910, wall=START + 61, values={"regime": 2.0, "update/ratio": 1e-3},
                 words={"regime": "saturated: the training loss is 0.0005, curvature says little"}),
         Scalars(seq=102, step=920, wall=START + 62, values={"loss": float("nan")}),
         Heartbeat(seq=102, step=920, wall=START + 62, dropped=3, recording="stopped: disk full", notes={"layers": "off: it failed"}),

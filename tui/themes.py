@@ -17,7 +17,9 @@ class Palette:
     ink: str
     dim: str
     faint: str
-    """Rules, frames, axis labels."""
+    """Axis labels and headings: read, but last."""
+    rule: str
+    """Frames and lines, of which nothing is read."""
     focus: str
     curves: tuple[str, ...]
     info: str
@@ -41,11 +43,6 @@ class Palette:
             self.styles[ink] = style
         return style
 
-    def text(self, ink: str) -> Style:
-        """The same without a ground, for text in Textual's own widgets."""
-        style = self.style(ink)
-        return Style(color=style.color, bold=style.bold)
-
 
 def _mix(colour: str, ground: str, share: float) -> str:
     pairs = [(int(colour[i : i + 2], 16), int(ground[i : i + 2], 16)) for i in (1, 3, 5)]
@@ -58,13 +55,15 @@ def _palette(
     curves: tuple[str, ...],
     severities: tuple[str, str, str, str],
     *,
-    dim: str = "",
-    faint: str = "",
+    dim: float | str = 0.7,
+    faint: float | str = 0.54,
+    rule: float | str = 0.36,
 ) -> Palette:
+    """``dim``, ``faint`` and ``rule`` as a colour or as a share of the ink in the ground."""
     info, warning, critical, good = severities
+    dim, faint, rule = (_mix(ink, ground, x) if isinstance(x, float) else x for x in (dim, faint, rule))
     return Palette(
-        ground=ground, ink=ink, dim=dim or _mix(ink, ground, 0.66), faint=faint or _mix(ink, ground, 0.36),
-        focus=_mix(ink, ground, 0.8), curves=curves,
+        ground=ground, ink=ink, dim=dim, faint=faint, rule=rule, focus=_mix(ink, ground, 0.8), curves=curves,
         info=info, warning=warning, critical=critical, good=good,
     )  # fmt: skip
 
@@ -77,7 +76,7 @@ DARK = _palette(
 LIGHT = _palette(
     "#fbfaf7", "#1d252d",
     ("#0072b2", "#b35c00", "#00795a", "#a4447f", "#7a6a00", "#b8400a"),
-    ("#0072b2", "#a35200", "#b8330a", "#00795a"), faint="#8c9092",
+    ("#0072b2", "#a35200", "#b8330a", "#00795a"), dim=0.78, faint=0.64, rule=0.5,
 )  # fmt: skip
 
 
@@ -91,10 +90,11 @@ def _theme(name: str, palette: Palette, *, dark: bool) -> Theme:
 
 SIXTEEN = _palette(
     "#000000", "#ffffff",
-    ("#00ffff", "#ffff00", "#00ff00", "#ff00ff", "#ffffff", "#ff0000"),
-    ("#00ffff", "#ffff00", "#ff0000", "#00ff00"), dim="#c0c0c0", faint="#808080",
+    ("#55ffff", "#ffff55", "#55ff55", "#ff55ff", "#ffffff", "#ff5555"),
+    ("#55ffff", "#ffff55", "#ff5555", "#55ff55"), dim="#aaaaaa", faint="#aaaaaa", rule="#555555",
 )  # fmt: skip
-"""The sixteen that every terminal has: half of a bright one is the dark one of its name."""
+"""The bright ones of the sixteen that every terminal has, as Rich knows them: it takes the nearest, and half of a bright
+one is the dark one of its name. Rules have the grey that some terminals hardly show, words never."""
 
 THEMES = {
     "lsmon-dark": (_theme("lsmon-dark", DARK, dark=True), DARK),

@@ -14,8 +14,6 @@ from textual.containers import Horizontal
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
-from ..themes import palette_for
-
 
 class Ask(ModalScreen["str | None"]):
     """Gives what was typed, or None after escape. ``refuse`` says in words why something will not do."""
@@ -29,9 +27,8 @@ class Ask(ModalScreen["str | None"]):
         self._what, self._value, self._refuse = what, value, refuse
 
     def compose(self) -> ComposeResult:
-        palette = palette_for(self.app.current_theme)
         with Horizontal(id="ask"):
-            yield Static(Text(f" {self._what} ", palette.text("bold info")), id="ask-what")
+            yield Static(f" {self._what} ", id="ask-what", markup=False)
             yield Input(self._value, id="ask-line", compact=True)
             yield Static("", id="ask-refused", markup=False)
 

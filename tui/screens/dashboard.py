@@ -211,6 +211,13 @@ class Dashboard(Looking):
         said = f"filter {self._only.pattern}: {found} of {grouped(every)} names"
         return ", ".join(part for part in (said, lens.words()) if part)
 
+    @property
+    def hidden(self) -> int:
+        if self._large or not self._names:
+            return 0
+        placed = {name for name, panel in self._panels.items() if panel.display}
+        return len(set(self._names).difference(placed, _HIDDEN))
+
     def look(self, lens: Lens) -> None:
         self.lens, self._shown = lens, None
         self.show()

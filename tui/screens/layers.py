@@ -27,7 +27,11 @@ class LayersPage(Page):
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
-            "v", "over_time", "Over time", tooltip="The last measurement, or all of them", id="over_time"
+            "v",
+            "over_time",
+            "Over time",
+            tooltip="The last measurement, or all of them; of a spectrum too",
+            id="over_time",
         ),
         Binding("c", "quantity", "Quantity", tooltip="Over time: the next quantity", id="layer_quantity"),
     ]

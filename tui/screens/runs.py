@@ -22,7 +22,6 @@ from lsmon.protocol.sources.source import Source
 
 from ..catalog import Found, Listed, search, source_of
 from ..keys import hinted
-from ..themes import palette_for
 from ..widgets.bars import put_keys
 from ..widgets.canvas import Canvas, plain
 from ..widgets.drawn import Drawn
@@ -135,12 +134,11 @@ class RunsScreen(Screen[None]):
         self._only: re.Pattern[str] | None = None
 
     def compose(self) -> ComposeResult:
-        palette = palette_for(self.app.current_theme)
         said = plain(HOW_TO_START) if self._ascii else HOW_TO_START
         for widget in (RunList("runs"), Progress(), Line()):
             widget.ascii_only = self._ascii
             if isinstance(widget, RunList):
-                yield Static(Text(said, palette.text("ink")), id="how-to-start")
+                yield Static(said, id="how-to-start", markup=False)
             yield widget
 
     def on_mount(self) -> None:

@@ -126,7 +126,7 @@ class Watching(Takeaway):
         moment = Moment(
             view, feed.link, feed.age, feed.paused, feed.newest.step - view.step, feed.timeline, feed.trouble,
             self._ascii, len(feed.silences),
-            self.hints((REPLAY_KEYS if replayed else LIVE_KEYS) + self.OWN_KEYS), self.words(), feed.place,
+            self.hints((REPLAY_KEYS if replayed else LIVE_KEYS) + self.OWN_KEYS), self.words(), self.hidden, feed.place,
         )  # fmt: skip
         with self.app.batch_update():
             for bar in (Header, PhaseStrip, Status, ReplayBar):
@@ -136,6 +136,11 @@ class Watching(Takeaway):
     def words(self) -> str:
         """What the status line says of this screen."""
         return ""
+
+    @property
+    def hidden(self) -> int:
+        """Panels that have something to show and no place on it."""
+        return 0
 
     def hints(self, keys: Keys) -> Keys:
         """In the person's own keys."""

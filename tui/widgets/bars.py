@@ -26,6 +26,10 @@ _PHASES = {
 }
 
 
+_LEAST_SAID = 24
+"""Cells of the beginning of a sentence that still tell what it is about."""
+
+
 def phase_words(link: Link) -> str:
     """What the phase means, where the source does not say it itself."""
     if link.words:
@@ -57,6 +61,8 @@ class Moment:
     """(key, what it does), the most needed last."""
     words: str = ""
     """What the screen itself has to say."""
+    hidden: int = 0
+    """Panels for which the screen is too small, or too full."""
     place: str = ""
     """Where it is watched, as the person calls it; empty for this machine."""
 
@@ -142,11 +148,18 @@ class Status(Bar):
 
     def draw_moment(self, canvas: Canvas, moment: Moment) -> None:
         x = 1
+        more = "~" if canvas.ascii_only else "…"
         for ink, words in said(moment):
-            if x > 1:
-                x = canvas.put(x, 0, " | " if moment.ascii_only else " · ", "faint")
             words = plain(words) if canvas.ascii_only else words
-            x = canvas.put(x, 0, cut(words, canvas.cols - x, "~" if canvas.ascii_only else "…"), ink)
+            room = canvas.cols - 1 - x - (3 if x > 1 else 0)
+            if cells(words) > room and x > 1 and room < _LEAST_SAID:
+                x = canvas.put(x, 0, f" {more}", "faint")
+                break
+            if x > 1:
+                x = canvas.put(x, 0, " | " if canvas.ascii_only else " · ", "faint")
+            x = canvas.put(x, 0, cut(words, room, more), ink)
+            if cells(words) > room:
+                break
         put_keys(canvas, x, 0, moment.keys)
 
 
@@ -207,6 +220,8 @@ def said(moment: Moment) -> list[tuple[str, str]]:
             parts.append(("warning", f"{part} {words}"))
     if view.refused:
         parts.append(("warning", f"{grouped(view.refused)} names too many are not kept"))
+    if moment.hidden:
+        parts.append(("dim", f"no room for {counted(moment.hidden, 'panel')}"))
     return parts
 
 
@@ -239,7 +254,7 @@ class ReplayBar(Bar):
         at = first + round(_share(timeline.step, timeline) * (length - 1))
         canvas.put(first, 0, full * (at - first), "info")
         canvas.put(at, 0, head, "bold info")
-        canvas.put(at + 1, 0, empty * (last - at - 1), "faint")
+        canvas.put(at + 1, 0, empty * (last - at - 1), "rule")
         for step in timeline.alerts:
             column = first + round(_share(step, timeline) * (length - 1))
             if column != at:

@@ -20,7 +20,7 @@ from ..lens import SMOOTHING
 from ..measured_at import measured_at
 from ..view import Track, View, read
 from .canvas import Canvas
-from .curve_content import Content, Look, reads_log
+from .curve_content import Content, Look, blank, reads_log
 from .panel import Panel, Readout, Scene, put_readouts, shortened
 from .plot import GUTTER, Plot
 
@@ -117,6 +117,8 @@ class CurvePanel(Panel):
             return Content(empty=f"{look.sensor or self.name}: {words}" if words else look.empty)
         if words and not note[1]:
             note = ("dim", words)
+        if len(names) > MOST_CURVES and not note[1]:
+            note = ("dim", f"the first {MOST_CURVES} of {len(names)}")
         cursor = None if lens.cursor is None else axis.column(over.at(lens.cursor))
         if cursor is not None and not 0 <= cursor < 2 * cols:
             cursor = None
@@ -174,7 +176,7 @@ class CurvePanel(Panel):
         ink, words = held.note
         if self._edge_below(held) and not (words and ink != "dim"):
             edge = f"{'.' if self.ascii_only else '╌'} {self._edge_words(held)}"
-            ink, words = "soft warning", f"{edge}; {words}" if words else edge
+            ink, words = "warning", f"{edge}; {words}" if words else edge
         return ink, in_cells(words, self.size.width - 6)
 
     def _edge_words(self, held: Content) -> str:
@@ -224,8 +226,8 @@ class CurvePanel(Panel):
         radius = SMOOTHING[held.lens.smoothing] * 2 * cols
         curves = [smoothed(binned(track, held.axis, 2 * cols), radius) for track in held.tracks]
         values = self._values(curves, max(2, rows // 3))
-        if values is None:
-            canvas.centre("nothing above zero to show on a logarithmic axis: y for linear")
+        if isinstance(values, str):
+            canvas.centre(values)
             return
         plot = Plot(canvas, top, rows, self.ascii_only, held.lens.blocks)
         plot.curves(curves, values, band=not self.look.share)
@@ -239,17 +241,19 @@ class CurvePanel(Panel):
         if self._edge_in_sight(held):
             plot.edge(values, held.edge, "" if self._edge_below(held) else self._edge_words(held))
 
-    def _values(self, curves: Sequence[Columns], labels: int) -> ValueAxis | None:
+    def _values(self, curves: Sequence[Columns], labels: int) -> ValueAxis | str:
+        """The axis, or why there is nothing to draw on one."""
         import numpy as np
 
-        if self.look.share:
-            return ValueAxis(0.0, 1.0, False, (0.0, 0.5, 1.0) if labels >= 3 else (0.0, 1.0))
         every = np.concatenate([part for curve in curves for part in (curve.lows, curve.highs)])
         every = every[np.isfinite(every)]
+        low, high = (every.min(), every.max()) if len(every) else (math.nan, math.nan)
         if self.held.log:
             every = every[every > 0]
         if not len(every):
-            return None if self.held.log else ValueAxis.linear(0.0, 1.0, labels)
+            return blank(self.held.tracks, low, high)
+        if self.look.share:
+            return ValueAxis(0.0, 1.0, False, (0.0, 0.5, 1.0) if labels >= 3 else (0.0, 1.0))
         low, high = self._limits(every)
         if self._edge_in_sight(self.held):
             low, high = min(low, self.held.edge), max(high, self.held.edge)

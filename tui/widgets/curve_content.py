@@ -60,5 +60,16 @@ def reads_log(tracks: Sequence[Track]) -> bool:
     return bool(tracks) and quantity(tracks[0].name).log and not any(_lowest(track) < 0 for track in tracks)
 
 
+def blank(tracks: Sequence[Track], low: float, high: float) -> str:
+    """Why a logarithmic axis shows none of the finite values between ``low`` and ``high``, or none is there (nan)."""
+    if math.isnan(low):
+        return "no finite value to draw here"
+    if low or high:
+        return "nothing above zero to show on a logarithmic axis: y for linear"
+    track = next((track for track in tracks if not track.value), tracks[0])
+    why = f": {track.words}" if track.words else ""
+    return f"{quantity(track.name).label} is 0{why}"
+
+
 def _lowest(track: Track) -> float:
     return min(array("d", track.lows), default=0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from ..axes import UNIT, StepAxis
 from ..format import number, percent
 from ..measured_at import measured_at
 from ..view import Track, read
-from .canvas import Canvas
+from .canvas import Canvas, cells, plain
 from .panel import Panel, Scene
 
 _FIRST = (
@@ -73,7 +74,15 @@ class GaugesPanel(Panel):
         return Gauges(tracks, scene.axis(_course(tracks, self.size.width - 4)), note, old=old)
 
     def note(self) -> tuple[str, str]:
-        return self.held.note
+        return ("dim", "") if self._folded() else self.held.note
+
+    def _folded(self) -> list[str]:
+        """The note in lines for below the gauges, where it is longer than the border and there is room for it."""
+        words, cols = self.held.note[1], self.size.width - 4
+        if not self.held.tracks or cells(words) <= cols - 2 or cols < 8:
+            return []
+        lines = textwrap.wrap(plain(words) if self.ascii_only else words, cols)
+        return lines if len(self.held.tracks) + 1 + len(lines) <= self.size.height - 2 else []
 
     def draw_line(self, canvas: Canvas) -> None:
         held = self.held
@@ -97,10 +106,14 @@ class GaugesPanel(Panel):
         from ..columns import binned
 
         cols, label = _course(held.tracks, canvas.cols), _label(held.tracks)
-        shown = held.tracks[: canvas.rows]
+        said = self._folded()
+        for y, line in enumerate(said, start=canvas.rows - len(said)):
+            canvas.put(0, y, line, held.note[0])
+        rows = canvas.rows - len(said) - bool(said)
+        shown = held.tracks[:rows]
         # Air between the lines as far as there is room for all of them.
-        pitch = 2 if len(shown) * 2 - 1 <= canvas.rows else 1
-        top = max((canvas.rows - (len(shown) * pitch - pitch + 1)) // 2, 0) if pitch == 1 else 0
+        pitch = 2 if len(shown) * 2 - 1 <= rows else 1
+        top = max((rows - (len(shown) * pitch - pitch + 1)) // 2, 0) if pitch == 1 else 0
         for index, track in enumerate(shown):
             known, y = quantity(track.name), top + index * pitch
             canvas.put(0, y, known.label, "dim", end=label)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ..axes import UNIT, StepAxis
 from ..format import short
-from .canvas import Canvas, cells
+from .canvas import Canvas, cells, fit
 from .panel import Panel
 
 RAMP = " ░▒▓█"
@@ -91,7 +91,8 @@ class HeatPanel(Panel):
             return
         gutter = self.label_cells()
         for y, row in enumerate(held.shares):
-            canvas.put(0, y, f"{held.labels[y]:>{gutter - 1}.{gutter - 1}}", "faint")
+            label = fit(held.labels[y], gutter - 1, "~" if self.ascii_only else "…")
+            canvas.put(gutter - 1 - cells(label), y, label, "faint")
             below = held.negative[y]
             inks = ("soft curve1", "curve1") if below else ("soft curve0", "curve0")
             for x, share in enumerate(row, start=gutter):

@@ -83,6 +83,8 @@ class HelpPanel(Scrolled):
         """By screen: the keys as they are set, what they do, and the name under which they are set."""
         yield ("bold ink", "Keys"), ("faint", "   `lsmon settings` prints a file to change them in")
         for title, keys in listed(self.app._keymap, which):
+            if not keys:
+                continue
             yield ()
             yield (("ink", title),)
             for pressed, does, name in keys:

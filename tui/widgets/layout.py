@@ -92,11 +92,13 @@ def plan(width: int, height: int, present: Sequence[str]) -> dict[str, Place]:
     layout = _COLUMNS[columns, bands]
     seated = {name for column in layout for name, _ in column}
     waiting = [name for name in (*known, *([] if places else others)) if name not in seated]
-    widths = _split(width, [1, 1] if columns == 2 else [38, 36, 26])
     heights = _split(height, [9, 8, 8, 8][:bands] if columns == 2 else [1] * bands)
-    for (x, wide), column in zip(widths, layout, strict=True):
+    shares = [1, 1] if columns == 2 else [38, 36, 26]
+    taken = [(share, _occupied(column, known, waiting)) for share, column in zip(shares, layout, strict=True)]
+    taken = [(share, column) for share, column in taken if column]
+    for (x, wide), (_, column) in zip(_split(width, [share for share, _ in taken]), taken, strict=True):
         y = 0
-        for name, tall in _occupied(column, known, waiting):
+        for name, tall in column:
             top, bottom = heights[y][0], sum(heights[y + tall - 1])
             places[name] = Place(Region(x, top, wide, bottom - top), True)
             y += tall

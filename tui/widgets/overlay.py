@@ -15,6 +15,7 @@ from ..measured_at import measured_at
 from ..side import Side
 from ..view import Track
 from .canvas import Canvas
+from .curve_content import blank
 from .panel import Panel, Readout, put_readouts, shortened
 from .plot import GUTTER, Plot
 
@@ -120,8 +121,8 @@ class OverlayPanel(Panel):
             else:
                 curves.append(binned(track, held.axis, 2 * cols))
         values = _values(held, present, max(2, rows // 3))
-        if values is None:
-            canvas.centre("nothing above zero to show on a logarithmic axis: y for linear")
+        if isinstance(values, str):
+            canvas.centre(values)
             return
         plot = Plot(canvas, top, rows, self.ascii_only)
         plot.curves(curves, values, band=False)
@@ -171,14 +172,16 @@ def _lowest(track: Track) -> float:
     return min(array("d", track.lows), default=0.0)
 
 
-def _values(held: Overlaid, tracks: Sequence[Track], labels: int) -> ValueAxis | None:
+def _values(held: Overlaid, tracks: Sequence[Track], labels: int) -> ValueAxis | str:
+    """The axis, or why there is nothing to draw on one."""
     panel = quantity(held.name).panel
+    every = [value for track in tracks for part in (track.lows, track.highs) for value in array("d", part)]
+    finite = [value for value in every if math.isfinite(value)]
+    every = [value for value in finite if value > 0 or not held.log]
+    if not every:
+        return blank(tracks, min(finite, default=math.nan), max(finite, default=math.nan))
     if panel == "accuracy":
         return ValueAxis(0.0, 1.0, False, (0.0, 0.5, 1.0) if labels >= 3 else (0.0, 1.0))
-    every = [value for track in tracks for part in (track.lows, track.highs) for value in array("d", part)]
-    every = [value for value in every if math.isfinite(value) and (value > 0 or not held.log)]
-    if not every:
-        return None if held.log else ValueAxis.linear(0.0, 1.0, labels)
     low, high = min(every), max(every)
     if panel == "negative curvature":  # counts
         low, high = 0.0, max(high, 1.0)

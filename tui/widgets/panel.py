@@ -140,7 +140,7 @@ class Panel(Drawn, can_focus=True):
 
     def _frame(self, canvas: Canvas) -> None:
         glyphs = _ASCII if self.ascii_only else _ROUND
-        ink = "focus" if self.has_focus else "faint"
+        ink = "focus" if self.has_focus else "rule"
         last, right = canvas.rows - 1, canvas.cols - 1
         canvas.put(0, 0, glyphs["nw"] + glyphs["h"] * (right - 1) + glyphs["ne"], ink)
         canvas.put(0, last, glyphs["sw"] + glyphs["h"] * (right - 1) + glyphs["se"], ink)
@@ -193,7 +193,12 @@ def shortened(said: Sequence[Readout], room: int) -> Sequence[Readout]:
     for form in (said, compact, stepless, *(drawn[:count] for count in range(len(drawn), 0, -1))):
         if readouts_width(form) <= room:
             return form
-    return []  # a number cut in half would be another number
+    # Of a name as long as a line its value is left; a number cut in half would be another number.
+    for item in drawn[:1]:
+        left = room - readouts_width([replace(item, label="")]) - 1
+        if left > 1:
+            return [replace(item, label=fit(item.label, left))]
+    return []
 
 
 def _stepless(said: Sequence[Readout]) -> list[Readout]:

@@ -63,7 +63,7 @@ class PhaseStrip(Bar):
         for item in items:
             chapter = item.chapter
             sign = ("!" if ascii_only else "▲") if chapter.moment else ("|" if ascii_only else "▏")
-            ink = "soft warning" if chapter.moment else "faint"
+            ink = "soft warning" if chapter.moment else "rule"
             x = canvas.put(_LABEL + item.x, 0, sign, ink, end=right - 1)
             ink = "dim" if chapter.severity == "info" else chapter.severity
             if chapter is now:

@@ -60,7 +60,10 @@ class Plot:
         """In the row below the plot."""
         free = GUTTER
         most = max(self.cols // _LABEL_CELLS, 1)
-        for tick in axis.ticks(2 * self.cols, most, lambda least: gap(kind, least)):
+        ticks = axis.ticks(2 * self.cols, most, lambda least: gap(kind, least))
+        if len(ticks) < 2:  # one alone says nothing of the scale
+            ticks = axis.ticks(2 * self.cols, 2 * most, lambda least: gap(kind, least))
+        for tick in ticks:
             label = words(kind, tick)
             x = GUTTER + axis.column(tick) // 2 - len(label) // 2
             x = min(max(x, GUTTER), self.canvas.cols - len(label))
@@ -74,7 +77,7 @@ class Plot:
             x = GUTTER + column // 2
             for y in range(self.top, self.top + self.rows):
                 if self.canvas.text[y][x] == " ":
-                    self.canvas.put(x, y, glyph, "faint" if severity == "info" else f"soft {severity}")
+                    self.canvas.put(x, y, glyph, "rule" if severity == "info" else f"soft {severity}")
 
     def cursor(self, column: int) -> None:
         """An upright rule at this column of dots, over everything but the curves."""
@@ -85,7 +88,7 @@ class Plot:
 
     def zero(self, values: ValueAxis) -> None:
         if not values.log and values.low < 0 < values.high:
-            self._across(self.row(values, 0.0), "faint")
+            self._across(self.row(values, 0.0), "rule")
 
     def edge(self, values: ValueAxis, value: float, label: str) -> None:
         """A threshold, with its name on or beside it as far to the right as nothing is in the way."""

@@ -93,9 +93,10 @@ class SpectrumPanel(Panel):
         axis = across(held.density, [item.value for item in ritz])
         masses = resampled(held.density.density_grid, held.density.density_mass, axis, cols)
         floor, top = _limits(held.density)
-        canvas.put(0, 0, f"{percent(top, 1):>{GUTTER - 1}.{GUTTER - 1}}", "faint")
-        if tall > 1:
-            canvas.put(0, tall - 1, f"{percent(floor, 1):>{GUTTER - 1}.{GUTTER - 1}}", "faint")
+        for y, share in ((0, top), (tall - 1, floor)) if tall > 1 else ((0, top),):
+            label = percent(share, 1)
+            label = label if len(label) < GUTTER else label.replace(" ", "")
+            canvas.put(0, y, f"{label:>{GUTTER - 1}.{GUTTER - 1}}", "faint")
         middle = _column(0.0, axis, cols)
         for x, mass in enumerate(masses):
             kind = _kind(axis.low + (x + 0.5) / cols * (axis.high - axis.low), held.density)
@@ -104,7 +105,7 @@ class SpectrumPanel(Panel):
             if x == middle and axis.low < 0:
                 for y in range(tall):
                     if canvas.text[y][GUTTER + x] == " ":
-                        canvas.put(GUTTER + x, y, ":" if self.ascii_only else "┊", "faint")
+                        canvas.put(GUTTER + x, y, ":" if self.ascii_only else "┊", "rule")
         chance = semicircle(held.density.density_grid, held.density.density_mass, held.density.parameters)
         if chance is not None:
             self._chance(canvas, chance, axis, cols, tall, floor, top)
