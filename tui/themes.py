@@ -55,15 +55,15 @@ def _palette(
     curves: tuple[str, ...],
     severities: tuple[str, str, str, str],
     *,
-    dim: float | str = 0.7,
-    faint: float | str = 0.54,
-    rule: float | str = 0.36,
+    dim: float = 0.7,
+    faint: float = 0.54,
+    rule: float = 0.36,
 ) -> Palette:
-    """``dim``, ``faint`` and ``rule`` as a colour or as a share of the ink in the ground."""
+    """``dim``, ``faint`` and ``rule`` as shares of the ink in the ground."""
     info, warning, critical, good = severities
-    dim, faint, rule = (_mix(ink, ground, x) if isinstance(x, float) else x for x in (dim, faint, rule))
     return Palette(
-        ground=ground, ink=ink, dim=dim, faint=faint, rule=rule, focus=_mix(ink, ground, 0.8), curves=curves,
+        ground=ground, ink=ink, dim=_mix(ink, ground, dim), faint=_mix(ink, ground, faint),
+        rule=_mix(ink, ground, rule), focus=_mix(ink, ground, 0.8), curves=curves,
         info=info, warning=warning, critical=critical, good=good,
     )  # fmt: skip
 
@@ -91,7 +91,7 @@ def _theme(name: str, palette: Palette, *, dark: bool) -> Theme:
 SIXTEEN = _palette(
     "#000000", "#ffffff",
     ("#55ffff", "#ffff55", "#55ff55", "#ff55ff", "#ffffff", "#ff5555"),
-    ("#55ffff", "#ffff55", "#ff5555", "#55ff55"), dim="#aaaaaa", faint="#aaaaaa", rule="#555555",
+    ("#55ffff", "#ffff55", "#ff5555", "#55ff55"), dim=2 / 3, faint=2 / 3, rule=1 / 3,
 )  # fmt: skip
 """The bright ones of the sixteen that every terminal has, as Rich knows them: it takes the nearest, and half of a bright
 one is the dark one of its name. Rules have the grey that some terminals hardly show, words never."""
