@@ -25,11 +25,12 @@ def choose(sensors: str | Sequence[Sensor], model: object) -> list[Sensor]:
         raise UsageError(f"sensors={sensors!r} is none of {', '.join(PRESETS)}, nor a list of sensors.")
     if sensors == "off" or model is None:
         return []
-    from .sensors.layers import LayerScale  # only here, because they load torch
+    from .sensors.abandoned import Abandoned  # only here, because they load torch
+    from .sensors.layers import LayerScale
     from .sensors.scale import Scale
     from .sensors.temperature import Temperature
 
-    light: list[Sensor] = [Scale(), LayerScale(), Temperature()]
+    light: list[Sensor] = [Scale(), LayerScale(), Temperature(), Abandoned()]
     if sensors == "light":
         return light
     from .sensors.curvature import CurvatureSensor

@@ -463,6 +463,15 @@ def test_a_sensor_that_is_off_is_said_on_the_status_line() -> None:
     drive(Told([header(), Heartbeat(seq=1, notes={"temperature": "off: it failed"})]), check)
 
 
+def test_what_concerns_the_whole_run_is_said_below_whatever_panels_there_are() -> None:
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        assert "steps: one of 2 is told" in text(app)[-1]
+        assert "optimizer: not the one given" in text(app)[-1]
+
+    notes = {"steps": "one of 2 is told", "optimizer": "not the one given", "curvature": "waits"}
+    drive(Told([header(), Heartbeat(seq=1, notes=notes)]), check)
+
+
 def test_redraws_are_fewer_over_ssh(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten a second locally, four where the screen itself runs over ssh."""
     monkeypatch.delenv("SSH_CONNECTION", raising=False)

@@ -26,6 +26,9 @@ _PHASES = {
 }
 
 
+EVERYBODYS = {"sensors": "warning", "optimizer": "warning", "step": "warning", "steps": "dim"}
+"""What a probe says of the whole run, and how it is drawn."""
+
 _LEAST_SAID = 24
 """Cells of the beginning of a sentence that still tell what it is about."""
 
@@ -216,7 +219,9 @@ def said(moment: Moment) -> list[tuple[str, str]]:
         parts.append(("warning", f"recording {view.heartbeat.recording}"))
     for part, words in view.heartbeat.notes.items():
         # What a panel waits for stands in the panel; a sensor that is off is everybody's business.
-        if part != "recording" and (words.startswith("off: ") or part == "sensors"):
+        if part in EVERYBODYS:
+            parts.append((EVERYBODYS[part], f"{part}: {words}"))
+        elif part != "recording" and words.startswith("off: "):
             parts.append(("warning", f"{part} {words}"))
     if view.refused:
         parts.append(("warning", f"{grouped(view.refused)} names too many are not kept"))
