@@ -453,22 +453,15 @@ def test_negative_losses_are_not_hidden_by_a_logarithm() -> None:
     drive(Told([header(), *story]), check)
 
 
-def test_a_sensor_that_is_off_is_said_on_the_status_line() -> None:
+def test_a_sensor_that_is_off_and_what_concerns_the_whole_run_is_said_on_the_status_line() -> None:
     """A fault switches off what failed, and everybody sees it."""
 
     async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
         assert "temperature off: it failed" in text(app)[-1]
+        assert "steps: one of 2 is told" in text(app)[-1]
         assert "temperature: off: it failed" in shown(app)
 
-    drive(Told([header(), Heartbeat(seq=1, notes={"temperature": "off: it failed"})]), check)
-
-
-def test_what_concerns_the_whole_run_is_said_below_whatever_panels_there_are() -> None:
-    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
-        assert "steps: one of 2 is told" in text(app)[-1]
-        assert "optimizer: not the one given" in text(app)[-1]
-
-    notes = {"steps": "one of 2 is told", "optimizer": "not the one given", "curvature": "waits"}
+    notes = {"temperature": "off: it failed", "steps": "one of 2 is told"}
     drive(Told([header(), Heartbeat(seq=1, notes=notes)]), check)
 
 
