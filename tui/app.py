@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -128,6 +129,7 @@ class LsmonApp(App[None]):
     def _warm(self) -> None:
         """Load the other screens while nobody waits for them: a tenth of a second that the first key would take longer."""
         self.run_worker(groups, thread=True, exit_on_error=False)
+        gc.freeze()  # what is there by now stays, and need not be looked through for what can be freed
 
     async def on_event(self, event: Event) -> None:
         """What is pasted comes from anywhere, and a line to type into shows it as it is."""

@@ -13,7 +13,7 @@ from .heat import Heat, HeatPanel, held_over, shades
 from .layer_columns import Column
 from .panel import Scene
 
-_TALLEST = 3
+_TALLEST = 6
 """Rows a layer, where there is room."""
 _WORDS = {
     "activation": "log10 of the activations' second moment",

@@ -172,6 +172,12 @@ class RunList(Panel):
                 continue
             kept[column] = width
             left -= width + 2
+        # What is left over shows more of the names, then of the hosts.
+        for column, texts in (("name", [item.run.name for item in rows]), ("host", list(map(_host, rows)))):
+            if column in kept:
+                more = min(max(map(cells, texts), default=0) - kept[column], left)
+                kept[column] += max(more, 0)
+                left -= max(more, 0)
         return {
             column: kept[column]
             for column in ("name", "id", "host", "state", "age", "steps", "course", "loss")

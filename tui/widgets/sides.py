@@ -143,7 +143,9 @@ def tabled(sides: Sequence[Side]) -> Table:
                     f"log-volume {value} nats: the valley of {_name(side)} is {does} that of {_name(first)} ({words}){sure}",
                 )
             )
-    return Table(("step", *(quantity(name).label for name in names)), tuple(rows), tuple(volumes))
+    return Table(
+        ("step", *(quantity(name).label for name in names)), tuple(rows), tuple(dict.fromkeys(volumes))
+    )
 
 
 def _name(side: Side) -> str:

@@ -128,7 +128,7 @@ class LayerTable(Panel):
         for y, name in enumerate(held.names[self._top : self._top + rows], start=1):
             canvas.put(0, y, name, "ink", end=width)
         if rows < canvas.rows - 1:
-            for y, words in enumerate(slopes, start=canvas.rows - len(slopes)):
+            for y, words in enumerate(slopes, start=min(len(held.names) + 2, canvas.rows - len(slopes))):
                 loud = "dim" if " level" in words else "warning"
                 canvas.put(0, y, words, loud)
 
