@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from .algorithms.basis import unit
 from .algorithms.lanczos import Krylov, lanczos
 from .host_memory import host_room
 from .operators.difference import Difference
@@ -72,8 +73,11 @@ def survey(
     products: int = MOST,
     seed: int = 0,
     max_bytes: int = 1 << 30,
+    alone: Generator[None, None, Krylov] | None = None,
 ) -> Generator[None, None, Survey]:
     """λ_1 alone, or both ends with five values from the top and ĝᵀHĝ; at most one product between two yields.
+
+    ``alone``: how λ_1 is found, where it is not by a search that knows nothing yet.
 
     Raises ValueError for a product that is not finite and for a basis that ``max_bytes`` has no room for.
     """
@@ -94,7 +98,7 @@ def survey(
             host_bytes=host_room(point.device),
         )
     else:
-        krylov = yield from sharpest(point, seed, max_bytes, products)
+        krylov = yield from alone or sharpest(point, seed, max_bytes, products)
     while not reading.ready():
         yield
     loss, grad_norm, *along = reading.values()
@@ -166,16 +170,20 @@ def _product(snapshot: Snapshot, vector: Tensor) -> Tensor:
 
 
 def sharpest(
-    point: Landscape, seed: int, max_bytes: int, products: int = MOST_SHARPNESS
+    point: Landscape, seed: int, max_bytes: int, products: int = MOST_SHARPNESS, last: Tensor | None = None
 ) -> Generator[None, None, Krylov]:
-    """λ_1 alone."""
+    """λ_1 alone. ``last`` (d,) is where it was found the last time: two values of which one is a little larger are told
+    apart late, and then it is not the smaller one that is found."""
+    known = point.gradient
+    if last is not None:
+        known = unit(last.to(point.device, point.dtype)) + unit(known.to(point.device, point.dtype)) / 2
     return lanczos(
         point,
         top=1,
         bottom=0,
         max_products=min(products, MOST_SHARPNESS),
         unseen=UNSEEN,
-        known=point.gradient,
+        known=known,
         seed=seed,
         max_bytes=max_bytes,
         host_bytes=host_room(point.device),

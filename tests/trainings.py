@@ -106,7 +106,8 @@ class Sharpness(Sensor):
         operator = point if form is None else Preconditioned(point, form.root, form.decay)
         limit = form.limit if form is not None else known[0] if known is not None else 1.0
         try:
-            top = at_once(lanczos(operator, top=1, bottom=0, max_products=24)).extremes.top[0]
+            # With one value wanted, what is found may be the second: 8 % too low on digits near the edge.
+            top = at_once(lanczos(operator, top=2, bottom=0, max_products=40)).extremes.top[0]
         except ValueError:  # not finite: it explodes
             return None
         return Scalars(

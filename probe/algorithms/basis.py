@@ -27,6 +27,11 @@ def norm(vector: Tensor) -> Tensor:
     return vector.square().sum().sqrt()
 
 
+def unit(vector: Tensor) -> Tensor:
+    """Of length 1; zero stays zero."""
+    return vector / norm(vector).clamp_min(torch.finfo(vector.dtype).tiny)
+
+
 def orthogonalise(vector: Tensor, basis: Tensor, near: int = 0) -> tuple[Tensor, Tensor]:
     """What of ``vector`` (d,) is orthogonal to the rows of ``basis`` (j, d), and the coefficients (j,) taken off it.
 

@@ -17,7 +17,7 @@ from lsmon.protocol.frames import Ritz
 from ..host_memory import host_room
 from ..operators.operator import Landscape
 from ..readings import read
-from .basis import basis, norm
+from .basis import basis, unit
 from .bounds import end_errors
 from .ends import ROUNDING, Extremes
 from .krylov import KrylovSpace
@@ -41,7 +41,7 @@ def follow(point: Landscape, vector: Tensor, max_bytes: int) -> Generator[None, 
     """
     most = min(MOST, point.dim)
     vectors = basis(point, most, most, max_bytes, host_room(point.device))
-    start = _unit(vector.to(point.device, point.dtype)) + GRADIENT * _unit(point.gradient.to(point.device, point.dtype))  # fmt: skip
+    start = unit(vector.to(point.device, point.dtype)) + GRADIENT * unit(point.gradient.to(point.device, point.dtype))  # fmt: skip
     space = KrylovSpace(point, start, vectors, most)
     while True:
         row = read(space.multiply())
@@ -68,7 +68,3 @@ def follow(point: Landscape, vector: Tensor, max_bytes: int) -> Generator[None, 
         below=1.0,
     )
     return Krylov(extremes, vectors.combine(coefficients[:, -1]), good, vectors.remark)
-
-
-def _unit(vector: Tensor) -> Tensor:
-    return vector / norm(vector).clamp_min(torch.finfo(vector.dtype).tiny)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..operators.operator import Operator
 from ..readings import Reading, read
-from .basis import RecentBasis, basis, norm
+from .basis import RecentBasis, basis, unit
 from .ends import ACCURACY, BEYOND_TOP, KEPT, Ends, Extremes
 from .krylov import KrylovSpace
 
@@ -109,9 +109,4 @@ def _start(operator: Operator, known: Tensor | None, seed: int) -> Tensor:
     start = torch.randn(operator.dim, device=operator.device, dtype=operator.dtype, generator=generator)
     if known is None:
         return start
-    return math.sqrt(RANDOM_SHARE) * _unit(start) + math.sqrt(1 - RANDOM_SHARE) * _unit(known.to(start))
-
-
-def _unit(vector: Tensor) -> Tensor:
-    """Of length 1; zero stays zero."""
-    return vector / norm(vector).clamp_min(torch.finfo(vector.dtype).tiny)
+    return math.sqrt(RANDOM_SHARE) * unit(start) + math.sqrt(1 - RANDOM_SHARE) * unit(known.to(start))

@@ -16,6 +16,7 @@ from lsmon.protocol.frames import Scalars
 from ..cadence import COMPLETE, SPARSEST
 from ..operators import ladder
 from ..operators.ladder import Chosen
+from ..optimizers import edge
 from ..reference import Reference
 from ..schedule import UNLIMITED
 from ..survey import MOST, plainly
@@ -227,8 +228,9 @@ class CurvatureSensor(Sensor):
         complete, step, known = kind == "complete", context.step, self._known
         whole = context.allowance >= UNLIMITED  # then the plain sharpness is in the complete measurements
         cadence = self.agenda.cadence
-        near = cadence.near_edge and cadence.age("plain", step) < SPARSEST
-        if not complete and (near or (whole and known.sharpest is not None)):
+        near = not complete and (cadence.near_edge or (whole and known.sharpest is not None))
+        follows = near and edge(context.optimizer) is not None
+        if near and not follows and (whole or cadence.age("plain", step) < SPARSEST):
             alone = yield from edge_look(context, self._chosen, part, known, self.max_memory)
             self._compare(alone)
             return alone
@@ -243,12 +245,13 @@ class CurvatureSensor(Sensor):
             products=self.steps,
             max_bytes=self.max_memory,
             halves=halves,
+            follows=follows,
         )
         if complete:
             self._completes += 1
             known.compared = known.compared and self._completes % HALVES_EVERY != 0
             self.agenda.cadence.covered(step)
-        if known.sharpness is not None:
+        if known.sharpness is not None and not follows:
             self.agenda.cadence.found(known.sharpness)
         self._compare(found)
         if known.halves:

@@ -1,8 +1,7 @@
-"""The ratio to the optimizer's own edge of stability alone, in place of the plain sharpness while it nears the edge.
+"""The ratio to the optimizer's own edge of stability alone, where the plain sharpness does not tell it: Adam's.
 
-Where the curvature is largest is followed from one look to the next, which takes a few products, and searched for again
-now and then, since another direction may have overtaken. For Adam it is that of its metric, which the plain sharpness does
-not tell.
+Where the curvature is largest as the optimizer feels it is followed from one look to the next, which takes a few products,
+and searched for again now and then, since another direction may have overtaken.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from ..operators.ladder import Chosen
 from ..operators.metric import metric
 from ..operators.operator import Landscape
 from ..operators.preconditioned import Preconditioned
-from ..optimizers import edge
 from ..reference import Reference
 from ..survey import sharpest
 from .known import Known, NotMeasured, Work
@@ -31,24 +29,19 @@ LOST = 0.95
 
 
 def edge_look(context: Context, chosen: Chosen, part: Reference, known: Known, max_bytes: int) -> Work:
-    """One unit of work between two yields; nothing is found before Adam's first update, when it has no metric, and where
-    the optimizer's edge is not known."""
+    """One unit of work between two yields; nothing is found where the metric is not known, as before its first update."""
     step = context.step
     shape = metric(context.optimizer, [p for p in context.model.parameters() if p.requires_grad])
-    plain = edge(context.optimizer)
-    if shape is None and plain is None:
+    if shape is None:
         return []
     point = chosen.snapshot()
     yield
-    operator: Landscape = point
-    limit, decay = plain or (1.0, 0.0)
-    if shape is not None:
-        operator, limit, decay = Preconditioned(point, shape.root, shape.decay), shape.limit, 0.0
+    operator = Preconditioned(point, shape.root, shape.decay)
     try:
         found = yield from sharpest_felt(operator, known, context.seed, max_bytes)
     except ValueError as error:
         raise NotMeasured(str(error)) from error
-    return [against(context, part, known, found.extremes.top[0], limit, decay, step)]
+    return [against(context, part, known, found.extremes.top[0], shape.limit, 0.0, step)]
 
 
 def sharpest_felt(
@@ -62,7 +55,7 @@ def sharpest_felt(
         if found.stopped and value >= LOST * known.felt:
             known.sharpest, known.felt, known.followed = found.vector, value, known.followed + 1
             return found
-    found = yield from sharpest(operator, seed, max_bytes)
+    found = yield from sharpest(operator, seed, max_bytes, last=known.sharpest)
     known.searched(found)
     return found
 

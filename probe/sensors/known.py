@@ -40,9 +40,9 @@ class Known:
     compared: bool = False
     """That has been looked at, and need not be for a while."""
     vector: Tensor | None = None
-    """The top Ritz vector of the last sharpness, for that comparison, ..."""
+    """The top Ritz vector of the last measurement, ..."""
     point: Hessian | Difference | None = None
-    """... and where it was found."""
+    """... and where it was found, for that comparison."""
     way: Way = field(default_factory=Way)
     """From one complete measurement to the next."""
     sharpest: Tensor | None = None
@@ -73,11 +73,11 @@ class Known:
     ) -> tuple[Tensor, Hessian, float] | None:
         """Now and then, when there is something to compare with: the top Ritz vector, where it was found, its value."""
         vector, point, value = self.vector, self.point, self.sharpness
-        self.vector = self.point = None
+        self.point = None
         if self.compared or whole is None or not part.part_of(whole):
             return None
         self.excess = self.excess or f"{part.examples} of {whole.examples} examples, to keep to the budget"
-        self.compared = vector is not None
+        self.compared = point is not None
         return (
             (vector, point, value)
             if vector is not None and isinstance(point, Hessian) and value is not None

@@ -15,7 +15,7 @@ from ..operators.preconditioned import Preconditioned
 from ..optimizers import edge
 from ..reference import Reference
 from ..subject import eval_mode
-from ..survey import Survey, survey
+from ..survey import Survey, sharpest, survey
 from .edge_look import against, sharpest_felt
 from .known import Known, NotMeasured, Work
 from .sensor import Context
@@ -35,8 +35,12 @@ def look(
     products: int,
     max_bytes: int,
     halves: bool,
+    follows: bool = False,
 ) -> Work:
-    """One unit of work between two yields: the snapshot with its gradient, then product after product."""
+    """One unit of work between two yields: the snapshot with its gradient, then product after product.
+
+    ``follows``: the sharpness is followed from the last look, where it is what the optimizer feels.
+    """
     began = time.perf_counter()
     step, share = context.step, context.share
     model, optimizer = context.model, context.optimizer
@@ -53,12 +57,17 @@ def look(
     yield
 
     def body() -> Generator[None, None, tuple[Survey, Ritz | None]]:
+        if follows:
+            alone = sharpest_felt(point, known, context.seed, max_bytes)
+        else:
+            alone = sharpest(point, context.seed, max_bytes, products, known.vector)
         found = yield from survey(
             point,
             complete=complete,
             products=products,
             seed=context.seed,
             max_bytes=max_bytes,
+            alone=alone,
         )
         felt = None
         if shape is not None:
@@ -66,7 +75,7 @@ def look(
             felt = (
                 yield from sharpest_felt(operator, known, context.seed, max_bytes, anew=complete)
             ).extremes.top[0]
-        elif limit is not None:
+        elif limit is not None and not follows:
             known.searched(found.krylov)
         return found, felt
 
@@ -91,11 +100,12 @@ def look(
     largest: Ritz = extremes.top[0]
     context.notes.pop("curvature", None)
     context.sharpness = known.sharpness = largest.value
-    if largest.converged and not complete:
+    known.vector, known.point = found.krylov.vector, None
+    if largest.converged and not complete and not follows:
         if parts:
             known.halves = parts
         if not known.compared:
-            known.vector, known.point = found.krylov.vector, point
+            known.point = point
     whole = context.reference
     fewer = whole is not None and part.part_of(whole)
     examples = known.excess or (f"{part.examples} of {whole.examples} examples" if whole and fewer else "")
