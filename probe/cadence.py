@@ -46,7 +46,8 @@ class Cadence:
         self._highest = 0.0
         self._patience = 0
         self._ratio = (0, math.nan)  # step and value of the last one
-        self._left = 0.0  # steps to the edge at the speed that it had
+        self._left = 0.0  # steps to the edge at the speed that it had, ...
+        self._over = 0  # ... over so many steps
         self.price = 0.0
         """Steps that pay for a look near the edge and leave enough for those at the crossing."""
         self.near_edge = False
@@ -95,23 +96,27 @@ class Cadence:
         if step < self._ratio[0]:
             return  # a complete measurement takes long
         (then, before), self._ratio = self._ratio, (step, ratio)
-        speed = (ratio - before) / (step - then) if step > then else math.nan
+        self._over = step - then
+        speed = (ratio - before) / self._over if self._over else math.nan
         # Where it falls it may turn, as Adam's does, and within the band a few looks tell whether it hovers.
         self._left = max(0.0, (1.0 - ratio) / speed) if speed > 0 else 2 * DENSEST if ratio < LOW else 0.0
         self._patience -= 1
-        if ratio < APPROACHING:
+        # Half of the way is done, or what is left takes no longer than it may be till the next look.
+        approaches = ratio >= APPROACHING or (speed > 0 and self._left <= SPARSEST)
+        if not approaches:
             self._highest = 0.0
         elif ratio > (1 + STILL) * self._highest:
             self._highest, self._patience = ratio, PATIENCE
         # Nothing is told of a ratio that is hardly known, as on a handful of examples: then it need not be watched.
         known = error <= UNSURE * ratio
-        self.near_edge = known and APPROACHING <= ratio <= HIGH and not hovers and self._patience > 0
+        self.near_edge = known and approaches and ratio <= HIGH and not hovers and self._patience > 0
 
     def _approach(self) -> int:
         """Steps to the next look near the edge."""
         wanted = min(max(self._left / 2, self.price), AIM * self._left)
-        # Its speed may rise as well.
-        return round(max(AT_THE_EDGE, min(wanted, max(2 * DENSEST, self.price), SPARSEST)))
+        # Its speed may rise as well: what it was over some steps is not trusted for many more.
+        trusted = max(2 * DENSEST, 2 * self._over, self.price)
+        return round(max(AT_THE_EDGE, min(wanted, trusted, SPARSEST)))
 
     def request(self, step: int) -> bool:
         """Something happened: measure everything now, and densely for a while. False when that was just granted."""

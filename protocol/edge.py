@@ -16,7 +16,7 @@ LOW, HIGH = 0.85, 1.2
 RECENT, CROSSED = 3, 2
 """Measurements in a row within the band; two when the second is beyond the edge, so that it is told as soon as it is seen."""
 
-NEAR, SOON = 0.5, 20
+NEAR, SOON = 0.5, 10
 """One is enough that comes from below the edge, and not from far, so slowly that it is still in the band after so many
 steps at that speed: measurements may be seldom, and an Adam has left the band again after twenty steps."""
 
