@@ -6,7 +6,6 @@ import functools
 import os
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, SupportsInt
@@ -19,6 +18,7 @@ from lsmon.protocol.frames import Alert, AnyFrame, Mark, RunEnded
 
 from .guard import Guard
 from .lifetime import CLOSE_SECS, EXIT_SECS, Run, begin, by_hand, over, replace, while_alive
+from .listeners import Listeners
 from .readings import Reading, number
 from .schedule import Budget
 from .settings import allowed_share, door_at, own_rank, speaks, thresholds_of
@@ -112,8 +112,7 @@ class Probe:
         self._step = 0
         self._attempt = 1
         self._faults = 0
-        self._callbacks: dict[str, list[Callable[[Alert], None]]] = {}
-        self._alerts: deque[Alert] = deque(maxlen=1000)
+        self._listeners = Listeners(self._guard)
         self._instruments: Instruments | None = None
         try:
             from .equipment import choose, context_of, is_torch
@@ -204,8 +203,7 @@ class Probe:
         if self._instruments is not None:
             budget.elsewhere = sender.cpu_secs
             self._instruments.step(now, self._attempt, batch)
-        if self._alerts:
-            self._call_back()
+        self._listeners.call_back()
         self._guard.surface()
 
     @_guest
@@ -223,7 +221,7 @@ class Probe:
     @_guest
     def on(self, kind: str, callback: Callable[[Alert], None]) -> None:
         """Call ``callback(alert)`` on the training thread, in the ``step`` after an alert of this kind."""
-        self._callbacks.setdefault(kind, []).append(callback)
+        self._listeners.add(kind, callback)
 
     def close(self, error: BaseException | str | None = None) -> None:
         """The training is over, because of ``error`` if one is given. Waits at most 2 s; later calls do nothing."""
@@ -298,20 +296,12 @@ class Probe:
     def _heard(self, alert: Alert) -> None:
         if self._instruments is not None:
             self._instruments.request(alert.kind)
-        if alert.kind in self._callbacks:
-            self._alerts.append(alert)
+        self._listeners.hear(alert)
 
     def _wish(self, why: str) -> None:
         """A detector is undecided: denser curvature would tell."""
         if self._instruments is not None:
             self._instruments.request(why)
-
-    def _call_back(self) -> None:
-        while self._alerts:
-            alert = self._alerts.popleft()
-            for callback in list(self._callbacks.get(alert.kind, ())):
-                if not self._guard.run(f"callback on {alert.kind}", callback, alert):
-                    self._callbacks[alert.kind].remove(callback)
 
     def _pulse(self) -> Pulse:
         from .sender import Pulse

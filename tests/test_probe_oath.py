@@ -251,7 +251,7 @@ def test_a_fault_changes_nothing_and_is_told_once(
         probe = start(model, optimizer)
         if place == "callback":  # the alert comes from another thread; wait until it is there
             deadline = time.monotonic() + 10
-            while not probe._alerts and time.monotonic() < deadline:
+            while not probe._listeners._waiting and time.monotonic() < deadline:
                 time.sleep(0.005)
         return probe
 
