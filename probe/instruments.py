@@ -86,6 +86,8 @@ class Instruments:
 
     def step(self, step: int, attempt: int, batch: Any) -> None:
         """One training step is done: measure what is armed, then arm what may measure at the next."""
+        began = time.perf_counter()
+        measured = False
         self._pace.enter()
         self._device.poll()
         context = self.context
@@ -96,6 +98,7 @@ class Instruments:
         now = self._budget.now()
         for slot in self._slots:
             if slot.armed:
+                measured = True
                 context.allowance, context.saved = slot.account.rate, slot.account.saved
                 begun = self._device.begin()
                 self._publish(self._timed(slot, slot.sensor.measure))
@@ -110,6 +113,8 @@ class Instruments:
             slot.armed = slot.sensor.busy or (self._due(slot, step + 1) and slot.account.affords(slot.price))
             self._expect(slot)
         context.batch = None
+        if not measured:
+            self._budget.overhead += time.perf_counter() - began
         self._pace.leave()
 
     @staticmethod

@@ -306,7 +306,7 @@ class Probe:
     def _pulse(self) -> Pulse:
         from .sender import Pulse
 
-        words = self._stride.look(self._sender.cpu_secs, time.monotonic())
+        words = self._stride.look(self._sender.cpu_secs + self._budget.overhead, time.monotonic())
         if words:
             self._guard.notes["steps"] = words
         else:

@@ -159,7 +159,7 @@ class Sender:
             self._flush()
         if now >= self._next_beat:
             self._beat(now)
-        for sink in list(self._sinks):
+        for sink in self._sinks:
             self._call(sink, sink.tick)
 
     def _finish(self) -> None:
@@ -172,7 +172,7 @@ class Sender:
             ended = structs.replace(self._ended, dropped=self.dropped)
             self._send(ended, *self._last, time.time(), fold=False)
         finally:
-            for sink in list(self._sinks):
+            for sink in self._sinks:
                 self._call(sink, sink.close)
             self._on_end()
 
@@ -195,26 +195,29 @@ class Sender:
     def _take(self, item: _Item) -> None:
         _, step, attempt, wall, payload = item
         if isinstance(payload, dict):
-            payload = Scalars(values={name: _value(value) for name, value in payload.items()})
-        if not isinstance(payload, Scalars):
+            values = _rounded({name: _value(value) for name, value in payload.items()})
+            rest: dict[str, Any] = {}
+        elif isinstance(payload, Scalars):
+            values = _rounded(payload.values)
+            words = {clean_name(name): clean_line(words) for name, words in payload.words.items()}
+            rest = {"errors": _rounded(payload.errors), "words": words}
+        else:
             self._flush()
             self._send(payload, step, attempt, wall)
             return
-        parts = _parts(payload)
         pending = self._pending
         if pending is not None and (
-            (pending.step, pending.attempt) != (step, attempt)
-            or pending.values.keys() & parts["values"].keys()
+            pending.step != step or pending.attempt != attempt or pending.values.keys() & values.keys()
         ):
             self._flush()
             pending = None
         if pending is None:
-            self._pending = Scalars(step=step, attempt=attempt, wall=wall, **parts)
+            self._pending = Scalars(step=step, attempt=attempt, wall=wall, values=values, **rest)
             self._pending_since = self._clock()
         else:
-            pending.values.update(parts["values"])
-            pending.errors.update(parts["errors"])
-            pending.words.update(parts["words"])
+            pending.values.update(values)
+            for name, more in rest.items():
+                getattr(pending, name).update(more)
 
     def _flush(self) -> None:
         pending, self._pending = self._pending, None
@@ -244,8 +247,11 @@ class Sender:
 
     def _hand_out(self, frame: AnyFrame) -> None:
         data = encode(frame)
-        for sink in list(self._sinks):
-            self._call(sink, sink.write, frame, data)
+        for sink in self._sinks:
+            try:
+                sink.write(frame, data)
+            except Exception as error:  # noqa: BLE001  as in ``_call``, of which there would be one a frame
+                self._let_go(sink, error)
 
     def _beat(self, now: float) -> None:
         self._next_beat = now + BEAT_SECS
@@ -273,10 +279,16 @@ class Sender:
             )
         )
 
-    def _call(self, sink: Sink, method: Callable[..., None], *args: Any) -> None:
-        """A sink that fails is let go; the others go on."""
-        if not self._guard.run(type(sink).__name__.strip("_").lower(), method, *args):
-            self._sinks = [other for other in self._sinks if other is not sink]
+    def _call(self, sink: Sink, method: Callable[[], None]) -> None:
+        try:
+            method()
+        except Exception as error:  # noqa: BLE001  training must not feel it, whatever it is
+            self._let_go(sink, error)
+
+    def _let_go(self, sink: Sink, error: Exception) -> None:
+        """A sink that fails; the others go on."""
+        self._sinks = [other for other in self._sinks if other is not sink]
+        self._guard.fault(type(sink).__name__.strip("_").lower(), error)
 
 
 def _arrived(payload: Any) -> bool:
@@ -289,10 +301,6 @@ def _value(value: Any) -> float:
     return value if type(value) is float else float(value.values()[0])
 
 
-def _parts(scalars: Scalars) -> dict[str, Any]:
-    """Its numbers as they are sent: rounded here, so that file, wire and detectors all see the same."""
-    return {
-        "values": {clean_name(name): shorten(value) for name, value in scalars.values.items()},
-        "errors": {clean_name(name): shorten(value) for name, value in scalars.errors.items()},
-        "words": {clean_name(name): clean_line(words) for name, words in scalars.words.items()},
-    }
+def _rounded(values: dict[str, float]) -> dict[str, float]:
+    """As they are sent: rounded here, so that file, wire and detectors all see the same."""
+    return {clean_name(name): shorten(value) for name, value in values.items()}

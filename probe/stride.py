@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 TOO_MUCH, LITTLE = 0.8, 0.3
-"""Parts of the budget that sending may take before every second step is left out, and below which they come back:
-less than half of the former, or it would go to and fro."""
+"""Parts of the budget that the calls and the sending of steps may take before every second step is left out, and below
+which they come back: less than half of the former, or it would go to and fro."""
 
 RAREST = 64
 PATIENCE = 2
@@ -28,15 +28,15 @@ class Stride:
     def tells(self, step: int, loss: object) -> bool:
         return not step % self.every or (type(loss) is float and not math.isfinite(loss))
 
-    def look(self, cpu_secs: float, now: float) -> str:
-        """The sending thread has taken so many CPU seconds by ``now``; what to say of it, or nothing."""
+    def look(self, spent: float, now: float) -> str:
+        """Steps and sending them have taken so many seconds by ``now``; what to say of it, or nothing."""
         if self._then is not None and now > self._then[1]:
-            share = (cpu_secs - self._then[0]) / (now - self._then[1])
+            share = (spent - self._then[0]) / (now - self._then[1])
             self._over = self._over + 1 if share > TOO_MUCH * self._allowed else 0
             self._under = self._under + 1 if share < LITTLE * self._allowed else 0
             if self._over >= PATIENCE and self.every < RAREST and self._allowed > 0:
                 self.every, self._over = self.every * 2, 0
             elif self._under >= PATIENCE and self.every > 1:
                 self.every, self._under = self.every // 2, 0
-        self._then = cpu_secs, now
+        self._then = spent, now
         return f"one of {self.every} is told, to keep to the budget" if self.every > 1 else ""

@@ -50,14 +50,14 @@ class Regime:
         self._candidate = name
         self._gone = 0 if name == self._label else self._gone + 1
         self._told += 1
+        if name == self._label and self._told < REPEAT:
+            return None
         urgent = REGIMES.index(name) > (REGIMES.index(self._label) if self._label else -1)
         at_once = (
             name == "exploding" and losses.odd and self._held > 1
         )  # once may be a slip, twice is no news to wait for
         ripe = losses.count >= WARM_UP and self._held >= ENTER and (urgent or self._gone >= LEAVE)
         if name != self._label and not at_once and not ripe:
-            return None
-        if name == self._label and self._told < REPEAT:
             return None
         self._label, self._told, self._gone = name, 0, 0
         return Verdict(name, f"{name}: {words}")

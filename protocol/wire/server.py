@@ -46,7 +46,7 @@ class Server:
         """Why nobody can join at the moment, in words."""
         self._clock = clock
         self._look_at = clock() + LOOK_SECS
-        self._pid = os.getpid()
+        self._forks = _forks
         self._history = History(header)
         self._context = zmq.Context(io_threads=1)
         self._listeners: list[Listener] = []
@@ -107,7 +107,7 @@ class Server:
     @property
     def _usable(self) -> bool:
         """Not closed, and not a copy in a forked child: libzmq's thread is not there, and a call could hang."""
-        return os.getpid() == self._pid and not self._context.closed
+        return self._forks == _forks and not self._context.closed
 
     @property
     def ignored(self) -> int:
@@ -135,6 +135,18 @@ class Server:
         if self._tcp is not None:
             self._tcp.close()
         self._context.destroy(linger=LINGER_MS)
+
+
+_forks = 0
+"""Of which this process is the child; to ask for its number is a system call for every frame."""
+
+
+def _forked() -> None:
+    global _forks
+    _forks += 1
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 def _crowded() -> bool:
