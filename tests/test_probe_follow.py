@@ -9,6 +9,7 @@ from torch import Tensor
 from lsmon.probe.algorithms.follow import MOST, follow
 from lsmon.probe.algorithms.lanczos import Krylov
 from lsmon.probe.measurement import at_once
+from lsmon.probe.survey import sharpest
 from tests.one_thread import one_thread  # noqa: F401 (autouse)
 from tests.spectra import Known
 
@@ -19,6 +20,22 @@ class Slope(Known):
     """A spectrum with a gradient."""
 
     gradient: Tensor
+
+
+class Straight:
+    """Diagonal, the largest value at ``first``; the gradient lies along the second."""
+
+    def __init__(self, values: list[float], first: int) -> None:
+        *rest, top = values
+        self.diagonal = torch.tensor([*rest[:first], top, *rest[first:]], dtype=torch.float64)
+        self.dim, self.device, self.dtype = len(values), self.diagonal.device, self.diagonal.dtype
+        self.vector = torch.zeros_like(self.diagonal)
+        self.vector[first] = 1.0
+        self.gradient = torch.zeros_like(self.diagonal)
+        self.gradient[self.diagonal == rest[-1]] = 1.0
+
+    def matvec(self, vector: Tensor) -> Tensor:
+        return self.diagonal * vector
 
 
 def followed(start: Tensor, gradient: Tensor | None = None, room: int = 1 << 30) -> tuple[Slope, Krylov]:
@@ -66,3 +83,15 @@ def test_room_for_two_vectors() -> None:
     _, found = followed(operator.eigenvector(-1), room=2 * 8 * len(SPECTRUM))
     assert found.extremes.top[0].value == pytest.approx(10.0, rel=1e-2)
     assert "there is room for 2 vectors" in found.remark
+
+
+def test_a_search_that_knows_where_it_was_finds_the_first_of_two_that_are_near() -> None:
+    """8 % apart, with a random start that has hardly anything of the first: alone the search stops at the second."""
+    spectrum = [*torch.linspace(-1, 6, 400).tolist(), 9.2, 10.0]
+    start = torch.randn(len(spectrum), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    operator = Straight(spectrum, first=int(start.abs().argmin()))
+    alone = at_once(sharpest(operator, 0, 1 << 30)).extremes
+    again = at_once(sharpest(operator, 0, 1 << 30, last=operator.vector)).extremes
+    assert alone.top[0].value == pytest.approx(9.2, rel=0.01)
+    assert again.top[0].value == pytest.approx(10.0, rel=0.01)
+    assert again.hvps <= alone.hvps + 2

@@ -96,6 +96,24 @@ def test_settling_just_below_counts_and_passing_through_does_not() -> None:
     assert not jump.at
 
 
+@pytest.mark.parametrize(
+    ("before", "ratio", "steps", "at"),
+    [
+        (0.6, 1.05, 100, True),
+        (0.6, 1.05, 20, False),  # in ten more steps at 1.27
+        (0.4, 1.05, 100, False),  # from afar: a new learning rate
+        (1.3, 1.05, 100, False),  # falling
+        (0.9, 0.99, 100, False),
+    ],
+)
+def test_one_measurement_beyond_the_edge_is_enough_that_came_slowly(
+    before: float, ratio: float, steps: int, at: bool
+) -> None:
+    edge = Edge()
+    assert not edge.see(10, before)
+    assert edge.see(10 + steps, ratio) is at
+
+
 def test_a_training_that_goes_well_is_stable() -> None:
     """One word, repeated with the present numbers for whoever came late."""
     verdicts = told(losses(falling(500), **{"stability/ratio": 0.1, "update/ratio": 1e-3}))
