@@ -13,6 +13,7 @@ from lsmon.tui.screens.detail import DetailPage
 from lsmon.tui.store import Store
 from lsmon.tui.widgets.detail import OTHERS, SECTIONS, told
 from tests.bench.story import Told, frames, header
+from tests.scenes import past
 from tests.screenplay import drive, settle, shown, text, until
 from tests.test_tui_compare import run
 
@@ -115,3 +116,15 @@ def test_two_alerts_are_picked_and_compared() -> None:
         await until(pilot, lambda: "step 30 180 − step 12 040" in shown(app))
 
     drive(Told(STORY), check, (140, 40))
+
+
+def test_in_ascii_no_line_is_longer_than_its_panel() -> None:
+    """Signs that are spelled out take more cells than they did."""
+    store = Store()
+    for frame in past():
+        store.fold(frame)
+    for section in ("temperature", "volume", "sharpness"):
+        for line in told(store.view(), section, 76, ascii_only=True):
+            words = "".join(text for ink, text in line if ink != "course")
+            assert words.isascii(), words
+            assert len(words) <= 76, words

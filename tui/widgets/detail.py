@@ -14,7 +14,7 @@ from lsmon.protocol.names import QUANTITIES, quantity
 from ..format import grouped, with_error
 from ..side import Side, volume_change
 from ..view import Track, View
-from .canvas import Canvas, cells, fit
+from .canvas import Canvas, cells, fit, plain
 from .panel import Scene
 from .scrolled import Line, Scrolled
 
@@ -81,7 +81,9 @@ class DetailPanel(Scrolled):
             self.section = sections[0]
         then = sections[(sections.index(self.section) + 1) % len(sections)]
         return Detailed(
-            tuple(told(scene.view, self.section, max(self.size.width - 4, 20))), self.section, then
+            tuple(told(scene.view, self.section, max(self.size.width - 4, 20), scene.ascii_only)),
+            self.section,
+            then,
         )
 
     def note(self) -> tuple[str, str]:
@@ -107,8 +109,10 @@ class DetailPanel(Scrolled):
         return canvas.put(x, y, line, "soft curve0")
 
 
-def told(view: View, section: str, cols: int) -> list[Line]:
-    """The lines of a section, no wider than so many cells: what was measured first, then what was not."""
+def told(view: View, section: str, cols: int, ascii_only: bool = False) -> list[Line]:
+    """The lines of a section, no wider than so many cells: what was measured first, then what was not.
+
+    In ASCII signs are spelled out before lines are folded, since that makes them longer."""
     panels = dict(SECTIONS).get(section, ())
     if section == OTHERS:
         names = _others(view)
@@ -117,15 +121,15 @@ def told(view: View, section: str, cols: int) -> list[Line]:
     measured = [name for name in names if name in view.series]
     lines: list[Line] = []
     for name in measured:
-        lines += [*_known(view.series[name], cols), ()]
+        lines += [*_known(view.series[name], cols, ascii_only), ()]
     if section == "volume":
-        lines += [*_volume(view, cols), ()]
+        lines += [*_volume(view, cols, ascii_only), ()]
     missing = [name for name in names if name not in view.series]
     if missing:
         words = view.heartbeat.notes.get(_SENSORS.get(section, section), "")
         lines.append((("warning", "not measured here"), ("dim", f": {words}" if words else "")))
         for name in missing:
-            lines += _definition(name, cols, quantity(name).label)
+            lines += _definition(name, cols, ascii_only, quantity(name).label)
     return lines
 
 
@@ -138,44 +142,54 @@ def _others(view: View) -> list[str]:
     return [name for name in view.series if name not in QUANTITIES]
 
 
-def _known(track: Track, cols: int) -> list[Line]:
+def _known(track: Track, cols: int, ascii_only: bool) -> list[Line]:
     known = quantity(track.name)
     value = f"{with_error(track.value, track.error)} {_unit(known.unit)}"
+    label = known.label
+    if ascii_only:
+        value, label = plain(value), plain(label)
     head: list[tuple[str, str]] = [
-        ("bold ink", known.label + " " * (_LABEL - cells(known.label))),
+        ("bold ink", label + " " * (_LABEL - cells(label))),
         ("bold ink", f"{value:<24} "),
     ]
     if cols >= _LABEL + 25 + _COURSE + 16:
         head += [("course", track.name), ("faint", f"  step {grouped(track.step)}")]
     lines: list[Line] = [tuple(head)]
     if track.words:
-        lines += _wrapped("how", track.words, cols, "warning" if "unreliable" in track.words else "dim")
-    return lines + _definition(track.name, cols)
+        lines += _wrapped(
+            "how", track.words, cols, "warning" if "unreliable" in track.words else "dim", ascii_only
+        )
+    return lines + _definition(track.name, cols, ascii_only)
 
 
 def _unit(unit: str) -> str:
     return "" if unit in ("", "1") or unit.startswith("the unit") else unit
 
 
-def _definition(name: str, cols: int, label: str = "") -> list[Line]:
+def _definition(name: str, cols: int, ascii_only: bool, label: str = "") -> list[Line]:
     known = quantity(name)
-    lines = _wrapped(label, known.meaning, cols, "dim")
+    lines = _wrapped(label, known.meaning, cols, "dim", ascii_only)
     unit = {"": "", "1": "no unit; "}.get(known.unit, f"in {known.unit}; ")
-    return lines + _wrapped("", f"{unit}{known.source}; {name}", cols, "faint")
+    return lines + _wrapped("", f"{unit}{known.source}; {name}", cols, "faint", ascii_only)
 
 
-def _wrapped(label: str, words: str, cols: int, ink: str) -> list[Line]:
+def _wrapped(label: str, words: str, cols: int, ink: str, ascii_only: bool) -> list[Line]:
+    if ascii_only:
+        label, words = plain(label), plain(words)
     room = max(cols - _LABEL, 12)
     # Wide characters take two cells each, and a line is folded by counting characters.
     lines = textwrap.wrap(
-        words, room // 2 if cells(words) > len(words) else room, max_lines=12, placeholder=" …"
+        words,
+        room // 2 if cells(words) > len(words) else room,
+        max_lines=12,
+        placeholder=" ~" if ascii_only else " …",
     ) or [""]
-    label = fit(label, _LABEL - 1)
+    label = fit(label, _LABEL - 1, "~" if ascii_only else "…")
     heads = [label + " " * (_LABEL - cells(label)), *[" " * _LABEL] * (len(lines) - 1)]
     return [(("faint", head), (ink, line)) for head, line in zip(heads, lines, strict=True)]
 
 
-def _volume(view: View, cols: int) -> list[Line]:
+def _volume(view: View, cols: int, ascii_only: bool) -> list[Line]:
     """How the valley has changed since the first measurement, and since each mark."""
     known = [item for item in view.spectra if item.log_volume is not None]
     if len(known) < 2:
@@ -189,10 +203,10 @@ def _volume(view: View, cols: int) -> list[Line]:
     for words, step in since:
         found, why = volume_change(Side(words, view, step), now)
         if found is None:
-            lines += _wrapped("change", f"since {words}: {why}", cols, "warning")
+            lines += _wrapped("change", f"since {words}: {why}", cols, "warning", ascii_only)
             continue
         does = "wider" if found.value > 0 else "narrower"
         sure = "" if abs(found.value) > 2 * found.se else ", which its error does not tell from none"
         said = f"{with_error(found.value, found.se)} nats since {words}: {does} ({why}){sure}"
-        lines += _wrapped("change", said, cols, "ink")
+        lines += _wrapped("change", said, cols, "ink", ascii_only)
     return lines
