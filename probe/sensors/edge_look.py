@@ -52,7 +52,8 @@ def sharpest_felt(
     if known.sharpest is not None and not anew and known.followed < SEARCHED:
         found = yield from follow(operator, known.sharpest, max_bytes)
         value = found.extremes.top[0].value
-        if found.stopped and value >= LOST * known.felt:
+        # Not converged it is a lower bound all the same, and where that has risen a search would tell hardly more.
+        if value >= (LOST if found.stopped else 1.0) * known.felt:
             known.sharpest, known.felt, known.followed = found.vector, value, known.followed + 1
             return found
     found = yield from sharpest(operator, seed, max_bytes, last=known.sharpest)
