@@ -96,7 +96,9 @@ class OutFile:
 
     def add(self, frame: AnyFrame, data: bytes) -> None:
         """Puts an encoded frame into the chunk; the chunk is flushed when it is full."""
-        self._waiting.append((frame, data))  # all at once is a third cheaper than each between other work
+        self._waiting.append(
+            (frame, data)
+        )  # made records all at once at the flush: cheaper than each between other work
         self._pending += len(data)
         if self._pending >= CHUNK_BYTES:
             self.flush()

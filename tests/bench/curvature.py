@@ -117,13 +117,15 @@ def compare(workload: Workload, totals: list[int]) -> None:
 
 
 def main(wanted: Sequence[str] = ()) -> None:
+    """Of the workloads "mlp:init" to "gpt:end" those that are named, or all."""
+    every = [f"{name}:{stage}" for name in ("mlp", "cnn", "gpt") for stage in STAGES]
+    if set(wanted) - set(every):
+        sys.exit(f"{main.__doc__} They are {', '.join(every)}.")
     torch.set_num_threads(1)
     print(f"digits: {digits()[1]}; scalar precision: float32; reference: ARPACK in float64")
     totals: list[int] = []
-    for name in ("mlp", "cnn", "gpt"):
-        for stage in STAGES:
-            if not wanted or f"{name}:{stage}" in wanted:
-                compare(workload(name, stage), totals)
+    for each in wanted or every:
+        compare(workload(*each.split(":")), totals)
     print(f"\ncomplete probe: {statistics.mean(totals):.1f} HVPs on average, {max(totals)} at worst")
 
 
