@@ -14,9 +14,9 @@ from lsmon.protocol.thinned import Thinned
 from lsmon.tui.app import LsmonApp
 from lsmon.tui.axes import StepAxis
 from lsmon.tui.store import MAX_PAST, Store
+from lsmon.tui.widgets.curvatures import curvature_edges, shares, usable
 from lsmon.tui.widgets.heat import glyph, held_over
 from lsmon.tui.widgets.spectrum_facts import chance
-from lsmon.tui.widgets.spectrum_heat import curvature_edges, shares, usable
 from tests.bench.depths import density, ends, scale, sharpness
 from tests.bench.story import Told, header
 from tests.screenplay import drive, settle, shown, text

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 from textual.pilot import Pilot
 
 from lsmon.protocol.frames import AnyFrame, Curvature, Heartbeat, Ritz
 from lsmon.tui.app import LsmonApp
-from lsmon.tui.axes import ValueAxis
 from lsmon.tui.screens.alerts import AlertsPage
 from lsmon.tui.screens.dashboard import Dashboard
 from lsmon.tui.screens.spectrum import SpectrumPage
-from lsmon.tui.widgets.spectrum import across, resampled
+from lsmon.tui.widgets.curvatures import curvature_edges, shares
+from lsmon.tui.widgets.spectrum import ticks
 from tests.bench.depths import density, ends
 from tests.bench.story import Told, header
 from tests.screenplay import drive, settle, shown
@@ -60,7 +61,7 @@ def test_outliers_are_ticks_below_their_curvature() -> None:
         ticks = next(row for row in rows if "△" in row)
         assert ticks.count("▲") == 4
         labels = rows[rows.index(ticks) + 1]
-        assert abs(ticks.rindex("▲") - (labels.index("40") + 0.5)) <= 1.5
+        assert labels.index("10") < ticks.rindex("▲") <= labels.index("45") + 1
 
     drive(Told([header(), ends(), density()]), check)
 
@@ -139,19 +140,25 @@ def test_one_page_leads_to_another() -> None:
     drive(Told([header(), ends(), density()]), check)
 
 
-def test_a_narrow_peak_survives_few_columns() -> None:
-    """Fewer columns than points keep the largest of each; more columns draw lines between them."""
-    grid = [float(i) for i in range(101)]
-    mass = [1e-3] * 101
-    mass[37] = 0.9
-    few = resampled(grid, mass, ValueAxis(0.0, 100.0, False, ()), 10)
-    assert [i for i, m in enumerate(few) if m > 0.5] == [3]
-    many = resampled([0.0, 10.0], [0.0, 1.0], ValueAxis(-10.0, 10.0, False, ()), 40)
-    assert many[0] == 0.0
-    assert many[30] == pytest.approx(0.5, abs=0.05)
+def test_each_sign_has_columns_of_its_own_however_far_the_outliers_are() -> None:
+    """Three tenths of the curvatures are negative, a hundred times nearer to zero than the largest one is."""
+    grid = tuple(-0.5 + 0.01 * i for i in range(151))
+    mass = tuple((0.3 / 50 if x < -0.005 else 0.7 / 101) for x in grid)
+    edges = curvature_edges([Curvature(density_grid=grid, density_mass=mass)], 100, [40.0, -0.4, math.inf])
+    assert edges[0] == pytest.approx(-0.5) and edges[-1] == pytest.approx(40.0) and len(edges) == 101
+    below = edges.index(0.0)
+    found = shares(Curvature(density_grid=grid, density_mass=mass), edges)
+    assert math.fsum(found[:below]) == pytest.approx(0.3, abs=0.01)
+    assert math.fsum(found) == pytest.approx(1.0)
+    assert below > 10
 
 
-def test_the_axis_holds_density_outliers_and_zero() -> None:
-    axis = across(Curvature(density_grid=(1.0, 2.0)), [40.0, math.inf])
-    assert axis.low <= 0
-    assert axis.high >= 40
+@pytest.mark.parametrize("cols", [9, 30, 46, 110, 300])
+def test_labels_below_the_density_are_where_they_belong_and_do_not_touch(cols: int) -> None:
+    density = Curvature(density_grid=(-0.5, 0.0, 0.5, 1.0), density_mass=(0.1, 0.5, 0.3, 0.1))
+    edges = curvature_edges([density], cols, [40.0])
+    made = sorted(ticks(edges))
+    assert "0" in [label for _, label in made]
+    for (x, label), (later, _) in pairwise(made):
+        assert x + len(label) + 2 <= later
+    assert all(x >= 0 and x + len(label) <= cols for x, label in made)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import pairwise
 
 from lsmon.protocol.frames import Curvature
-from lsmon.protocol.nulls import Semicircle, semicircle
+from lsmon.protocol.nulls import semicircle
 
-from ..axes import ValueAxis
 from ..format import counted, grouped, percent, short
 from .canvas import Canvas, cells
+from .curvatures import cell, curvature_edges, shares, usable
 from .panel import Panel, Readout, Scene
 from .plot import GUTTER
 from .spectrum_facts import Fact, Spectrum, facts, folded, of_ends
@@ -36,7 +36,7 @@ class SpectrumPanel(Panel):
 
     def pick(self, scene: Scene) -> Spectrum:
         view = scene.view
-        if len(view.spectrum.density_grid) > 1:
+        if usable(view.spectrum):
             return Spectrum(view.spectrum, view.curvature)
         words = view.heartbeat.notes.get("curvature", "")
         empty = f'no density yet: it is measured with sensors="full" where the budget leaves room{"; curvature: " if words else ""}{words}'  # fmt: skip
@@ -89,60 +89,34 @@ class SpectrumPanel(Panel):
         held, cols, tall = self.held, end - GUTTER, rows - 3
         if cols < 8 or tall < 1:
             return
-        ritz = [*held.ends.top, *held.ends.bottom]
-        axis = across(held.density, [item.value for item in ritz])
-        masses = resampled(held.density.density_grid, held.density.density_mass, axis, cols)
-        floor, top = _limits(held.density)
+        density, ritz = held.density, [*held.ends.top, *held.ends.bottom]
+        edges = curvature_edges([density], cols, [item.value for item in ritz])
+        masses = shares(density, edges)
+        floor, top = _limits(masses, density.parameters)
         for y, share in ((0, top), (tall - 1, floor)) if tall > 1 else ((0, top),):
             label = percent(share, 1)
             label = label if len(label) < GUTTER else label.replace(" ", "")
             canvas.put(0, y, f"{label:>{GUTTER - 1}.{GUTTER - 1}}", "faint")
-        middle = _column(0.0, axis, cols)
+        zero = edges.index(0.0)
         for x, mass in enumerate(masses):
-            kind = _kind(axis.low + (x + 0.5) / cols * (axis.high - axis.low), held.density)
-            height = math.log(mass / floor) / math.log(top / floor) if mass > floor else 0.0
-            self._bar(canvas, GUTTER + x, tall, height, kind)
-            if x == middle and axis.low < 0:
+            self._bar(canvas, GUTTER + x, tall, _height(mass, floor, top), _kind(edges[x : x + 2], density))
+            if x == zero and zero > 0:
                 for y in range(tall):
                     if canvas.text[y][GUTTER + x] == " ":
                         canvas.put(GUTTER + x, y, ":" if self.ascii_only else "┊", "rule")
-        chance = semicircle(held.density.density_grid, held.density.density_mass, held.density.parameters)
+        chance = semicircle(density.density_grid, density.density_mass, density.parameters)
         if chance is not None:
-            self._chance(canvas, chance, axis, cols, tall, floor, top)
+            sign = "o" if self.ascii_only else "∘"
+            for x, (low, high) in enumerate(pairwise(edges)):
+                height = _height(chance.below(high) - chance.below(low), floor, top)
+                if height > 0:
+                    canvas.put(GUTTER + x, tall - 1 - min(int(height * tall), tall - 1), sign, "bold curve2")
         for item in ritz:
             sign = ("^" if item.converged else "?") if self.ascii_only else "▲" if item.converged else "△"
-            canvas.put(
-                GUTTER + _column(item.value, axis, cols), tall, sign, "warning" if item.value < 0 else "ink"
-            )
-        free = GUTTER
-        for tick in axis.ticks:
-            label = short(tick)
-            x = GUTTER + _column(tick, axis, cols) - cells(label) // 2
-            x = min(max(x, GUTTER), end - cells(label))
-            if x >= free:
-                free = canvas.put(x, tall + 1, label, "faint", end=end) + 2
+            canvas.put(GUTTER + cell(item.value, edges), tall, sign, "warning" if item.value < 0 else "ink")
+        for x, label in ticks(edges):
+            canvas.put(GUTTER + x, tall + 1, label, "faint", end=end)
         self._legend(canvas, tall + 2, end, chance is not None)
-
-    def _chance(
-        self,
-        canvas: Canvas,
-        chance: Semicircle,
-        axis: ValueAxis,
-        cols: int,
-        tall: int,
-        floor: float,
-        top: float,
-    ) -> None:
-        """The null model as a line over the bars: the mass that a grid point would have."""
-        grid = self.held.density.density_grid
-        half = (grid[-1] - grid[0]) / max(len(grid) - 1, 1) / 2
-        sign = "o" if self.ascii_only else "∘"
-        for x in range(cols):
-            at = axis.low + (x + 0.5) / cols * (axis.high - axis.low)
-            mass = chance.below(at + half) - chance.below(at - half)
-            if mass > floor:
-                height = min(math.log(mass / floor) / math.log(top / floor), 1.0)
-                canvas.put(GUTTER + x, tall - 1 - min(int(height * tall), tall - 1), sign, "bold curve2")
 
     def _bar(self, canvas: Canvas, x: int, tall: int, height: float, kind: str) -> None:
         full, ink = self._signs()[kind]
@@ -177,45 +151,41 @@ class SpectrumPanel(Panel):
             canvas.put(x, y, said, "dim", end=end)
 
 
-def across(density: Curvature, outliers: Sequence[float]) -> ValueAxis:
-    """The curvatures from left to right: those of the density, and all outliers."""
-    known = [value for value in (*density.density_grid, *outliers, 0.0) if math.isfinite(value)]
-    return ValueAxis.linear(min(known), max(known), 7)
-
-
-def resampled(grid: Sequence[float], mass: Sequence[float], axis: ValueAxis, cols: int) -> list[float]:
-    """The mass a grid point has in each column: the largest of those in it, or what lies between its neighbours."""
-    width = (axis.high - axis.low) / cols
+def ticks(edges: Sequence[float]) -> list[tuple[int, str]]:
+    """Labels of curvatures below the columns between the edges, with the column where each begins: zero, the ends, and
+    powers of ten where there is room, the largest first."""
+    cols = len(edges) - 1
+    powers = [10.0**k for k in range(math.floor(math.log10(max(-edges[0], edges[-1]))), -100, -1)][:8]
+    free = [True] * cols
     made = []
-    for x in range(cols):
-        low, high = axis.low + x * width, axis.low + (x + 1) * width
-        first, last = bisect_left(grid, low), bisect_left(grid, high)
-        if first < last:
-            made.append(max(mass[first:last], default=0.0))
-        elif 0 < first < min(len(grid), len(mass)):
-            share = ((low + high) / 2 - grid[first - 1]) / ((grid[first] - grid[first - 1]) or 1.0)
-            made.append(mass[first - 1] + share * (mass[first] - mass[first - 1]))
-        else:
-            made.append(0.0)
+    for value in (0.0, edges[0], edges[-1], *(sign * power for power in powers for sign in (1, -1))):
+        if not edges[0] <= value <= edges[-1]:
+            continue
+        label = short(value)
+        x = min(max(cell(value, edges) - cells(label) // 2, 0), max(cols - cells(label), 0))
+        room = slice(max(x - 2, 0), x + cells(label) + 2)
+        if all(free[room]):
+            free[room] = [False] * len(free[room])
+            made.append((x, label))
     return made
 
 
-def _limits(density: Curvature) -> tuple[float, float]:
+def _limits(masses: Sequence[float], parameters: int) -> tuple[float, float]:
     """Lowest and highest mass on the axis, powers of ten."""
-    peak = max((mass for mass in density.density_mass if 0 < mass < math.inf), default=1.0)
-    top = 10.0 ** math.ceil(math.log10(peak) - 1e-9)
-    least = 0.5 / density.parameters if density.parameters > 0 else 0.0
+    top = 10.0 ** math.ceil(math.log10(max(masses)) - 1e-9)
+    least = 0.5 / parameters if parameters > 0 else 0.0
     floor = 10.0 ** math.floor(math.log10(least)) if least else 0.0
     return max(min(floor or top, top * 10.0**-_LEAST_DECADES), 1e-12), top
 
 
-def _column(value: float, axis: ValueAxis, cols: int) -> int:
-    height = axis.height(value)
-    return min(max(int(height * cols), 0), cols - 1) if math.isfinite(height) else 0
+def _height(mass: float, floor: float, top: float) -> float:
+    """On the logarithmic axis, 0 at the floor and 1 at the top."""
+    return min(math.log(mass / floor) / math.log(top / floor), 1.0) if mass > floor else 0.0
 
 
-def _kind(curvature: float, density: Curvature) -> str:
-    size = max((abs(value) for value in density.density_grid), default=0.0)
-    if abs(curvature) <= (density.fraction_tolerance or 0.0) * size:
+def _kind(between: Sequence[float], density: Curvature) -> str:
+    """Of a column: zero lies on an edge, so each has one sign."""
+    size = max(map(abs, density.density_grid))
+    if max(map(abs, between)) <= (density.fraction_tolerance or 0.0) * size:
         return "near zero"
-    return "negative" if curvature < 0 else "positive"
+    return "negative" if between[1] <= 0 else "positive"

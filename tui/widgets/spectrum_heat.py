@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from bisect import bisect_right
 from collections.abc import Sequence
-
-from lsmon.protocol.frames import Curvature
 
 from ..axes import StepAxis
 from ..format import counted, percent, short
+from .curvatures import curvature_edges, shares, usable
 from .heat import Heat, HeatPanel, held_over, shades
 from .panel import Scene
-
-_DECADES = 4.0
-"""What is nearer to zero than the largest curvature by more than this lies in the rows about zero."""
 
 
 class SpectrumHeat(HeatPanel):
@@ -60,63 +54,6 @@ class SpectrumHeat(HeatPanel):
             note=("dim", said),
             line=said,
         )  # fmt: skip
-
-
-def usable(item: Curvature) -> bool:
-    """Whether there is a density that can be drawn; a file or a peer may say nonsense."""
-    grid, mass = item.density_grid, item.density_mass
-    return (
-        1 < len(grid) == len(mass)
-        and all(a < b for a, b in itertools.pairwise(grid))
-        and all(math.isfinite(x) and abs(x) < 1e100 for x in grid)
-        and all(0 <= m < math.inf for m in mass)
-        and math.fsum(mass) > 0
-    )
-
-
-def curvature_edges(spectra: Sequence[Curvature], rows: int) -> list[float]:
-    """Between which curvatures each row lies, ``rows + 1`` of them, ascending, with zero among them: linear about zero
-    and logarithmic beyond (asinh), since an outlier is a thousand times as far out as the bulk is wide."""
-    low = min(0.0, *(item.density_grid[0] for item in spectra))
-    high = max(0.0, *(item.density_grid[-1] for item in spectra))
-    largest = max(-low, high)
-    finest = min(item.density_grid[1] - item.density_grid[0] for item in spectra)
-    unit = max(finest, largest * 10.0**-_DECADES)
-    bottom, top = math.asinh(low / unit), math.asinh(high / unit)
-    below = (
-        0
-        if low == 0
-        else rows
-        if high == 0
-        else min(max(round(rows * -bottom / (top - bottom)), 1), rows - 1)
-    )
-    above = rows - below
-    return [
-        *(unit * math.sinh(bottom * (below - i) / below) for i in range(below)),
-        0.0,
-        *(unit * math.sinh(top * (i + 1) / above) for i in range(above)),
-    ]  # fmt: skip
-
-
-def shares(item: Curvature, edges: Sequence[float]) -> list[float]:
-    """Share of the spectrum between each two edges; the mass at a grid point lies evenly about it."""
-    grid, mass = item.density_grid, item.density_mass
-    inner = [(a + b) / 2 for a, b in itertools.pairwise(grid)]
-    bounds = [grid[0] - (inner[0] - grid[0]), *inner, grid[-1] + (grid[-1] - inner[-1])]
-    sums = [0.0]
-    for part in mass:
-        sums.append(sums[-1] + part)
-
-    def below(curvature: float) -> float:
-        if curvature <= bounds[0]:
-            return 0.0
-        if curvature >= bounds[-1]:
-            return sums[-1]
-        i = bisect_right(bounds, curvature) - 1
-        return sums[i] + mass[i] * (curvature - bounds[i]) / (bounds[i + 1] - bounds[i])
-
-    at = [0.0, *(below(edge) for edge in edges[1:-1]), sums[-1]]
-    return [(b - a) / sums[-1] for a, b in itertools.pairwise(at)]
 
 
 def _labels(edges: Sequence[float]) -> list[str]:
