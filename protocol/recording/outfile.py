@@ -96,9 +96,8 @@ class OutFile:
 
     def add(self, frame: AnyFrame, data: bytes) -> None:
         """Puts an encoded frame into the chunk; the chunk is flushed when it is full."""
-        self._waiting.append(
-            (frame, data)
-        )  # made records all at once at the flush: cheaper than each between other work
+        # Records are made all at once at the flush, which is cheaper than each between other work.
+        self._waiting.append((frame, data))
         self._pending += len(data)
         if self._pending >= CHUNK_BYTES:
             self.flush()
