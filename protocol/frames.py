@@ -73,7 +73,7 @@ class Scalars(Frame, frozen=True, kw_only=True, tag="scalars"):
 
 
 class Ritz(Struct, frozen=True, omit_defaults=True):
-    """An eigenvalue estimate: some eigenvalue lies within ``value ± residual``."""
+    """An eigenvalue estimate: some eigenvalue lies within ``value ± residual``, and hardly ever the one meant does not."""
 
     value: float
     residual: float

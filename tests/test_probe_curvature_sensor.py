@@ -197,7 +197,7 @@ def test_a_model_too_large_for_a_basis_has_its_outermost_curvatures(
     assert frame.step < 10  # before the first step of the optimizer
     assert len(frame.top) == len(frame.bottom) == 1
     for ritz, truth in ((frame.top[0], float(values[-1])), (frame.bottom[0], float(values[0]))):
-        assert abs(ritz.value - truth) <= ritz.residual < 0.06 * abs(truth)
+        assert abs(ritz.value - truth) <= ritz.residual < 0.12 * abs(truth)
 
 
 def test_a_fresh_start_is_quick(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

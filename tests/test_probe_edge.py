@@ -85,7 +85,7 @@ def told(frames: list[AnyFrame]) -> int | None:
 @pytest.mark.parametrize(
     ("make", "steps", "share"),
     [
-        (lambda p: torch.optim.SGD(p, 0.12), 420, 0.05),
+        (lambda p: torch.optim.SGD(p, 0.14), 300, 0.05),
         (lambda p: torch.optim.SGD(p, 0.13), 350, 1.0),
         (lambda p: torch.optim.SGD(p, 0.08, momentum=0.9, nesterov=True), 300, 1.0),
         (lambda p: torch.optim.Adam(p, 0.03), 260, 0.05),
