@@ -20,6 +20,9 @@ _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[AnyFrame] = msgspec.json.Decoder(AnyFrame)
 _KNOWN_TAGS = {kind.__struct_config__.tag for kind in AnyFrame.__args__}
 _WORDS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+_MOST_NAMES = 4096
+_clean_names: set[str] = set()
+"""Names seen to be clean: the same few come with every frame, and a look at each would take longer than decoding it."""
 
 
 def shorten(value: float) -> float:
@@ -126,7 +129,12 @@ def _clean(field: str, value: Any) -> Any:
 
 
 def _clean_keys(values: dict[str, Any]) -> dict[str, Any]:
-    """The same object when all names are clean already, which is the common case and costs a cache look-up."""
+    """The same object when all names are clean already, which is the common case."""
+    if _clean_names.issuperset(values):
+        return values
     if all(clean_name(name) == name for name in values):
+        if len(_clean_names) > _MOST_NAMES:
+            _clean_names.clear()
+        _clean_names.update(values)
         return values
     return {clean_name(name): value for name, value in values.items()}

@@ -89,6 +89,13 @@ class Series:
         if attempt != self._attempt:
             self._close(attempt)
         if not self._n and not self._odd:
+            if count + odd >= self._stride:  # a bucket by itself, as are most of a seek
+                doubt = _NONE
+                if error > doubt:  # never true of NaN
+                    doubt, self._doubted = error, True
+                self._odd_total += odd
+                self._put((first, step, wall, low, high, total, doubt), count)
+                return
             self._first = first
         self._step, self._wall = step, wall
         self._n += count
@@ -105,9 +112,13 @@ class Series:
 
     def _close(self, attempt: int) -> None:
         if self._n or self._odd:
-            self._reals.extend(self._last())
-            self._wholes.extend((self._n, self._attempt))
+            self._put(self._last(), self._n)
         self._open(attempt)
+
+    def _put(self, reals: tuple[float, ...], count: int) -> None:
+        """A bucket that is full, of the attempt that goes on."""
+        self._reals.extend(reals)
+        self._wholes.extend((count, self._attempt))
         while len(self._wholes) >= 2 * self._cap:
             self._double()
 
@@ -138,18 +149,19 @@ class Series:
             else:
                 starts.append(at)
                 held = counts[at]
-        ends = [*(start - 1 for start in starts[1:]), len(counts) - 1]
+        begins = np.array(starts)
+        ends = np.append(begins[1:] - 1, len(counts) - 1)
         reals = np.frombuffer(self._reals).reshape(-1, _REALS).T
         wholes = np.frombuffer(self._wholes, np.int64).reshape(-1, 2).T
         with np.errstate(all="ignore"):  # sums of what is near the largest number
             joined = (
-                reals[0][starts], reals[1][ends], reals[2][ends],
-                np.minimum.reduceat(reals[3], starts), np.maximum.reduceat(reals[4], starts),
-                np.add.reduceat(reals[5], starts), np.maximum.reduceat(reals[6], starts),
+                reals[0][begins], reals[1][ends], reals[2][ends],
+                np.minimum.reduceat(reals[3], begins), np.maximum.reduceat(reals[4], begins),
+                np.add.reduceat(reals[5], begins), np.maximum.reduceat(reals[6], begins),
             )  # fmt: skip
         self._reals = array("d", np.column_stack(joined).tobytes())
         self._wholes = array(
-            "q", np.column_stack((np.add.reduceat(wholes[0], starts), wholes[1][ends])).tobytes()
+            "q", np.column_stack((np.add.reduceat(wholes[0], begins), wholes[1][ends])).tobytes()
         )
 
     def track(self) -> Track:

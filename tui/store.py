@@ -75,7 +75,7 @@ class Store:
         self._number(frame)
         if isinstance(frame, Summary):
             for name, row in frame.series.items():
-                series = self._named(name)
+                series = self._series.get(name) or self._opened(name)
                 if series is not None:
                     series.add_folded(frame.first_step, frame.step, frame.wall, frame.attempt, row)
         elif isinstance(frame, Scalars):
@@ -122,21 +122,25 @@ class Store:
         )  # fmt: skip
 
     def _number(self, frame: AnyFrame) -> None:
-        first = frame.first_seq if isinstance(frame, Summary) else frame.seq
+        first, first_step, first_wall = frame.seq, frame.step, frame.wall
+        if isinstance(frame, Summary):
+            first, first_step, first_wall = frame.first_seq, frame.first_step, frame.first_wall
         if self._seq and first > self._seq + 1:
             self._lost += first - self._seq - 1
             self._lost_step = frame.step
-        self._seq = max(self._seq, frame.seq)
-        self._wall = max(self._wall, frame.wall)
+        if frame.seq > self._seq:
+            self._seq = frame.seq
+        if frame.wall > self._wall:
+            self._wall = frame.wall
         if not self._started:
-            self._started = frame.first_wall if isinstance(frame, Summary) else frame.wall
-        if isinstance(frame, RunStarted | RunEnded) and not frame.step:
+            self._started = first_wall
+        if not frame.step and isinstance(frame, RunStarted | RunEnded):
             return
         if frame.attempt > self._attempt:
             self._attempt, self._step, self._anchor = frame.attempt, frame.step, (0, 0.0)
         # A measurement belongs to an earlier step than the one at which it was done.
-        self._step = max(self._step, frame.step)
-        first_step = frame.first_step if isinstance(frame, Summary) else frame.step
+        if frame.step > self._step:
+            self._step = frame.step
         if self._first_step is None or first_step < self._first_step:
             self._first_step = first_step
         step, wall = self._anchor
@@ -150,20 +154,19 @@ class Store:
         values, errors = scalars(frame)
         words = frame.words if isinstance(frame, Scalars) else _doubts(frame)
         for name, value in values.items():
-            series = self._named(name)
+            series = self._series.get(name) or self._opened(name)
             if series is not None:
                 error, said = errors.get(name, math.nan), words.get(name, "")
                 series.add(frame.step, frame.wall, frame.attempt, value, error, said)
 
-    def _named(self, name: str) -> Series | None:
-        series = self._series.get(name)
-        if series is None:
-            count = len(self._series)
-            if count >= MAX_SERIES:
-                if len(self._refused) < MAX_SERIES:
-                    self._refused.add(name)
-                return None
-            series = self._series[name] = Series(name, CAP if count < FULL_SERIES else CAP // 8)
+    def _opened(self, name: str) -> Series | None:
+        """A series for a new name, or none when there are too many."""
+        count = len(self._series)
+        if count >= MAX_SERIES:
+            if len(self._refused) < MAX_SERIES:
+                self._refused.add(name)
+            return None
+        series = self._series[name] = Series(name, CAP if count < FULL_SERIES else CAP // 8)
         return series
 
 
