@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 
 from .codec import shorten
 from .frames import UNNUMBERED, AnyFrame, Summary
@@ -47,10 +48,25 @@ class Fold:
             self._count += 1
             for name, value in scalars(frame)[0].items():
                 if math.isfinite(value):
-                    self._merge(name, 1, value, value, value, value, 0)
+                    self._take(name, value)
                 else:
                     self._merge(name, 0, 0.0, 0.0, 0.0, 0.0, 1)
         return closed or (self.close() if self._count >= self.level else None)
+
+    def _take(self, name: str, value: float) -> None:
+        """As ``_merge`` of a single sample, which nearly all are, in half the time."""
+        into = self._series.get(name)
+        if into is None or not into[0]:
+            self._merge(name, 1, value, value, value, value, 0)
+            return
+        weight = 1 / (into[0] + 1)
+        into[0] += 1
+        if value < into[1]:
+            into[1] = value
+        elif value > into[2]:
+            into[2] = value
+        into[3] = into[3] * (1 - weight) + value * weight
+        into[4] = value
 
     def _merge(
         self, name: str, count: int, low: float, high: float, mean: float, last: float, odd: int
@@ -112,3 +128,15 @@ class Folds:
                 summaries.append(coarse)
         last = self._coarse.close()
         return [*summaries, last] if last is not None else summaries
+
+
+def folded(frames: Iterable[AnyFrame], level: int) -> Iterator[Summary]:
+    """The rows of a whole stretch, but those in which nothing was measured."""
+    fold = Fold(level)
+    for frame in frames:
+        row = fold.add(frame)
+        if row is not None and row.series:
+            yield row
+    row = fold.close()
+    if row is not None and row.series:
+        yield row

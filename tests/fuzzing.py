@@ -291,7 +291,7 @@ def take_mcap(folder: Path, data: bytes) -> None:
         list(recording.frames())
         recording.events()
         for level in (64, 4096):
-            recording.summaries(level)
+            list(recording.summaries(level))
         for step in (0, 100, 10**12):
             replay.seek(step)
             store = Store()

@@ -275,6 +275,6 @@ def test_a_recording_without_its_overview_tells_how_far_it_is_read(tmp_path: Pat
             with closing(
                 Recording.open(made.path, lambda done, total: told.append((done, total)))
             ) as recording:
-                recording.summaries(4096)
+                list(recording.summaries(4096))
             assert bool(told) == lacking
     assert told == sorted(told) and {total for _, total in told} == {recording.last_seq}

@@ -257,10 +257,10 @@ def test_summaries_cover_every_frame_once_with_or_without_an_overview(tmp_path: 
     """Rows missing from the overview are folded from the frames, to the same rows."""
     record(tmp_path, HEADER, [*steps(2, 9000), RunEnded(seq=9001, step=9000)])
     whole = Recording.open(tmp_path)
-    fine, coarse = whole.summaries(64), whole.summaries(4096)
+    fine, coarse = list(whole.summaries(64)), list(whole.summaries(4096))
     assert sum(row.series["loss"][0] for row in fine) == sum(row.series["loss"][0] for row in coarse) == 8999
-    assert fine == whole.summaries(64, 0, 640) + whole.summaries(64, 640)
-    part = whole.summaries(64, 1000, 2000)
+    assert fine == [*whole.summaries(64, 0, 640), *whole.summaries(64, 640)]
+    part = list(whole.summaries(64, 1000, 2000))
     assert (part[0].first_seq, part[-1].seq) == (1001, 2000)
     assert sum(row.series["loss"][0] for row in part) == 1000
     whole.close()

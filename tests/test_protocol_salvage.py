@@ -84,7 +84,7 @@ def salvaged(path: Path) -> set[int]:
             missing = set(range(min(found), max(found) + 1)) - found - {0, 1}
             assert recording.lost >= len(missing) or "the beginning of" in recording.damage[-1]
             assert bool(recording.damage) >= bool(missing)
-        recording.summaries(64)
+        list(recording.summaries(64))
         return found
 
 
@@ -413,7 +413,7 @@ def test_nonsense_in_sound_chunks_is_no_crash(
     About.of(recording)
     with closing(Replay(recording, playing=False)) as replay:
         list(recording.frames(3))
-        recording.summaries(64, 1, 70)
+        list(recording.summaries(64, 1, 70))
         for step in (0, 70, 2**62):
             replay.seek(step)
             replay.read()

@@ -58,7 +58,11 @@ class Feed:
         self._fresh: list[Alert] = []
         self._unseen = False
         self._heard: float | None = None
-        self.seekable: Seekable | None = cast("Seekable", source) if hasattr(source, "seek") else None
+        self.seekable: Seekable | None = None
+        if hasattr(source, "seek"):
+            import numpy  # noqa: F401  a seek needs it, and should not wait for it
+
+            self.seekable = cast("Seekable", source)
 
     @property
     def place(self) -> str:

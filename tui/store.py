@@ -128,10 +128,8 @@ class Store:
         if self._seq and first > self._seq + 1:
             self._lost += first - self._seq - 1
             self._lost_step = frame.step
-        if frame.seq > self._seq:
-            self._seq = frame.seq
-        if frame.wall > self._wall:
-            self._wall = frame.wall
+        self._seq = max(self._seq, frame.seq)
+        self._wall = max(self._wall, frame.wall)
         if not self._started:
             self._started = first_wall
         if not frame.step and isinstance(frame, RunStarted | RunEnded):
@@ -139,8 +137,7 @@ class Store:
         if frame.attempt > self._attempt:
             self._attempt, self._step, self._anchor = frame.attempt, frame.step, (0, 0.0)
         # A measurement belongs to an earlier step than the one at which it was done.
-        if frame.step > self._step:
-            self._step = frame.step
+        self._step = max(self._step, frame.step)
         if self._first_step is None or first_step < self._first_step:
             self._first_step = first_step
         step, wall = self._anchor

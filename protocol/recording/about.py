@@ -45,7 +45,7 @@ class About:
         """Reads the recording through once, without decoding it: about a second for a million frames."""
         recording.verify()
         header, ended, heartbeat = recording.header, recording.ended, recording.heartbeat
-        rows = recording.summaries(LEVELS[1])
+        rows = list(recording.summaries(LEVELS[1]))
         return cls(
             run=header.run,
             name=header.name,

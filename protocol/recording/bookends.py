@@ -41,7 +41,7 @@ def find_header(path: Path, segments: Sequence[Segment], damage: Damage) -> RunS
         return meta.run
     for segment in segments:
         for item in segment.items(0):
-            if item.data is None:
+            if item is None:
                 continue
             try:
                 first = decode(item.data)

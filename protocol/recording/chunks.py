@@ -31,15 +31,15 @@ _MAX_STRAY = 1000
 _BLOCK = 1 << 16
 _OLD_CHUNKS = 2
 
+_MESSAGE_HEAD_SIZE = 22
 _CHUNK, _MESSAGE, _FOOTER, _CHUNK_INDEX, _LAST_OPCODE = 0x06, 0x05, 0x02, 0x08, 0x0F
-_SHORTEST = {0x03: 14, 0x04: 16, _MESSAGE: 22}
+_SHORTEST = {0x03: 14, 0x04: 16, _MESSAGE: _MESSAGE_HEAD_SIZE}
 """Bytes of what may stand in a chunk: schemas, channels, messages. Else a chunk of zeros would be a million records."""
 _RECORD = struct.Struct("<BQ")  # opcode, length
+_RECORD_OF_MESSAGE = struct.Struct("<BQHI")  # and the channel and the sequence of a message; two times follow
 _CHUNK_HEAD = struct.Struct(
     "<QQQII"
 )  # start time, end time, uncompressed size and CRC, length of the next string
-_MESSAGE_HEAD = struct.Struct("<HI")  # channel, sequence; two times follow
-_MESSAGE_HEAD_SIZE = 22
 _FOOTER_BODY = struct.Struct("<QQI")  # summary start, summary offset start, summary CRC
 _ZSTD_STRING = b"\x04\x00\x00\x00zstd"
 
@@ -90,34 +90,17 @@ class Chunks:
         """Drops the chunks kept in memory: a long run has hundreds of files."""
         self._raw.clear()
 
-    def messages(self, number: int, ends_of: int = -1) -> Iterator[Message]:
-        """The messages of a chunk, in the order they were written; of those on the channel ``ends_of`` that follow one
-        another only the first and the last. Raises BadChunk."""
+    def messages(self, number: int) -> Iterator[Message]:
+        """The messages of a chunk, in the order they were written. Raises BadChunk."""
+        data, spans = self.spans(number)
+        for channel, sequence, start, end in spans:
+            yield Message(channel, sequence, data[start:end])
+
+    def spans(self, number: int) -> tuple[memoryview, Iterator[tuple[int, int, int, int]]]:
+        """The same for who needs few of them: the chunk's bytes, and of each message channel, sequence, start and end.
+        Raises BadChunk, also while iterating."""
         raw = self._inflated(number)
-        view = memoryview(raw)
-        position, end = 0, len(raw)
-        within, last = False, None
-        while position + _RECORD.size <= end:
-            opcode, length = _RECORD.unpack_from(raw, position)
-            start = position + _RECORD.size
-            position = start + length
-            if position > end or length < _SHORTEST.get(opcode, end):
-                raise BadChunk("a record in it makes no sense")
-            if opcode != _MESSAGE:
-                continue
-            channel, sequence = _MESSAGE_HEAD.unpack_from(raw, start)
-            if channel == ends_of:
-                if within:
-                    last = sequence, start, position
-                    continue
-                within = True
-            elif within:
-                if last is not None:
-                    yield Message(ends_of, last[0], view[last[1] + _MESSAGE_HEAD_SIZE : last[2]])
-                within, last = False, None
-            yield Message(channel, sequence, view[start + _MESSAGE_HEAD_SIZE : position])
-        if last is not None:
-            yield Message(ends_of, last[0], view[last[1] + _MESSAGE_HEAD_SIZE : last[2]])
+        return memoryview(raw), _spans(raw)
 
     def _inflated(self, number: int) -> bytes:
         raw = self._raw.get(number)
@@ -247,3 +230,18 @@ class Chunks:
             return os.pread(self._file.fileno(), length, offset)
         except (OSError, OverflowError):
             return b""
+
+
+def _spans(raw: bytes) -> Iterator[tuple[int, int, int, int]]:
+    unpack = _RECORD_OF_MESSAGE.unpack_from
+    position, end = 0, len(raw)
+    while position + _RECORD_OF_MESSAGE.size <= end:
+        opcode, length, channel, sequence = unpack(raw, position)
+        start = position + _RECORD.size
+        position = start + length
+        if opcode == _MESSAGE and length >= _MESSAGE_HEAD_SIZE and position <= end:
+            yield channel, sequence, start + _MESSAGE_HEAD_SIZE, position
+        elif position > end or length < _SHORTEST.get(opcode, end):
+            raise BadChunk("a record in it makes no sense")
+    if position + _RECORD.size <= end:
+        raise BadChunk("a record in it makes no sense")

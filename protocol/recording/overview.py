@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
@@ -21,13 +22,12 @@ _MOST_PAST = 128
 """Columns of a heat map that come of what lies far back: fewer than are kept of them where they are shown."""
 
 
-class _Rows(NamedTuple):
-    """A chunk with fine rows in it, by the numbers that the first and the last of them end with."""
+class Rows(NamedTuple):
+    """Fine rows that lie together, by the numbers that the first and the last of them end with."""
 
-    chunks: Chunks
-    number: int
     first_seq: int
     last_seq: int
+    encoded: Callable[[], Iterable[bytes | memoryview]]
 
 
 class Overview:
@@ -38,10 +38,10 @@ class Overview:
         self.coarse: list[Summary] = []
         self.gaps: list[tuple[int, float]] = []
         """Stretches ``(after, until]`` of numbers of which this overview does not know everything."""
+        self.rows: list[Rows] = []
         self._states: dict[str, list[tuple[int, bytes]]] = {}
         """What stands beside the coarse rows, by slot."""
         self._known_past: dict[int, AnyFrame] = {}
-        self._fine: list[_Rows] = []
         self._files: list[Chunks] = []
         self._known = 0
         complete, whole = True, False
@@ -70,13 +70,13 @@ class Overview:
 
     def fine(self, after_seq: int, until_seq: float) -> Iterator[Summary]:
         """The rows of the finest level that lie within ``(after_seq, until_seq]``."""
-        for rows in self._fine:
+        for rows in self.rows:
             if rows.last_seq <= after_seq:
                 continue
             if rows.first_seq > until_seq:
                 return
-            for message in rows.chunks.messages(rows.number):
-                frame = _decoded(message.data) if message.channel == FINE else None
+            for data in rows.encoded():
+                frame = _decoded(data)
                 if isinstance(frame, Summary) and after_seq < frame.first_seq and frame.seq <= until_seq:
                     yield frame
 
@@ -106,36 +106,73 @@ class Overview:
         self._known_past = known  # of two seeks the second needs mostly the same
         return [known[seq] for seq in sorted(known)]
 
+    def add_event(self, data: memoryview) -> None:
+        frame = _decoded(data)
+        if isinstance(frame, Alert | Mark):
+            self.events.append(frame)
+
+    def add_state(self, kind: str, seq: int, data: bytes) -> None:
+        """Of what stands beside a coarse row; ``kind`` is its slot."""
+        self._states.setdefault(kind, []).append((seq, data))
+
+    def sort(self) -> None:
+        """To be called when something has been added."""
+        self.events = sorted(
+            {event.seq: event for event in self.events}.values(), key=lambda event: event.seq
+        )
+        for kept in self._states.values():
+            kept.sort(key=itemgetter(0))
+
     def _read(self, chunks: Chunks, number: int, complete: bool) -> bool:
         """Takes in one chunk. ``complete`` says whether everything before it was read; returns it for the next."""
         try:
-            messages = list(chunks.messages(number, ends_of=FINE))
+            data, found = chunks.spans(number)
+            spans = list(found)
         except BadChunk:
             return False
         fine: list[int] = []
-        for message in messages:
-            seq = self._known + (message.sequence - self._known + _TURN // 2) % _TURN - _TURN // 2
-            if not complete and message.channel != RUN_STARTED and seq > self._known:
+        for channel, sequence, start, end in spans:
+            if channel == FINE and complete:  # as nearly all are
+                fine.append(sequence)
+                continue
+            seq = self._full(sequence)
+            if not complete and channel != RUN_STARTED and seq > self._known:
                 self.gaps.append((self._known, seq))
                 complete = True
             self._known = max(self._known, seq)
-            if message.channel == FINE:
-                fine.append(seq)
-            elif message.channel in STATES:
-                data = bytes(message.data)
-                self._states.setdefault(_slot(message.channel, data), []).append((seq, data))
-            elif message.channel == COARSE or message.channel in EVENTS:
-                frame = _decoded(message.data)
+            if channel == FINE:
+                fine.append(sequence)
+            elif channel in STATES:
+                state = bytes(data[start:end])
+                self.add_state(slot(channel, state), seq, state)
+            elif channel in EVENTS:
+                self.add_event(data[start:end])
+            elif channel == COARSE:
+                frame = _decoded(data[start:end])
                 if isinstance(frame, Summary):
                     self.coarse.append(frame)
-                elif isinstance(frame, Alert | Mark):
-                    self.events.append(frame)
         if fine:
-            self._fine.append(_Rows(chunks, number, fine[0], fine[-1]))
+            rows = Rows(self._full(fine[0]), self._full(fine[-1]), partial(_fine_in, chunks, number))
+            self.rows.append(rows)
+            self._known = max(self._known, rows.last_seq)
         return complete
 
+    def _full(self, sequence: int) -> int:
+        """The whole number whose low 32 bits these are, nearest to the last one."""
+        return self._known + (sequence - self._known + _TURN // 2) % _TURN - _TURN // 2
 
-def _slot(channel: int, data: bytes) -> str:
+
+def _fine_in(chunks: Chunks, number: int) -> Iterator[memoryview]:
+    try:
+        data, spans = chunks.spans(number)
+        for channel, _, start, end in spans:
+            if channel == FINE:
+                yield data[start:end]
+    except BadChunk:  # no longer what it was
+        return
+
+
+def slot(channel: int, data: bytes) -> str:
     """As ``frames.state``, told without decoding: there are thousands, of which a hundred are looked at."""
     if channel == CURVATURE:
         return "density" if b'"density_grid":' in data else "ends" if b'"bottom":' in data else "top"

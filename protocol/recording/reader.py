@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
 from ..codec import decode
 from ..errors import BadFrame, BadRecording
-from ..fold import LEVELS, Fold
+from ..fold import LEVELS, folded
 from ..frames import UNNUMBERED, Alert, AnyFrame, Mark, Summary
 from ..process import is_alive
 from ..told import Told, untold
@@ -17,8 +18,9 @@ from . import folder
 from .bookends import find_end, find_header
 from .damage import Damage, spaced
 from .overview import Overview
+from .retold import retell
 from .segment import Item, Segment, place
-from .topics import CURVATURE, EVENTS, HEARTBEAT, LAYERS
+from .topics import CURVATURE, HEARTBEAT, LAYERS
 
 _EVERY = 4096
 """Frames between two words about how far it has come."""
@@ -36,7 +38,6 @@ class Recording:
         self.path = path
         self._segments = segments
         self._overview_paths = overviews
-        self._story: Overview | None = None
         self._damage = Damage()
         self._told: Told = untold
         self.header = find_header(path, segments, self._damage)
@@ -126,8 +127,8 @@ class Recording:
     def close(self) -> None:
         for segment in self._segments:
             segment.close()
-        if self._story is not None:
-            self._story.close()
+        if "_overview" in self.__dict__:
+            self._overview.close()
 
     def __enter__(self) -> Self:
         return self
@@ -148,45 +149,50 @@ class Recording:
                 yield frame
         self._note_end()
 
-    def summaries(self, level: int, after_seq: int = 0, until_seq: float = math.inf) -> list[Summary]:
+    def summaries(self, level: int, after_seq: int = 0, until_seq: float = math.inf) -> Iterator[Summary]:
         """Rows of this level that cover ``(after_seq, until_seq]``; what the overview lacks is folded anew."""
-        overview = self._overview
-        rows = overview.fine(after_seq, until_seq) if level <= LEVELS[0] else iter(overview.coarse)
-        covered: list[Summary] = []
+        story = self._whole_story
         known = after_seq
-        for row in rows:
+        for row in story.fine(after_seq, until_seq) if level <= LEVELS[0] else story.coarse:
             if known < row.first_seq <= row.seq <= until_seq:
                 if row.first_seq > known + 1:
-                    covered += self._folded(level, known, row.first_seq - 1)
-                covered.append(row)
+                    yield from self._folded(level, known, row.first_seq - 1)
+                yield row
                 known = row.seq
         if known < min(self.last_seq, until_seq):
-            covered += self._folded(level, known, until_seq)
-        return covered
+            yield from self._folded(level, known, until_seq)
 
     def events(self) -> Sequence[Alert | Mark]:
         """All alerts and marks, in order."""
-        found = list(self._overview.events)
-        for after_seq, until_seq in self._overview.gaps:
-            for item in self._items(after_seq, until_seq):
-                if item.channel in EVENTS:
-                    frame = self._decoded(item)
-                    if isinstance(frame, Alert | Mark):
-                        found.append(frame)
-        return sorted({frame.seq: frame for frame in found}.values(), key=lambda frame: frame.seq)
+        return self._whole_story.events
 
     def states(self, until_seq: int) -> list[AnyFrame]:
         """The last Curvature, Layers and Heartbeat up to this number, exact where a coarse row ends."""
-        return self._overview.states(until_seq)
+        return self._whole_story.states(until_seq)
 
     def past(self, until_seq: int) -> list[AnyFrame]:
-        """Densities and Layers up to this number, thinned; none where the overview lacks."""
-        return self._overview.past(until_seq)
+        """Densities and Layers up to this number, thinned."""
+        return self._whole_story.past(until_seq)
 
     def measured(self, after_seq: int, until_seq: int) -> list[AnyFrame]:
         """Every Curvature and Layers within ``(after_seq, until_seq]``."""
-        items = (item for item in self._items(after_seq, until_seq) if item.channel in (CURVATURE, LAYERS))
+        items = self.among((CURVATURE, LAYERS), after_seq, until_seq)
         return [frame for frame in map(self._decoded, items) if frame is not None]
+
+    def among(self, channels: Container[int], after_seq: int, until_seq: float) -> Iterator[Item]:
+        """What was recorded on these channels within ``(after_seq, until_seq]``, not decoded."""
+        for segment in self._segments:
+            if segment.first_seq <= until_seq and after_seq <= segment.last_seq:
+                yield from segment.among(channels, after_seq, until_seq)
+
+    def numbered(self, after_seq: int, until_seq: float) -> Iterator[AnyFrame]:
+        """Every frame within ``(after_seq, until_seq]`` that has a number of its own."""
+        if after_seq < self._start <= self.header.seq:
+            yield self.header
+        for item in self._items(after_seq, until_seq):
+            frame = self._decoded(item) if item.channel != HEARTBEAT else None
+            if frame is not None and not isinstance(frame, UNNUMBERED):
+                yield frame
 
     def verify(self) -> None:
         """Reads everything, so that ``damage``, ``lost`` and ``frame_count`` are the whole truth."""
@@ -194,34 +200,19 @@ class Recording:
             pass
         self._note_end()
 
-    @property
+    @cached_property
     def _overview(self) -> Overview:
-        if self._story is None:
-            self._story = Overview(self._overview_paths)
-        return self._story
+        return Overview(self._overview_paths)
+
+    @cached_property
+    def _whole_story(self) -> Overview:
+        retell(self._overview, self)
+        return self._overview
 
     def _folded(self, level: int, after_seq: int, until_seq: float) -> Iterator[Summary]:
-        fold = Fold(level)
-        finer: Iterator[AnyFrame] | list[Summary]
         if level > LEVELS[0]:
-            finer = self.summaries(LEVELS[0], after_seq, until_seq)
-        else:
-            finer = self._numbered(after_seq, until_seq)
-        for frame in finer:
-            row = fold.add(frame)
-            if row is not None and row.series:
-                yield row
-        row = fold.close()
-        if row is not None and row.series:
-            yield row
-
-    def _numbered(self, after_seq: int, until_seq: float) -> Iterator[AnyFrame]:
-        if after_seq < self._start <= self.header.seq:
-            yield self.header
-        for item in self._items(after_seq, until_seq):
-            frame = self._decoded(item) if item.channel != HEARTBEAT else None
-            if frame is not None and not isinstance(frame, UNNUMBERED):
-                yield frame
+            return folded(self.summaries(LEVELS[0], after_seq, until_seq), level)
+        return folded(self.numbered(after_seq, until_seq), level)
 
     def _items(self, after_seq: int, until_seq: float = math.inf) -> Iterator[Item]:
         """Everything recorded after this number, not decoded yet; notes on the way what is missing."""
@@ -234,11 +225,10 @@ class Recording:
                 continue
             broken = False
             for item in segment.items(after_seq):
-                if item.data is None:
+                if item is None:
                     broken = True
                 elif item.channel == HEARTBEAT:
-                    if item.seq >= after_seq:
-                        yield item
+                    yield item
                 elif item.seq <= last:
                     connected = connected or item.seq == last
                 else:
@@ -256,7 +246,6 @@ class Recording:
                 self._damage.say(f"the end of {segment.path.name} is damaged, after frame {spaced(last)}")
 
     def _decoded(self, item: Item) -> AnyFrame | None:
-        assert item.data is not None
         try:
             frame = decode(item.data)
         except BadFrame:
@@ -282,6 +271,6 @@ class Recording:
         for segment in self._segments:
             if segment.first_seq <= seq <= segment.last_seq:
                 for item in segment.items(seq):
-                    if item.data is not None and item.channel != HEARTBEAT and item.seq == seq:
+                    if item is not None and item.channel != HEARTBEAT and item.seq == seq:
                         return place(item.data).step
         return 0

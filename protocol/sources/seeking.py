@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from functools import cached_property
+from itertools import takewhile
 
 from ..fold import LEVELS
 from ..frames import UNNUMBERED, Alert, AnyFrame, Mark, Summary
@@ -33,7 +34,7 @@ class Seeking:
     @cached_property
     def _rows(self) -> list[Summary]:
         """Coarse rows from the first frame to the last."""
-        return self._recording.summaries(LEVELS[1])
+        return list(self._recording.summaries(LEVELS[1]))
 
     @cached_property
     def _events(self) -> list[Alert | Mark]:
@@ -123,12 +124,12 @@ class Seeking:
 
     def rows_until(self, after_seq: int, wall: float) -> list[AnyFrame]:
         """Fine rows behind this number that ended before this time, with the events among them; a bounded stretch."""
-        rows = self._recording.summaries(LEVELS[0], after_seq, after_seq + SKIP_FRAMES)
-        late = next((number for number, row in enumerate(rows) if row.wall > wall), len(rows))
-        if not late:
+        stretch = self._recording.summaries(LEVELS[0], after_seq, after_seq + SKIP_FRAMES)
+        rows = list(takewhile(lambda row: row.wall <= wall, stretch))
+        if not rows:
             return []
-        known = self._recording.states(rows[late - 1].seq)
-        return self._with_events(after_seq, rows[:late], [state for state in known if state.seq > after_seq])
+        known = self._recording.states(rows[-1].seq)
+        return self._with_events(after_seq, rows, [state for state in known if state.seq > after_seq])
 
     def _with_events(self, after_seq: int, rows: list[Summary], states: list[AnyFrame]) -> list[AnyFrame]:
         """The rows, each followed by its alerts and marks, and by those states that fell into it."""
