@@ -376,6 +376,23 @@ def test_a_seek_far_brings_a_past_of_what_is_drawn_over_time(
     replay.close()
 
 
+def test_a_heartbeat_does_not_hide_the_measurement_whose_number_it_repeats(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A seek far behind them brings both."""
+    monkeypatch.setattr(seeking, "EXACT_FRAMES", 5000)
+    written = long_story()
+    layers = Layers(seq=9001, step=9000, wall=1009.0, names=("a",), values={"activation": (1.0,)})
+    beat = Heartbeat(seq=9001, step=9000, wall=1009.0, rate=1000.0)
+    written[9000:9001] = [layers, beat]
+    record(tmp_path, HEADER, written[1:])
+    replay = Replay(Recording.open(tmp_path), playing=False, clock=clock)
+    replay.seek(25_000)
+    frames = replay.read()
+    replay.close()
+    assert frames.count(layers) == frames.count(beat) == 1
+
+
 def test_what_is_too_fast_to_be_read_comes_in_rows(
     long_recording: tuple[list[AnyFrame], Path], clock: Clock
 ) -> None:

@@ -28,7 +28,8 @@ _MAX_CHUNKS = 1 << 22
 """Of a file; a segment has 7200. Bounds the memory that a hostile file can take."""
 _MAX_STRAY = 1000
 """Records between two chunks; ours have a dozen. Keeps the walk linear in a file made to hinder it."""
-_BLOCK = 1 << 16
+_BLOCK = 1 << 12
+"""A page: between the heads of two large chunks lies what is not looked at."""
 _OLD_CHUNKS = 2
 
 _MESSAGE_HEAD_SIZE = 22

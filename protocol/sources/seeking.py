@@ -7,7 +7,7 @@ from functools import cached_property
 from itertools import takewhile
 
 from ..fold import LEVELS
-from ..frames import UNNUMBERED, Alert, AnyFrame, Mark, Summary
+from ..frames import UNNUMBERED, Alert, AnyFrame, Heartbeat, Mark, Summary
 from ..recording.reader import Recording
 
 EXACT_FRAMES = 12_000
@@ -98,13 +98,11 @@ class Seeking:
         rows = self._folded(until_seq)
         start = rows[-1].seq if rows else 0
         if rows:
-            states = {frame.seq: frame for frame in recording.past(start)}
             # Beside the coarse rows is the last of each kind there; since the last of them the frames themselves tell.
             known = max((row.seq for row in self._rows if row.seq <= start), default=0)
-            states |= {
-                frame.seq: frame for frame in (*recording.states(start), *recording.measured(known, start))
-            }
-            lead += self._with_events(0, rows, [states[seq] for seq in sorted(states)])
+            beside = (*recording.past(start), *recording.states(start), *recording.measured(known, start))
+            states = {(frame.seq, isinstance(frame, Heartbeat)): frame for frame in beside}
+            lead += self._with_events(0, rows, [states[key] for key in sorted(states)])
         for frame in recording.frames(start):
             if frame.seq > until_seq or (frame.seq == until_seq and isinstance(frame, UNNUMBERED)):
                 break
