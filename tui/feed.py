@@ -106,7 +106,8 @@ class Feed:
                 frames = self.source.read(READ_FRAMES, max(until - self._clock(), 0.005))
                 for frame in frames:
                     self._store.fold(frame)
-                    self._fresh += self._news.see(frame)
+                    if self.seekable is None:
+                        self._fresh += self._news.see(frame)
                 if frames:
                     self._heard = self._clock()
                     self._unseen = True

@@ -64,6 +64,10 @@ class Store:
 
     def fold(self, frame: AnyFrame) -> None:
         """Add one frame, or one Summary in place of the frames that it folds."""
+        if isinstance(frame, Scalars):  # as nearly all are
+            self._number(frame)
+            self._add(frame)
+            return
         if isinstance(frame, Heartbeat):
             self._heartbeat = frame
             self._dropped = max(self._dropped, frame.dropped)
@@ -78,8 +82,6 @@ class Store:
                 series = self._series.get(name) or self._opened(name)
                 if series is not None:
                     series.add_folded(frame.first_step, frame.step, frame.wall, frame.attempt, row)
-        elif isinstance(frame, Scalars):
-            self._add(frame)
         elif isinstance(frame, Curvature):
             if frame.density_grid:
                 self._spectrum = frame
