@@ -168,6 +168,11 @@ def forget(folder: Path) -> None:
 def told(folder: Path, kind: str = "") -> None:
     for how in ("cold", "warm"):
         print(f"{kind}{how}: ", end="", flush=True)
+        if how == "warm":
+            for path in folder.iterdir():
+                with path.open("rb") as file:
+                    while file.read(1 << 20):
+                        pass
         command = [sys.executable, "-m", "tests.bench.recording", "--read", str(folder)]
         subprocess.run([*command, "--cold"] if how == "cold" else command, check=True)
 
