@@ -19,6 +19,8 @@ from lsmon.protocol.frames import Alert, AnyFrame, Curvature, Ritz, Scalars
 from tests.corpus.run import Run, names
 from tests.corpus.score import watched
 
+pytestmark = pytest.mark.timeout(900)  # they wait for nothing, and walk a million frames
+
 Verdicts = list[str]
 """Kinds of all alerts but those of NaN, sorted: chapters of different stories may change places."""
 
