@@ -77,6 +77,34 @@ def test_buckets_stay_bounded_and_keep_every_spike() -> None:
     assert column(track.steps)[-1] == 99_999
 
 
+def test_a_track_stays_what_it_was() -> None:
+    """It reads the series' own rows: more samples, more errors, and joined buckets change nothing in it."""
+    series, held = Series("loss", cap=64), []
+    for i in range(2000):
+        series.add(i, float(i), 1 + i // 900, math.sin(i), 0.1 if i > 500 else math.nan, "")
+        track = series.track()
+        held.append((track, track._columns()))
+    assert all(track._columns() == columns for track, columns in held)
+    assert len({columns for _, columns in held}) == 2000
+
+
+def test_a_moved_track_has_its_places_and_the_rest() -> None:
+    """As it is drawn over the time, or from a step on: other steps, the same values."""
+    series = Series("loss", cap=64)
+    for i in range(150):
+        series.add(i, float(i), 1, float(i), 0.5, "")
+    track = series.track()
+    steps = array("d", range(len(track))).tobytes()
+    moved = track.moved(steps, steps, 3)
+    assert len(moved) == len(track) - 3
+    assert moved.firsts == moved.steps == steps[3 * 8 :]
+    assert (moved.lows, moved.errors, moved.counts) == (
+        track.lows[3 * 8 :], track.errors[3 * 8 :], track.counts[3 * 8 :],
+    )  # fmt: skip
+    assert moved.value == track.value
+    assert moved != track
+
+
 def test_every_closed_bucket_holds_the_same_number_of_samples() -> None:
     """The buckets are those of one fixed stride, as if it had been known from the start."""
     series = Series("loss", cap=64)

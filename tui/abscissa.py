@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
@@ -140,10 +140,9 @@ def _over(abscissa: Abscissa, track: Track) -> Track:
         steps, places = _knots(abscissa.known, tokens=True)
         firsts = np.interp(np.frombuffer(track.firsts), steps, places).tobytes()
         lasts = np.interp(np.frombuffer(track.steps), steps, places).tobytes()
-        return replace(track, firsts=firsts, steps=lasts)
-    times = np.frombuffer(track.walls) - abscissa._origin
-    # Of a bucket only the time of its last sample is known.
-    return replace(track, firsts=times.tobytes(), steps=times.tobytes())
+        return track.moved(firsts, lasts)
+    times = (np.frombuffer(track.walls) - abscissa._origin).tobytes()
+    return track.moved(times, times)  # of a bucket only the time of its last sample is known
 
 
 @lru_cache(maxsize=4)

@@ -8,13 +8,12 @@ from __future__ import annotations
 import math
 from array import array
 
+from .buckets import REALS, WHOLES, Buckets
 from .view import Track
 
 CAP = 4096
 """Buckets a series, an even number so that equal ones pair off without a rest. Ten times the dots of a curve on a screen of 200 columns, 330 KB."""
 
-_REALS = 7
-"""Numbers of a bucket that are no whole ones."""
 _NONE = -1.0
 """In place of an error where none came: unlike NaN it is less than any, and equal to itself."""
 
@@ -30,7 +29,7 @@ class Series:
 
     def __init__(self, name: str, cap: int = CAP) -> None:
         self._name, self._cap, self._stride = name, cap, 1
-        # By bucket: first, last step, wall, low, high, total, doubt; and samples, attempt.
+        # Never changed but at their ends: tracks that were given away go on reading them.
         self._reals, self._wholes = array("d"), array("q")
         self._doubted = False
         self._odd_total, self._odd_step = 0, 0
@@ -119,7 +118,7 @@ class Series:
         """A bucket that is full, of the attempt that goes on."""
         self._reals.extend(reals)
         self._wholes.extend((count, self._attempt))
-        while len(self._wholes) >= 2 * self._cap:
+        while len(self._wholes) >= WHOLES * self._cap:
             self._double()
 
     def _last(self) -> tuple[float, ...]:
@@ -131,7 +130,7 @@ class Series:
         together than it."""
         import numpy as np  # not before: the first paint needs none
 
-        counts, attempts = self._wholes[::2], self._wholes[1::2]
+        counts, attempts = self._wholes[::WHOLES], self._wholes[1::WHOLES]
         total = sum(counts) + self._odd_total
         # A bucket of non-finite samples only counts as one sample here.
         sizes = [count or 1 for count in counts]
@@ -151,8 +150,8 @@ class Series:
                 held = counts[at]
         begins = np.array(starts)
         ends = np.append(begins[1:] - 1, len(counts) - 1)
-        reals = np.frombuffer(self._reals).reshape(-1, _REALS).T
-        wholes = np.frombuffer(self._wholes, np.int64).reshape(-1, 2).T
+        reals = np.frombuffer(self._reals).reshape(-1, REALS).T
+        wholes = np.frombuffer(self._wholes, np.int64).reshape(-1, WHOLES).T
         with np.errstate(all="ignore"):  # sums of what is near the largest number
             joined = (
                 reals[0][begins], reals[1][ends], reals[2][ends],
@@ -167,19 +166,10 @@ class Series:
     def track(self) -> Track:
         """The frozen state; the same object as long as nothing was added."""
         if self._track is None:
-            reals, wholes = self._reals, self._wholes
-            if self._n or self._odd:
-                reals, wholes = (
-                    reals + array("d", self._last()),
-                    wholes + array("q", (self._n, self._attempt)),
-                )
-            columns = (reals[at::_REALS].tobytes() for at in range(_REALS))
-            firsts, steps, walls, lows, highs, totals, doubts = columns
-            counts, attempts = wholes[::2], wholes[1::2]
+            filling = (self._last(), (self._n, self._attempt)) if self._n or self._odd else None
             self._track = Track(
-                self._name, firsts, steps, walls, lows, highs, totals, counts.tobytes(),
+                self._name, Buckets(self._reals, self._wholes, len(self._wholes) // WHOLES, filling, self._doubted),
                 value=self._value, step=self._value_step, error=self._error, words=self._words,
-                odd=self._odd_total, odd_step=self._odd_step, errors=doubts if self._doubted else b"",
-                attempts=attempts.tobytes() if attempts and attempts[0] != attempts[-1] else b"",
+                odd=self._odd_total, odd_step=self._odd_step,
             )  # fmt: skip
         return self._track

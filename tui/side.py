@@ -13,7 +13,7 @@ from lsmon.protocol.frames import Curvature
 from lsmon.protocol.volume import Change, change
 
 from .feed import Feed
-from .view import COLUMNS, EMPTY, Track, View, read
+from .view import EMPTY, Track, View, read
 
 ALIGNMENTS = ("step", "time", "loss")
 """By steps since the beginning of each side, by seconds since it, or by the best training loss reached so far."""
@@ -66,9 +66,7 @@ class Side:
             known, best = reached
             places = [best[max(bisect_right(known, step) - 1, 0)] for step in steps]
             begins = places
-        return _cut(
-            replace(track, steps=array("d", places).tobytes(), firsts=array("d", begins).tobytes()), first
-        )
+        return track.moved(array("d", begins).tobytes(), array("d", places).tobytes(), first)
 
     def _reached(self) -> tuple[array[float], list[float]] | None:
         """Steps, and how far the loss had fallen by each."""
@@ -107,14 +105,6 @@ class Side:
         if self.origin is not None:
             known = [item for item in known if item.step <= self.origin]
         return known[-1] if known else None
-
-
-def _cut(track: Track, first: int) -> Track:
-    """Without its first buckets."""
-    if not first:
-        return track
-    at = first * 8
-    return replace(track, **{column: getattr(track, column)[at:] for column in COLUMNS})
 
 
 def sides_of(feeds: Sequence[Feed]) -> list[Side]:

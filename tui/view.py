@@ -9,27 +9,15 @@ from dataclasses import dataclass, field, replace
 
 from lsmon.protocol.frames import Alert, Curvature, Heartbeat, Layers, Mark, RunEnded, RunStarted
 
-COLUMNS = ("firsts", "steps", "walls", "lows", "highs", "totals", "counts", "errors", "attempts")
-"""Fields of a Track with eight bytes a bucket, or none at all."""
+from .buckets import Buckets
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Track:
-    """One quantity over the run, as columns of native float64 (counts: int64), one item a bucket."""
+    """One quantity over the run, as columns of native float64 (counts and attempts: int64), one item a bucket."""
 
     name: str
-    firsts: bytes = b""
-    """First step of the bucket."""
-    steps: bytes = b""
-    """Last step of the bucket."""
-    walls: bytes = b""
-    lows: bytes = b""
-    """Infinite where the bucket holds no finite sample; so are ``highs``."""
-    highs: bytes = b""
-    totals: bytes = b""
-    """Sum of the finite samples."""
-    counts: bytes = b""
-    """Finite samples."""
+    buckets: Buckets = Buckets()  # noqa: RUF009  what nobody appends to is empty for ever
     value: float = math.nan
     """The last sample, NaN when that was one."""
     step: int = 0
@@ -40,26 +28,78 @@ class Track:
     """Samples that were NaN or infinite so far."""
     odd_step: int = 0
     """Where the last stretch of them began."""
-    errors: bytes = b""
-    """The largest error that came with a sample of the bucket, below 0 where none did. Empty: none ever did."""
-    attempts: bytes = b""
-    """Which attempt the bucket is of (int64). Empty: all are of one."""
+
+    @property
+    def firsts(self) -> bytes:
+        """First step of the bucket."""
+        return self.buckets.real(0).tobytes()
+
+    @property
+    def steps(self) -> bytes:
+        """Last step of the bucket."""
+        return self.buckets.real(1).tobytes()
+
+    @property
+    def walls(self) -> bytes:
+        return self.buckets.real(2).tobytes()
+
+    @property
+    def lows(self) -> bytes:
+        """Infinite where the bucket holds no finite sample; so are ``highs``."""
+        return self.buckets.real(3).tobytes()
+
+    @property
+    def highs(self) -> bytes:
+        return self.buckets.real(4).tobytes()
+
+    @property
+    def totals(self) -> bytes:
+        """Sum of the finite samples."""
+        return self.buckets.real(5).tobytes()
+
+    @property
+    def errors(self) -> bytes:
+        """The largest error that came with a sample of the bucket, below 0 where none did. Empty: none ever did."""
+        return self.buckets.real(6).tobytes() if self.buckets.doubted else b""
+
+    @property
+    def counts(self) -> bytes:
+        """Finite samples."""
+        return self.buckets.whole(0).tobytes()
+
+    @property
+    def attempts(self) -> bytes:
+        """Which attempt the bucket is of. Empty: all are of one."""
+        attempts = self.buckets.whole(1)
+        return attempts.tobytes() if attempts and attempts[0] != attempts[-1] else b""
+
+    def moved(self, firsts: bytes, steps: bytes, begin: int = 0) -> Track:
+        """With these in place of the steps, and without the first ``begin`` buckets."""
+        return replace(self, buckets=self.buckets.moved(firsts, steps, begin))
 
     def __eq__(self, other: object) -> bool:
         """Bit for bit: a NaN equals itself here, as it must when a replay is compared with the live screen."""
-        return self is other or (isinstance(other, Track) and self._key() == other._key())
+        if self is other:
+            return True
+        return isinstance(other, Track) and self._said() == other._said() and self._columns() == other._columns()
 
     def __hash__(self) -> int:
-        return hash((self.name, self.step, len(self.steps)))
+        return hash((self.name, self.step, len(self)))
 
-    def _key(self) -> tuple[object, ...]:
+    def _said(self) -> tuple[object, ...]:
+        """What tells two apart without their columns, nearly always."""
         return (
-            self.name, self.firsts, self.steps, self.walls, self.lows, self.highs, self.totals, self.counts,
-            repr(self.value), self.step, repr(self.error), self.words, self.odd, self.odd_step, self.errors, self.attempts,
+            self.name, self.step, repr(self.value), repr(self.error), self.words, self.odd, self.odd_step, len(self),
+        )  # fmt: skip
+
+    def _columns(self) -> tuple[bytes, ...]:
+        return (
+            self.firsts, self.steps, self.walls, self.lows, self.highs, self.totals, self.counts, self.errors,
+            self.attempts,
         )  # fmt: skip
 
     def __len__(self) -> int:
-        return len(self.steps) // 8
+        return len(self.buckets)
 
 
 def read(track: Track, step: int) -> Track:
