@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from textual import on
 from textual.binding import Binding, BindingType
-from textual.containers import Container
 from textual.message import Message
 from textual.widget import Widget
 
@@ -15,6 +14,7 @@ from lsmon.protocol.frames import Alert
 
 from ..widgets.alert_detail import AlertDetail
 from ..widgets.alert_list import AlertList
+from ..widgets.ground import Patch
 from ..widgets.panel import Scene
 from .page import Page
 
@@ -48,7 +48,7 @@ class AlertsPage(Page):
     ]
 
     def body(self) -> Iterable[Widget]:
-        yield Container(AlertList("alerts"), AlertDetail("detail"), id="alerts-body")
+        yield Patch(AlertList("alerts"), AlertDetail("detail"), id="alerts-body")
 
     def on_mount(self) -> None:
         self.query_one(AlertList).focus()

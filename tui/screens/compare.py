@@ -7,8 +7,6 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Container
-from textual.screen import Screen
 
 from ..feed import Feed
 from ..keys import hinted
@@ -16,6 +14,7 @@ from ..side import ALIGNMENTS, Side, called, common_names, sides_of
 from ..widgets.bars import put_keys
 from ..widgets.canvas import Canvas
 from ..widgets.drawn import Drawn
+from ..widgets.ground import Ground, Patch
 from ..widgets.overlay import MOST_SIDES, OverlayPanel
 from ..widgets.progress import Progress
 from ..widgets.sides import COLUMNS, SidesPanel
@@ -50,7 +49,7 @@ class Line(Drawn):
         put_keys(canvas, canvas.put(1, 0, self.words, "dim"), 0, keys)
 
 
-class CompareScreen(Screen[None]):
+class CompareScreen(Ground):
     """Owns the feeds of the sides and turns them; what lives goes on here too."""
 
     AUTO_FOCUS = ""
@@ -84,7 +83,7 @@ class CompareScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield SidesPanel("compared")
-        yield Container(*(OverlayPanel(f"overlay {i}") for i in range(_PANELS)), id="overlays")
+        yield Patch(*(OverlayPanel(f"overlay {i}") for i in range(_PANELS)), id="overlays")
         yield Progress()
         yield Line()
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.containers import Container
 from textual.widget import Widget
 
 from lsmon.protocol.frames import Alert
@@ -25,6 +24,7 @@ from ..widgets.bars import ReplayBar
 from ..widgets.curve import CurvePanel, NegativePanel
 from ..widgets.curve_content import Look
 from ..widgets.gauges import GaugesPanel
+from ..widgets.ground import Patch
 from ..widgets.layout import ORDER, enlarged, holds_strip, plan
 from ..widgets.panel import Panel, Scene
 from ..widgets.phases import PhaseStrip
@@ -118,7 +118,7 @@ class Dashboard(Looking):
         self.tick()
 
     def body(self) -> Iterable[Widget]:
-        yield Container(*(self._made(name) for name in ORDER), id="panels")
+        yield Patch(*(self._made(name) for name in ORDER), id="panels")
 
     def _made(self, name: str) -> Panel:
         panel: Panel

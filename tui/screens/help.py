@@ -7,12 +7,12 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 
+from ..widgets.ground import Ground
 from ..widgets.help import HelpPanel
 
 
-class Help(Screen[None]):
+class Help(Ground):
     """Closes with any of the keys that opened it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

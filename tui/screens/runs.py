@@ -13,7 +13,6 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
-from textual.screen import Screen
 from textual.widgets import Static
 from textual.worker import get_current_worker
 
@@ -25,6 +24,7 @@ from ..keys import hinted
 from ..widgets.bars import put_keys
 from ..widgets.canvas import Canvas, plain
 from ..widgets.drawn import Drawn
+from ..widgets.ground import Ground
 from ..widgets.progress import Progress
 from ..widgets.run_list import RunList
 from .ask import Ask, no_regex
@@ -84,7 +84,7 @@ class Line(Drawn):
         put_keys(canvas, canvas.put(1, 0, self.words, "warning"), 0, keys)
 
 
-class RunsScreen(Screen[None]):
+class RunsScreen(Ground):
     """Fills while it looks; what it knows already can be opened meanwhile."""
 
     AUTO_FOCUS = ""

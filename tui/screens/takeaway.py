@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 
 from lsmon.protocol.errors import LsmonError
 
@@ -19,13 +18,14 @@ from ..feed import Feed
 from ..format import grouped, with_error
 from ..notes import Notes
 from ..view import Track, View, read
+from ..widgets.ground import Ground
 from ..widgets.panel import Panel
 from .ask import Ask
 
 _MOST_FILES = 1000
 
 
-class Takeaway(Screen[None]):
+class Takeaway(Ground):
     """For screens over one run; files go to the folder in which lsmon was started."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -1,0 +1,37 @@
+"""What a screen that was left still holds: nothing."""
+
+from __future__ import annotations
+
+import gc
+from typing import TypeVar
+
+import pytest
+from textual.pilot import Pilot
+from textual.strip import Strip
+
+from lsmon.tui.app import LsmonApp
+from tests.bench.story import Told, frames
+from tests.screenplay import drive, settle
+
+STORY = list(frames(3000))
+T = TypeVar("T")
+
+
+def alive(kind: type[T]) -> list[T]:
+    gc.collect()
+    return [found for found in gc.get_objects() if type(found) is kind]
+
+
+@pytest.mark.parametrize("key", ["a", "l", "s", "d", "question_mark"])
+def test_what_was_drawn_of_a_page_goes_with_it(key: str) -> None:
+    """Textual's own caches hold the lines of a screen that has some of its own."""
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        counts = []
+        for _ in range(3):
+            await pilot.press(key, "escape")
+            await settle(app, pilot)
+            counts.append(len(alive(Strip)))
+        assert counts[-1] <= counts[0] + 10
+
+    drive(Told(STORY), check)
