@@ -79,6 +79,15 @@ def test_a_note_is_a_mark_that_stays() -> None:
     drive(Tape(STORY, step=3000), read)
 
 
+def test_a_note_made_on_a_page_is_on_the_panels_too() -> None:
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        await pilot.press("l", "m", *"dead", "enter", "l")
+        await settle(app, pilot)
+        assert "dead" in shown(app)
+
+    drive(Told(STORY), check)
+
+
 def test_notes_of_another_run_are_not_shown_and_a_torn_file_is_read(folder: Path) -> None:
     def view(name: str):  # type: ignore[no-untyped-def]
         store = Store()

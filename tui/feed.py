@@ -14,6 +14,7 @@ from lsmon.protocol.sources.source import Link, Seekable, Source, Timeline
 from .format import age
 from .free_memory import give_back
 from .news import News
+from .notes import Notes
 from .store import Store
 from .view import EMPTY, View
 
@@ -48,6 +49,8 @@ class Feed:
         """The eye is paused on a source that goes on."""
         self.silences: tuple[Alert, ...] = ()
         """Alerts of the viewer's own: the link went silent."""
+        self.notes = Notes()
+        """Of the person; the same on every screen over this run."""
         self.trouble = ""
         """The sentence with which the source gave up, if it did."""
         self._clock = clock

@@ -16,7 +16,6 @@ from lsmon.protocol.errors import LsmonError
 
 from ..feed import Feed
 from ..format import grouped, with_error
-from ..notes import Notes
 from ..view import Track, View, read
 from ..widgets.ground import Ground
 from ..widgets.panel import Panel
@@ -44,12 +43,11 @@ class Takeaway(Ground):
     def __init__(self, feed: Feed) -> None:
         super().__init__()
         self.feed = feed
-        self.notes = Notes()
 
     @property
     def view(self) -> View:
         """What is shown, with the notes on it."""
-        return self.notes.on(self.feed.view)
+        return self.feed.notes.on(self.feed.view)
 
     def chosen_panel(self) -> Panel | None:
         """The one that keys act on."""
@@ -72,7 +70,7 @@ class Takeaway(Ground):
     def _noted(self, typed: str | None) -> None:
         if typed and typed.strip():
             try:
-                self.notes.add(self.feed.view, typed)
+                self.feed.notes.add(self.feed.view, typed)
             except LsmonError as error:
                 self.notify(str(error), severity="error", markup=False)
             self.show()
