@@ -10,8 +10,9 @@ from textual.pilot import Pilot
 from textual.strip import Strip
 
 from lsmon.tui.app import LsmonApp
+from lsmon.tui.view import View
 from tests.bench.story import Told, frames
-from tests.screenplay import drive, settle
+from tests.screenplay import dashboard, drive, settle, shown
 
 STORY = list(frames(3000))
 T = TypeVar("T")
@@ -20,6 +21,26 @@ T = TypeVar("T")
 def alive(kind: type[T]) -> list[T]:
     gc.collect()
     return [found for found in gc.get_objects() if type(found) is kind]
+
+
+def test_behind_a_page_no_old_view_is_kept() -> None:
+    """With it the series of then would live on, as long again as those of now."""
+    source = Told(STORY[:200])
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        await pilot.press("s", "l")
+        app.action_page("spectrum")
+        dashboard(app).tick()  # while it is being opened
+        await settle(app, pilot)
+        before = app.feed.newest.seq
+        source.tell(*STORY[200:])
+        await settle(app, pilot)
+        assert 0 < before < app.feed.newest.seq
+        assert {view.seq for view in alive(View)} == {0, app.feed.newest.seq}
+        await pilot.press("s")
+        assert "loss" in shown(app) and "λ max" in shown(app)
+
+    drive(source, check)
 
 
 @pytest.mark.parametrize("key", ["a", "l", "s", "d", "question_mark"])

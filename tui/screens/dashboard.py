@@ -20,7 +20,7 @@ from ..lens import Lens
 from ..remembered import Remembered
 from ..view import View
 from ..widgets.alerts import AlertsPanel
-from ..widgets.bars import ReplayBar
+from ..widgets.bars import Bar, ReplayBar
 from ..widgets.curve import CurvePanel, NegativePanel
 from ..widgets.curve_content import Look
 from ..widgets.gauges import GaugesPanel
@@ -142,6 +142,12 @@ class Dashboard(Looking):
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._arrange)
+
+    def on_screen_suspend(self) -> None:
+        """Behind a page the view grows old, and an old one keeps alive what has been folded and thinned since."""
+        self._shown = self._sifted = None
+        for drawn in (*self._panels.values(), *self.query(Bar)):
+            drawn.forget()
 
     def renew(self) -> None:
         view = self._filtered(self.view)

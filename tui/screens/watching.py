@@ -116,9 +116,9 @@ class Watching(Takeaway):
         """Feed, then show what has changed on the screen that is on top of the others of its kind."""
         self.feed.tick()
         stack = reversed(self.app.screen_stack)
-        # One that is being opened has nothing yet that could show anything.
-        tops = (screen for screen in stack if isinstance(screen, Watching) and screen.is_mounted)
-        next(tops, self).show()
+        top = next((screen for screen in stack if isinstance(screen, Watching)), self)
+        if top.is_mounted:  # one that is being opened shows itself when it is
+            top.show()
 
     def show(self) -> None:
         feed, view = self.feed, self.view

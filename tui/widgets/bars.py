@@ -81,6 +81,10 @@ class Bar(Drawn):
         self.moment, self.ascii_only = moment, moment.ascii_only
         self.redraw()
 
+    def forget(self) -> None:
+        """As a panel does."""
+        self.moment = None
+
     def on_resize(self) -> None:
         self.redraw()
 

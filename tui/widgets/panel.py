@@ -81,6 +81,10 @@ class Panel(Drawn, can_focus=True):
             self.content = content
             self.redraw()
 
+    def forget(self) -> None:
+        """Let go of what it shows, which stays drawn until it is shown something again."""
+        self.scene = self.content = None
+
     def again(self) -> None:
         """Pick and draw anew: the size, the focus or a setting has changed."""
         if self.scene is not None:
