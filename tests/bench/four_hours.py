@@ -32,10 +32,13 @@ from tests.clock import Clock
 
 STARTED = 1_800_000_000.0
 DRAWN_EVERY = 10
-TOLD_EVERY = 1200
-"""Seconds of the training."""
+TOLD_EVERY = 300
+TURNED_EVERY = 1200
+"""Seconds of the training, as all of these: to the next page."""
 WARM_SECS = 3600
-"""From here on it is compared: all that is bounded (series, past spectra, the history of the server) is full."""
+"""From here on it is compared: the series, the past spectra and layers, the frames and fine summaries of the server and
+what Textual caches are full. At 100 frames a second the server's coarse summaries are full after 5 hours, at half of
+which they begin anew, and the alerts, one in 30 seconds, after 8: together a megabyte."""
 PAGES = ("", "alerts", "layers", "spectrum")
 
 
@@ -107,8 +110,9 @@ async def feed(seconds: int, rate: int) -> list[tuple[int, float]]:
                     await pilot.pause()
                 if number % TOLD_EVERY == 0:
                     told.append((number, rss_mb()))
+                if number % TURNED_EVERY == 0:
                     print(f"  {number / 3600:4.2f} h  {seq:>9,} frames  {told[-1][1]:6.1f} MB", flush=True)
-                    page = PAGES[number // TOLD_EVERY % len(PAGES)]
+                    page = PAGES[number // TURNED_EVERY % len(PAGES)]
                     if page:
                         app.action_page(page)
                     else:
