@@ -81,7 +81,9 @@ class Track:
         """Bit for bit: a NaN equals itself here, as it must when a replay is compared with the live screen."""
         if self is other:
             return True
-        return isinstance(other, Track) and self._said() == other._said() and self._columns() == other._columns()
+        return (
+            isinstance(other, Track) and self._said() == other._said() and self._columns() == other._columns()
+        )
 
     def __hash__(self) -> int:
         return hash((self.name, self.step, len(self)))
