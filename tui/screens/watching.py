@@ -12,7 +12,7 @@ from textual.widget import Widget
 
 from ..feed import Feed
 from ..keys import hinted
-from ..widgets.bars import Header, Moment, ReplayBar, Status
+from ..widgets.bars import Header, Moment, ReplayBar, Status, last_heard
 from ..widgets.phases import PhaseStrip
 from .takeaway import Takeaway
 
@@ -124,7 +124,7 @@ class Watching(Takeaway):
         feed, view = self.feed, self.view
         replayed = feed.timeline is not None
         moment = Moment(
-            view, feed.link, feed.age, feed.paused, feed.newest.step - view.step, feed.timeline, feed.trouble,
+            view, feed.link, last_heard(feed.age), feed.paused, feed.newest.step - view.step, feed.timeline, feed.trouble,
             self._ascii, len(feed.silences),
             self.hints((REPLAY_KEYS if replayed else LIVE_KEYS) + self.OWN_KEYS), self.words(), self.hidden, feed.place,
         )  # fmt: skip

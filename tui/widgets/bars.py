@@ -45,13 +45,22 @@ def phase_words(link: Link) -> str:
     }.get(link.phase, "")
 
 
+def last_heard(secs: float | None) -> str:
+    """How long ago the last frame came; empty before the first."""
+    if secs is None:
+        return ""
+    # Heartbeats come once a second, so anything younger than that is now.
+    return "just now" if secs < 1.5 else f"{age(secs)} ago"
+
+
 @dataclass(frozen=True, slots=True)
 class Moment:
     """What the bars need."""
 
     view: View
     link: Link
-    age: float | None = None
+    heard: str = ""
+    """When the last frame came, in words: at rest a moment equals the one before."""
     paused: bool = False
     behind: int = 0
     """Steps that the run is ahead of a frozen eye."""
@@ -78,6 +87,8 @@ class Bar(Drawn):
         self.moment: Moment | None = None
 
     def show(self, moment: Moment) -> None:
+        if moment == self.moment:
+            return
         self.moment, self.ascii_only = moment, moment.ascii_only
         self.redraw()
 
@@ -208,11 +219,8 @@ def said(moment: Moment) -> list[tuple[str, str]]:
     if view.ended:
         ended = f"training stopped: {view.end.error}" if view.end.reason == "error" else "training finished"
         parts.append(("critical" if view.end.reason == "error" else "dim", ended.replace("\n", " ")))
-    if moment.timeline is None and moment.age is not None and not view.ended:
-        # Heartbeats come once a second, so anything younger than that is now.
-        parts.append(
-            ("dim", "last frame just now" if moment.age < 1.5 else f"last frame {age(moment.age)} ago")
-        )
+    if moment.timeline is None and moment.heard and not view.ended:
+        parts.append(("dim", f"last frame {moment.heard}"))
     lost = max(view.lost, link.lost)
     if lost and "lost" not in link.words:
         near = f" near step {grouped(view.lost_step)}" if view.lost_step else ""

@@ -279,13 +279,11 @@ class CurvePanel(Panel):
 
     def _edge_in_sight(self, held: Content) -> bool:
         """So near to the curves that the axis can hold it without flattening them."""
+        if not math.isfinite(held.edge):  # as in most panels
+            return False
         tallest = max((max(array("d", track.highs), default=0.0) for track in held.tracks), default=0.0)
         lowest = min((min(array("d", track.lows), default=0.0) for track in held.tracks), default=0.0)
-        return (
-            math.isfinite(held.edge)
-            and 0 < held.edge <= tallest * _EDGE_IN_SIGHT
-            and lowest <= held.edge * _EDGE_IN_SIGHT
-        )
+        return 0 < held.edge <= tallest * _EDGE_IN_SIGHT and lowest <= held.edge * _EDGE_IN_SIGHT
 
 
 def _spark_cols(cols: int) -> int:
