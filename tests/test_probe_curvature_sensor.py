@@ -203,7 +203,12 @@ def test_a_model_too_large_for_a_basis_has_its_outermost_curvatures(
 def test_a_fresh_start_is_quick(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first sharpness is that of the first steps, does not wait for the check of the method, and says so."""
     run = Simulated(clock, monkeypatch)
+    run.context.notes["curvature"] = "448 of the 512 examples of the reference batch so far"
+    while run.sensor.examples.part is None:
+        run.train(1)
+    assert run.context.notes["curvature"].startswith("the first measurement is under way")
     run.train(250)
+    assert "curvature" not in run.context.notes
     first = run.curvatures()[0]
     assert first.step < 20
     assert "not yet checked" in " ".join(first.notes)

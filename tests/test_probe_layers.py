@@ -231,6 +231,32 @@ def test_checkpointed_layers_are_the_same() -> None:
         assert told[0].values[name] == pytest.approx(told[1].values[name])
 
 
+@pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM, nn.RNN])
+def test_recurrent_layers_are_looked_at(kind: type[nn.RNNBase]) -> None:
+    """By what they put out at every time: their weights have names of their own, and what they return is a tuple."""
+    torch.manual_seed(0)
+
+    class Reader(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.body, self.head = (
+                nn.Embedding(5, 4),
+                kind(4, 6, batch_first=True),
+                nn.Linear(6, 3),
+            )
+
+        def forward(self, x: Tensor) -> Any:
+            return self.head(self.body(self.embed(x))[0])
+
+    model, inputs = Reader(), torch.randint(5, (7, 9))
+    out = model.body(model.embed(inputs))[0]
+    watched = Watched(model)
+    watched.train(inputs)
+    frame = watched.frames()[0]
+    assert frame.names == ("body", "head")
+    assert frame.values["activation"][0] == pytest.approx(out.square().mean().item())
+
+
 def test_many_layers_are_thinned_and_shared_ones_averaged() -> None:
     """At most 256 are told; a module that is called twice is one layer."""
     shared = nn.Linear(2, 2)

@@ -147,6 +147,10 @@ def test_a_window_does_not_span_a_change_of_the_learning_rate() -> None:
         problem.backward()
         optimizer.step()
         instruments.step(step, 1, None)
+        if step == 10:
+            assert context.notes["temperature"] == "10 of the first 24 estimates"
+        if step == 110:
+            assert "begins anew at each change of the learning rate" in context.notes["temperature"]
     counts = {
         frame.step: int(frame.words["temperature/noise"].split("n=")[1].split(",")[0]) for frame in found
     }

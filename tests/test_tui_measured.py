@@ -95,3 +95,23 @@ def test_an_edge_is_drawn_on_an_axis_that_holds_it_or_said(edge: float, inside: 
         assert bool(across) is inside
 
     drive(Told(frames_), check, (200, 60))
+
+
+def test_what_had_not_come_at_the_cursor_is_a_dash_and_no_fault() -> None:
+    """It is neither nan, nor none found, nor trouble in red."""
+    frames_: list[AnyFrame] = [
+        header(),
+        Scalars(seq=2, step=10, values={"loss": 2.0, "grad/norm": 0.5}),
+        Scalars(seq=3, step=800, values={"loss": 1.0, "weight/drift": 0.3, "hessian/negative_at_least": 3.0}),
+    ]
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        dash = app.screen
+        assert isinstance(dash, Dashboard)
+        dash.look(replace(dash.lens, cursor=100))
+        await settle(app, pilot)
+        rows = shown(app)
+        assert "nan" not in rows and "none found" not in rows
+        assert "–" in next(row for row in rows.splitlines() if "drift" in row)
+
+    drive(Told(frames_), check, (120, 36))

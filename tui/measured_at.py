@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+
 from lsmon.protocol.names import GIVEN, quantity
 
 from .view import Track
@@ -25,3 +27,8 @@ def measured_at(track: Track, step: int, first: int = 0) -> str:
     if quantity(track.name).source == GIVEN or abs(step - track.step) <= NEAR * max(step - first, 1):
         return ""
     return at_step(track.step)
+
+
+def not_yet(track: Track, step: int | None) -> bool:
+    """Whether nothing of it had come at the step that is read; None reads the newest."""
+    return step is not None and not any(first <= step for first in array("d", track.firsts))

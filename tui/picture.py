@@ -50,7 +50,9 @@ def size(words: str) -> tuple[int, int]:
     """``120x36`` in columns and rows. Raises UsageError."""
     found = _SIZE.fullmatch(words)
     if found is None:
-        raise UsageError(f"A size is written as columns and rows, such as 120x36, unlike {words[:40]!r}.")
+        raise UsageError(
+            f"A size is columns and rows from 10x10 to 999x999, such as 120x36, unlike {words[:40]!r}."
+        )
     return int(found[1]), int(found[2])
 
 

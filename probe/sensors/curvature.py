@@ -90,8 +90,11 @@ class CurvatureSensor(Sensor):
         if context.attempt != self._attempt:
             self._attempt = context.attempt
             self._begin_anew()
+        chosen = self.examples.part is not None
         missing = self.examples.choose(context)
         if missing is None:
+            if not chosen:
+                context.notes[self.name] = "the first measurement is under way, as the budget allows"
             self._begin(context)
         elif missing:
             context.notes[self.name] = missing

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..plan import Plan
-from ..reference import Reference, size_of
+from ..reference import EXAMPLES, Reference, size_of
 from ..schedule import UNLIMITED
 from .sensor import Context
 
@@ -26,7 +26,7 @@ class Examples:
         if not reference.complete:
             reference.offer(context.batch)
         if not reference.complete:
-            some = f"{reference.examples} examples of the reference batch so far"
+            some = f"{reference.examples} of the {EXAMPLES} examples of the reference batch so far"
             return some if reference.batches else "pass the batch to step() or reference= to Probe"
         if context.allowance < UNLIMITED and not context.step_secs:
             return ""  # the first few steps tell how long one takes

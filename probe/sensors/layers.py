@@ -77,12 +77,8 @@ class LayerScale(Sensor):
         for name, module in context.model.named_modules():
             weight = getattr(module, "weight", None)
             inner = next(module.children(), None) is None
-            if (
-                inner
-                and isinstance(weight, Tensor)
-                and weight.dim() > 1
-                and not isinstance(module, nn.Embedding)
-            ):
+            matrix = isinstance(weight, Tensor) and weight.dim() > 1 and not isinstance(module, nn.Embedding)
+            if inner and (matrix or isinstance(module, nn.RNNBase)):
                 self._modes[id(module)] = module.training
                 self._handles.append(module.register_forward_hook(partial(self._passed, name)))
 

@@ -47,6 +47,7 @@ class Temperature(Sensor):
         self._noise = GradientNoise()
         self._attempt = 1
         self._gains: list[float] = []
+        self._moves = False  # the learning rate has moved beyond what one window spans
         self._sizes = (0, 0)  # fewest and most examples of the micro-batches that were passed to ``step``
         self._coming: deque[Coming] = deque()
         self._window = Window(WINDOW)
@@ -64,6 +65,7 @@ class Temperature(Sensor):
     def before_update(self, context: Context) -> None:
         gains = [gain(group) for group in context.optimizer.param_groups]
         if context.attempt != self._attempt or changed(gains, self._gains):
+            self._moves = bool(self._gains) and context.attempt == self._attempt
             self._attempt, self._gains = context.attempt, gains
             self._restart()
         if self._noise.begin(context):
@@ -90,7 +92,8 @@ class Temperature(Sensor):
         quiet = self._full_batch.words(context, self._noise.batches)
         count = len(self._window)
         if count < FEWEST:
-            context.notes[self.name] = f"{count} of the first {FEWEST} estimates"
+            again = "; it begins anew at each change of the learning rate" if self._moves else ""
+            context.notes[self.name] = f"{count} of the first {FEWEST} estimates{again}"
             return None
         consecutive = self._noise.batches == 1
         if self._fresh < count // NEWS or not self._dim or (context.by_halves and consecutive):

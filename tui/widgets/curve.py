@@ -17,7 +17,7 @@ from ..axes import ValueAxis
 from ..examples import in_cells, leading
 from ..format import number, percent, short, with_error, with_share
 from ..lens import SMOOTHING
-from ..measured_at import measured_at
+from ..measured_at import measured_at, not_yet
 from ..view import Track, View, read
 from .canvas import Canvas
 from .curve_content import Content, Look, blank, reads_log
@@ -122,13 +122,14 @@ class CurvePanel(Panel):
         cursor = None if lens.cursor is None else axis.column(over.at(lens.cursor))
         if cursor is not None and not 0 <= cursor < 2 * cols:
             cursor = None
+        missing = frozenset(track.name for track in (*tracks, *spoken) if not_yet(track, lens.cursor))
         if lens.cursor is not None:
             tracks = tuple(read(track, lens.cursor) for track in tracks)
             spoken = tuple(read(track, lens.cursor) for track in spoken)
         step = view.step if lens.cursor is None else lens.cursor
         ats = {track.name: measured_at(track, step, view.first_step) for track in (*tracks, *spoken)}
         tracks = tuple(over.over(track) for track in tracks)
-        return Content(tracks, spoken, edge, axis, log, alerts, note, lens=lens, cursor=cursor, ats=ats)
+        return Content(tracks, spoken, edge, axis, log, alerts, note, "", lens, cursor, ats, missing)
 
     def _doubt(self, view: View, tracks: Sequence[Track]) -> tuple[str, str]:
         """The most important thing to say about these values."""
@@ -163,6 +164,8 @@ class CurvePanel(Panel):
 
     def _readout(self, track: Track, curve: int) -> Readout:
         label, value, at = quantity(track.name).label, track.value, self.held.ats.get(track.name, "")
+        if track.name in self.held.missing:
+            return Readout("" if self.look.whole else label, "–", "", curve, dim=True)
         if self.look.share:
             return Readout(label, percent(value), "", curve)
         if self.look.whole:

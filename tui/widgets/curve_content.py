@@ -53,6 +53,8 @@ class Content:
     """Column of dots."""
     ats: Mapping[str, str] = field(default_factory=dict)
     """Quantity → the step it was measured at, in words, where that is not the one that is shown."""
+    missing: frozenset[str] = frozenset()
+    """Quantities of which nothing had come at the step that is read."""
 
 
 def reads_log(tracks: Sequence[Track]) -> bool:

@@ -12,7 +12,7 @@ from lsmon.protocol.regime import NORMAL
 
 from ..axes import UNIT, StepAxis
 from ..format import number, percent
-from ..measured_at import measured_at
+from ..measured_at import measured_at, not_yet
 from ..view import Track, read
 from .canvas import Canvas, cells, plain
 from .panel import Panel, Scene
@@ -36,6 +36,13 @@ class Gauges:
     empty: str = ""
     old: frozenset[str] = frozenset()
     """Quantities whose value is not of the step that is shown."""
+    missing: frozenset[str] = frozenset()
+    """Quantities of which nothing had come at the step that is read."""
+
+    def said(self, track: Track) -> str:
+        if track.name in self.missing:
+            return "–"
+        return percent(track.value) if track.name in _SHARES else number(track.value)
 
 
 class GaugesPanel(Panel):
@@ -55,6 +62,7 @@ class GaugesPanel(Panel):
         )
         words = view.heartbeat.notes.get("scale", "")
         tracks = tuple(view.series[name] for name in names if name != _REGIME)
+        missing = frozenset(track.name for track in tracks if not_yet(track, scene.lens.cursor))
         if scene.lens.cursor is not None:
             tracks = tuple(read(track, scene.lens.cursor) for track in tracks)
         tracks = tuple(map(scene.abscissa.over, tracks))
@@ -65,16 +73,23 @@ class GaugesPanel(Panel):
         if regime:
             note = ("dim" if regime.partition(":")[0] in NORMAL else "warning", regime)
         for track in tracks:
+            if track.name in missing:
+                continue
             if not math.isfinite(track.value):
                 note = ("critical", f"{quantity(track.name).label} is {number(track.value)}")
             elif track.words and not note[1] and not track.name.startswith("layers/"):
                 note = ("warning", f"{quantity(track.name).label}: {track.words}")
         step = view.step if scene.lens.cursor is None else scene.lens.cursor
         old = frozenset(track.name for track in tracks if measured_at(track, step, view.first_step))
-        return Gauges(tracks, scene.axis(_course(tracks, self.size.width - 4)), note, old=old)
+        axis = scene.axis(_course(tracks, self.size.width - 4))
+        return Gauges(tracks, axis, note, old=old, missing=missing)
 
     def note(self) -> tuple[str, str]:
-        return ("dim", "") if self._folded() else self.held.note
+        if self._folded():
+            return "dim", ""
+        ink, words = self.held.note
+        # The regime is whole without its reasons, which the enlarged panel tells.
+        return ink, words if cells(words) <= self.size.width - 6 else words.partition(": ")[0]
 
     def _folded(self) -> list[str]:
         """The note in lines for below the gauges, where it is longer than the border and there is room for it."""
@@ -91,11 +106,12 @@ class GaugesPanel(Panel):
             canvas.put(x, 0, held.empty, "dim")
             return
         for track in held.tracks:
-            words = f"{quantity(track.name).label} {_value(track)}"
+            value = held.said(track)
+            words = f"{quantity(track.name).label} {value}"
             if x + len(words) > canvas.cols:
                 break
             x = canvas.put(x, 0, f"{quantity(track.name).label} ", "dim")
-            x = canvas.put(x, 0, f"{_value(track)}  ", "ink")
+            x = canvas.put(x, 0, f"{value}  ", "ink")
 
     def draw_inside(self, canvas: Canvas) -> None:
         held = self.held
@@ -122,8 +138,8 @@ class GaugesPanel(Panel):
                 line = sparkline(curve, cols, log=known.log, ascii_only=self.ascii_only)
                 canvas.put(label + 1, y, line, "soft curve0")
             ink = "dim" if track.name in held.old else "bold ink"
-            ink = ink if math.isfinite(track.value) else "bold critical"
-            value = _value(track)
+            ink = ink if math.isfinite(track.value) or track.name in held.missing else "bold critical"
+            value = held.said(track)
             canvas.put(canvas.cols - len(value), y, value, ink)
 
 
@@ -134,7 +150,3 @@ def _label(tracks: Sequence[Track]) -> int:
 def _course(tracks: Sequence[Track], cols: int) -> int:
     """Cells left for the sparklines between the labels and the values, the same for all."""
     return max(cols - _label(tracks) - _VALUE - 2, 0)
-
-
-def _value(track: Track) -> str:
-    return percent(track.value) if track.name in _SHARES else number(track.value)
