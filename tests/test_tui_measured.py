@@ -26,7 +26,7 @@ def sharp(
 @pytest.mark.parametrize(
     ("size", "words"),
     [
-        ((200, 60), "4 of 512 examples: λ_max at most 30% too high; not yet checked"),
+        ((200, 60), "4 of 512 examples: λ_max at most 30% too high"),
         ((120, 36), "4 of 512 examples, ≤ 30% too high"),
         ((80, 24), "4 of 512 examples, ≤ 30% "),
     ],

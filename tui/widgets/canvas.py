@@ -139,12 +139,14 @@ def cut(text: str, room: int, end: str = "…") -> str:
     '9 014 frames lost near…'
     >>> cut("16 of 512 examples, to keep to the budget", 36)
     '16 of 512 examples…'
+    >>> cut("4 of 512 examples, ≤ 30% high; not yet checked", 36)
+    '4 of 512 examples, ≤ 30% high…'
     """
     kept = fit(text, room, end)
     words, space, _ = kept.rpartition(" ")
     if kept == text or not space or not words.strip():
         return kept
-    clause = max(words.rfind(mark) for mark in (", ", "; ", ": "))
+    clause = max(f"{words} ".rfind(mark) for mark in (", ", "; ", ": "))
     return words[: clause if 2 * clause > len(words) else None].rstrip(" ,;:") + end
 
 
