@@ -133,7 +133,7 @@ def cells(text: str) -> int:
 
 def cut(text: str, room: int, end: str = "…") -> str:
     """As ``fit``, but between two words where there are several, since half of a number would be another number, and
-    rather between two clauses where that keeps most of it.
+    rather between two clauses where that keeps most of it and every number.
 
     >>> cut("9 014 frames lost near step 34 000", 27)
     '9 014 frames lost near…'
@@ -146,8 +146,9 @@ def cut(text: str, room: int, end: str = "…") -> str:
     words, space, _ = kept.rpartition(" ")
     if kept == text or not space or not words.strip():
         return kept
-    clause = max(f"{words} ".rfind(mark) for mark in (", ", "; ", ": "))
-    return words[: clause if 2 * clause > len(words) else None].rstrip(" ,;:") + end
+    clause = max(words.rfind(mark) for mark in (", ", "; ", ": "))
+    whole = 2 * clause > len(words) and not any(map(str.isdigit, words[clause:]))
+    return words[: clause if whole else None].rstrip(" ,;:") + end
 
 
 def fit(text: str, room: int, end: str = "…") -> str:
