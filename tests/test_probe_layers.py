@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -232,18 +233,15 @@ def test_checkpointed_layers_are_the_same() -> None:
 
 
 @pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM, nn.RNN])
-def test_recurrent_layers_are_looked_at(kind: type[nn.RNNBase]) -> None:
+def test_recurrent_layers_are_looked_at(kind: Callable[..., nn.RNNBase]) -> None:
     """By what they put out at every time: their weights have names of their own, and what they return is a tuple."""
     torch.manual_seed(0)
 
     class Reader(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.embed, self.body, self.head = (
-                nn.Embedding(5, 4),
-                kind(4, 6, batch_first=True),
-                nn.Linear(6, 3),
-            )
+            self.embed, self.head = nn.Embedding(5, 4), nn.Linear(6, 3)
+            self.body = kind(4, 6, batch_first=True)
 
         def forward(self, x: Tensor) -> Any:
             return self.head(self.body(self.embed(x))[0])
