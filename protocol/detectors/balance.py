@@ -14,17 +14,16 @@ IN_A_ROW = 2
 class Balance:
     """One alert when the gauge begins to read "equilibrium"; the next only after it has read something else."""
 
-    __slots__ = ("_in_a_row", "_onset", "_step", "_thermal", "_told")
+    __slots__ = ("_in_a_row", "_onset", "_thermal", "_told")
 
     wants = ""
 
     def __init__(self) -> None:
-        self._step = self._onset = self._in_a_row = 0
+        self._onset = self._in_a_row = 0
         self._told = False
         self._thermal = math.nan
 
     def see(self, frame: AnyFrame) -> Alert | None:
-        self._step = max(self._step, frame.step)
         if not isinstance(frame, Scalars):
             return None
         self._thermal = frame.values.get("temperature/thermal_loss", self._thermal)
@@ -49,7 +48,7 @@ class Balance:
             evidence["temperature/thermal_loss"] = self._thermal
             gain += f" by about {self._thermal:.2g}"
         return Alert(
-            kind="equilibrium", step=self._step, onset_step=self._onset,
+            kind="equilibrium", step=frame.step, onset_step=self._onset,
             message=f"Noise and descent balance, R = {value:.2g} ± {2 * error:.1g}: the loss will not fall further at this learning rate.",
             evidence=evidence,
             advice=f"Lower the learning rate or enlarge the batch: {gain}.",

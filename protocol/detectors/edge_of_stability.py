@@ -11,16 +11,14 @@ from ..frames import Alert, AnyFrame, Scalars
 class EdgeOfStability:
     """One alert when ``stability/ratio`` begins to hover; the next only after it has left the edge."""
 
-    __slots__ = ("_edge", "_step")
+    __slots__ = ("_edge",)
 
     wants = ""
 
     def __init__(self) -> None:
         self._edge = Edge()
-        self._step = 0
 
     def see(self, frame: AnyFrame) -> Alert | None:
-        self._step = max(self._step, frame.step)
         if not isinstance(frame, Scalars) or "stability/ratio" not in frame.values:
             return None
         before = self._edge.at
@@ -33,7 +31,7 @@ class EdgeOfStability:
         if math.isfinite(limit):
             evidence["hessian/edge"], of = limit, f", which is {limit:.3g}"
         return Alert(
-            kind="edge_of_stability", step=self._step, onset_step=self._edge.since,
+            kind="edge_of_stability", step=frame.step, onset_step=self._edge.since,
             message=f"At the edge of stability: the sharpness hovers at {self._edge.mean:.2f} of the optimizer's edge{of}.",
             evidence=evidence,
             advice="Normal, not a fault: the learning rate now limits the sharpness, and the loss need not fall at every step.",
