@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import pytest
 from textual.pilot import Pilot
 
+from lsmon.protocol.counts import grouped
 from lsmon.protocol.frames import AnyFrame, Scalars
 from lsmon.tui.app import LsmonApp
-from lsmon.tui.format import grouped
 from lsmon.tui.lens import LENS
 from tests.bench.story import Tape, Told, frames
 from tests.screenplay import Check, dashboard, drive, panels, settle, text

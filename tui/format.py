@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from lsmon.protocol.counts import grouped
+
 _SI = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -35,15 +37,6 @@ def number(value: float, digits: int = 3) -> str:
 def _minus(text: str) -> str:
     """The sign in front only: exponents keep their hyphen and stay pasteable."""
     return f"−{text[1:]}" if text.startswith("-") else text
-
-
-def grouped(value: int) -> str:
-    """An integer in groups of three.
-
-    >>> grouped(41200), grouped(-999)
-    ('41 200', '−999')
-    """
-    return _minus(f"{value:,}".replace(",", " "))
 
 
 def short(value: float) -> str:
@@ -133,12 +126,3 @@ def age(secs: float) -> str:
     if secs < 7200:
         return f"{secs / 60:.0f} min"
     return f"{secs / 3600:.0f} h" if secs < 48 * 3600 else f"{secs / 86400:.0f} d"
-
-
-def counted(count: int, noun: str) -> str:
-    """A number of things in words.
-
-    >>> counted(1, "frame"), counted(1200, "frame")
-    ('1 frame', '1 200 frames')
-    """
-    return f"{grouped(count)} {noun}" + ("" if count == 1 else "s")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from lsmon.protocol.counts import grouped
+
 from .abscissa import TITLES, Abscissa, Kind, next_kind
 from .axes import StepAxis
-from .format import grouped
 from .view import View
 
 SMOOTHING = (0.0, 0.01, 0.04)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ..counts import counted, grouped
+
 
 class Damage:
     """Grows while a recording is read; the same hole, met twice, is one."""
@@ -36,16 +38,8 @@ class Damage:
     @property
     def words(self) -> tuple[str, ...]:
         holes = [
-            f"{_count(count, 'frame')} lost near step {spaced(step)}"
+            f"{counted(count, 'frame')} lost near step {grouped(step)}"
             for _, (count, step) in sorted(self._holes.items())
         ]
-        odd = [f"{_count(len(self._unreadable), 'frame')} could not be read"] if self._unreadable else []
+        odd = [f"{counted(len(self._unreadable), 'frame')} could not be read"] if self._unreadable else []
         return (*holes, *odd, *self._words)
-
-
-def spaced(number: int) -> str:
-    return f"{number:,}".replace(",", " ")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{spaced(number)} {noun}{'' if number == 1 else 's'}"

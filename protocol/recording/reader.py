@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from ..codec import decode
+from ..counts import grouped
 from ..errors import BadFrame, BadRecording
 from ..fold import LEVELS, folded
 from ..frames import UNNUMBERED, Alert, AnyFrame, Mark, Summary
@@ -16,7 +17,7 @@ from ..process import is_alive
 from ..told import Told, untold
 from . import folder
 from .bookends import find_end, find_header
-from .damage import Damage, spaced
+from .damage import Damage
 from .overview import Overview
 from .retold import retell
 from .segment import Item, Segment, place
@@ -243,7 +244,7 @@ class Recording:
                         self._told(last, self.last_seq)
                     yield item
             if broken and segment is self._segments[-1]:  # else the next one shows how much is missing
-                self._damage.say(f"the end of {segment.path.name} is damaged, after frame {spaced(last)}")
+                self._damage.say(f"the end of {segment.path.name} is damaged, after frame {grouped(last)}")
 
     def _decoded(self, item: Item) -> AnyFrame | None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ..counts import counted
 from ..told import Told, untold
 
 _EVERY = 1 << 16
@@ -30,4 +31,4 @@ class Reading:
     def unread(self, lines: int) -> None:
         """So many lines could not be read."""
         if lines:
-            self.notes.append(f"{lines} line{'' if lines == 1 else 's'} could not be read")
+            self.notes.append(f"{counted(lines, 'line')} could not be read")

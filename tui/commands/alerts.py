@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 from msgspec import structs
 
+from lsmon.protocol.counts import counted
 from lsmon.protocol.detectors.thresholds import Thresholds
 from lsmon.protocol.detectors.watch import Watch
 from lsmon.protocol.errors import UsageError
@@ -21,7 +22,6 @@ from lsmon.protocol.frames import Alert
 from lsmon.protocol.recording.reader import Recording
 from lsmon.protocol.sources.opening import open_path
 
-from ..format import counted
 from ..progress import Progress
 from ..target import recording_path
 

@@ -14,12 +14,12 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import BinaryIO
 
+from lsmon.protocol.counts import counted
 from lsmon.protocol.errors import LsmonError, UsageError
 from lsmon.protocol.recording.reader import Recording
 from lsmon.protocol.sources.source import Source
 from lsmon.protocol.sources.tfevents import is_named
 
-from ..format import counted
 from ..progress import Progress
 from ..target import opened, recording_path
 

@@ -14,12 +14,13 @@ from collections.abc import Iterator
 import msgspec
 
 from lsmon.protocol.clean import clean_line
+from lsmon.protocol.counts import counted, grouped
 from lsmon.protocol.process import is_alive
 from lsmon.protocol.recording.about import About
 from lsmon.protocol.sources.imported import Imported
 from lsmon.protocol.sources.opening import open_path
 
-from ..format import counted, duration, grouped, percent, short
+from ..format import duration, percent, short
 from ..progress import Progress
 from ..target import recording_path
 

@@ -11,11 +11,12 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 
 from lsmon.protocol.cards import read_cards
+from lsmon.protocol.counts import counted
 from lsmon.protocol.errors import LsmonError, UsageError
 from lsmon.protocol.places import recordings_dir
 from lsmon.protocol.recording.retention import old, remove
 
-from ..format import age, counted, short
+from ..format import age, short
 
 _SECS = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 

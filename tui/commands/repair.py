@@ -9,9 +9,9 @@ import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from lsmon.protocol.counts import counted, grouped
 from lsmon.protocol.recording.repair import repair
 
-from ..format import counted, grouped
 from ..progress import Progress
 from ..target import recording_path
 

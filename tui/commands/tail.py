@@ -13,10 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lsmon.protocol.codec import encode
+from lsmon.protocol.counts import counted
 from lsmon.protocol.frames import Alert, AnyFrame, RunEnded
 from lsmon.protocol.sources.source import OVER, Source
 
-from ..format import counted
 from ..lines import Lines
 from ..target import Reach, add_target, locate, opened
 

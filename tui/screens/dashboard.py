@@ -10,12 +10,12 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
+from lsmon.protocol.counts import grouped
 from lsmon.protocol.frames import Alert
 from lsmon.protocol.names import quantity
 
 from ..abscissa import Abscissa
 from ..feed import Feed
-from ..format import grouped
 from ..lens import Lens
 from ..remembered import Remembered
 from ..view import View

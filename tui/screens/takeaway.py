@@ -12,10 +12,11 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
+from lsmon.protocol.counts import grouped
 from lsmon.protocol.errors import LsmonError
 
 from ..feed import Feed
-from ..format import grouped, with_error
+from ..format import with_error
 from ..view import Track, View, read
 from ..widgets.ground import Ground
 from ..widgets.panel import Panel

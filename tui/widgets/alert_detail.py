@@ -7,10 +7,11 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
+from lsmon.protocol.counts import counted, grouped
 from lsmon.protocol.frames import Alert, Mark
 from lsmon.protocol.names import QUANTITIES
 
-from ..format import counted, grouped, number, percent
+from ..format import number, percent
 from .alerts import ASCII_SIGNS, SIGNS, title, wrapped
 from .canvas import Canvas, cells
 from .panel import Panel, Scene

@@ -9,9 +9,9 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
+from lsmon.protocol.counts import counted, grouped
 from lsmon.protocol.frames import Alert, Mark
 
-from ..format import counted, grouped
 from .alerts import ASCII_SIGNS, SIGNS, title
 from .canvas import Canvas
 from .panel import Panel, Readout, Scene

@@ -5,9 +5,10 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass, replace
 
+from lsmon.protocol.counts import grouped
 from lsmon.protocol.frames import Alert, Mark
 
-from ..format import grouped, number
+from ..format import number
 from .canvas import Canvas, cells
 from .panel import Panel, Readout, Scene
 

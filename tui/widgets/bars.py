@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from textual import events
 from textual.message import Message
 
+from lsmon.protocol.counts import counted, grouped
 from lsmon.protocol.sources.source import Link, Timeline
 
-from ..format import age, counted, duration, grouped, number, percent, short
+from ..format import age, duration, number, percent, short
 from ..view import View
 from .canvas import Canvas, cells, cut, fit, plain
 from .drawn import Drawn

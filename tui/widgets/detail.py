@@ -9,9 +9,10 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
+from lsmon.protocol.counts import grouped
 from lsmon.protocol.names import QUANTITIES, quantity
 
-from ..format import grouped, with_error
+from ..format import with_error
 from ..side import Side, volume_change
 from ..view import Track, View
 from .canvas import Canvas, cells, fit, plain

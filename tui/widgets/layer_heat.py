@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
+from lsmon.protocol.counts import counted
 from lsmon.protocol.frames import Layers
 
 from ..axes import StepAxis
-from ..format import counted, number, percent
+from ..format import number, percent
 from .canvas import cells
 from .heat import Heat, HeatPanel, held_over, shades
 from .layer_columns import Column

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lsmon.protocol.counts import grouped
 from lsmon.protocol.frames import Alert
 
-from ..format import grouped
 from ..store import MAX_EVENTS
 from ..story import Chapter, story
 from ..view import Track

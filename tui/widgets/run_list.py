@@ -13,8 +13,10 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
+from lsmon.protocol.counts import counted, grouped
+
 from ..catalog import Listed
-from ..format import age, counted, grouped, number
+from ..format import age, number
 from .canvas import Canvas, cells, fit
 from .panel import Panel, Readout
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..format import counted
+from lsmon.protocol.counts import counted
+
 from .canvas import Canvas
 from .panel import Panel
 

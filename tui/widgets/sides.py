@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lsmon.protocol.counts import grouped
 from lsmon.protocol.names import quantity
 
-from ..format import grouped, number, with_error
+from ..format import number, with_error
 from ..measured_at import at_step
 from ..side import Side, volume_change
 from .canvas import Canvas, cells, fit

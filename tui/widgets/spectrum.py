@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+from lsmon.protocol.counts import counted, grouped
 from lsmon.protocol.frames import Curvature
 from lsmon.protocol.nulls import semicircle
 
-from ..format import counted, grouped, percent, short
+from ..format import percent, short
 from .canvas import Canvas, cells
 from .curvatures import cell, curvature_edges, shares, usable
 from .panel import Panel, Readout, Scene

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lsmon.protocol.counts import grouped
 from lsmon.protocol.frames import Curvature, Ritz
 from lsmon.protocol.nulls import (
     SEMICIRCLE_KURTOSIS,
@@ -15,7 +16,7 @@ from lsmon.protocol.nulls import (
     semicircle,
 )
 
-from ..format import grouped, number, percent, with_error, with_share
+from ..format import number, percent, with_error, with_share
 from ..measured_at import at_step
 from ..view import EMPTY
 

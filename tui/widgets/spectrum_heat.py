@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from lsmon.protocol.counts import counted
+
 from ..axes import StepAxis
-from ..format import counted, percent, short
+from ..format import percent, short
 from .curvatures import curvature_edges, shares, usable
 from .heat import Heat, HeatPanel, held_over, shades
 from .panel import Scene

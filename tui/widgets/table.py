@@ -9,7 +9,8 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from ..format import grouped
+from lsmon.protocol.counts import grouped
+
 from .canvas import Canvas, cells, fit
 from .layer_columns import Column, bar, tabled
 from .panel import Panel, Readout, Scene
