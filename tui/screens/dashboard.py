@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import ClassVar
 
@@ -19,39 +19,15 @@ from ..feed import Feed
 from ..lens import Lens
 from ..remembered import Remembered
 from ..view import View
-from ..widgets.alerts import AlertsPanel
 from ..widgets.bars import Bar, ReplayBar
-from ..widgets.curve import CurvePanel, NegativePanel
-from ..widgets.curve_content import Look
-from ..widgets.gauges import GaugesPanel
+from ..widgets.curve import CurvePanel
 from ..widgets.ground import Patch
 from ..widgets.layout import ORDER, enlarged, holds_strip, plan
 from ..widgets.panel import Panel, Scene
 from ..widgets.phases import PhaseStrip
 from .ask import Ask, no_regex
 from .looking import Looking
-
-LOOKS = {
-    "loss": Look(("loss", "val/loss"), empty="no loss yet: probe.step(loss) sends it"),
-    "sharpness": Look(
-        ("hessian/max", "hessian/min"), edge="hessian/edge", edge_unless="hessian/preconditioned",
-        sensor="curvature", empty="curvature is not measured yet",
-    ),
-    "preconditioned": Look(edge="hessian/edge", sensor="curvature"),
-    "negative curvature": Look(
-        ("hessian/negative_at_least",), whole=True, sensor="curvature", empty="curvature is not measured yet",
-    ),
-    "temperature": Look(
-        ("temperature/noise",), spoken=("temperature/thermal_loss",), sensor="temperature",
-        empty="temperature is not measured yet",
-    ),
-    "accuracy": Look(("train/acc", "val/acc"), share=True, empty='none logged: probe.log(**{"val/acc": a})'),
-}  # fmt: skip
-_HIDDEN = ("probe",)
-"""Panels of quantities that the header shows."""
-_MOST_OTHERS = 12
-_FIRST_GUESS = tuple(name for name in ORDER if name != "accuracy")
-"""Shown before the first frame: what the probe measures by itself."""
+from .panels import HIDDEN, by_panel, matching_panels, panel_of, present_panels, reading_order
 
 
 class Dashboard(Looking):
@@ -121,15 +97,7 @@ class Dashboard(Looking):
         yield Patch(*(self._made(name) for name in ORDER), id="panels")
 
     def _made(self, name: str) -> Panel:
-        panel: Panel
-        if name == "alerts":
-            panel = AlertsPanel(name)
-        elif name == "trainability":
-            panel = GaugesPanel(name)
-        elif name == "negative curvature":
-            panel = NegativePanel(name, LOOKS[name])
-        else:
-            panel = CurvePanel(name, LOOKS.get(name, Look()))
+        panel = panel_of(name)
         if isinstance(panel, CurvePanel):
             panel.scale_log = self._logs.get(name)
         panel.display = False
@@ -222,7 +190,7 @@ class Dashboard(Looking):
         if self._large or not self._names:
             return 0
         placed = {name for name, panel in self._panels.items() if panel.display}
-        return len(set(self._names).difference(placed, _HIDDEN))
+        return len(set(self._names).difference(placed, HIDDEN))
 
     def look(self, lens: Lens) -> None:
         self.lens, self._shown = lens, None
@@ -287,32 +255,3 @@ class Dashboard(Looking):
             self._arrange()
         elif not self.unlook():
             self.set_focus(None)
-
-
-def by_panel(series: Iterable[str]) -> dict[str, list[str]]:
-    """Panel → names of its series, in the order in which they came."""
-    names: dict[str, list[str]] = {}
-    for name in series:
-        names.setdefault(quantity(name).panel, []).append(name)
-    return names
-
-
-def present_panels(view: View, seen: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """The panels that have something to show, or of which a probe with a model will say why not."""
-    by_probe = bool(view.header.model) or not view.seq  # a probe without a model only logs
-    always = _FIRST_GUESS if by_probe else ("loss", "alerts") if "loss" in seen else ("alerts",)
-    known = [name for name in ORDER if name in seen or name in always]
-    others = sorted(set(seen).difference(ORDER, _HIDDEN))[:_MOST_OTHERS]
-    return (*known, *others)
-
-
-def matching_panels(names: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """The panels of what the filter finds, and the alerts, which are of no quantity."""
-    known = [name for name in ORDER if name in names or name == "alerts"]
-    return (*known, *sorted(set(names).difference(ORDER, _HIDDEN))[:_MOST_OTHERS])
-
-
-def reading_order(places: Iterable[str]) -> list[str]:
-    """Names in the order of their number keys: ours first, always the same."""
-    names = list(places)
-    return [name for name in ORDER if name in names] + [name for name in names if name not in ORDER]
