@@ -13,6 +13,7 @@ from lsmon.tui.columns import Columns, binned
 from lsmon.tui.format import number, with_error
 from lsmon.tui.series import Series
 from lsmon.tui.view import Track
+from lsmon.tui.widgets.value_axis import between
 
 
 def track(values: list[float], every: int = 1) -> Track:
@@ -136,6 +137,12 @@ def test_logarithmic_limits_hold_everything(low: float, high: float) -> None:
     assert axis.high >= high * 0.999999
     assert axis.low < axis.high
     assert 1 <= len(axis.ticks) <= 4
+
+
+def test_counts_begin_at_zero_but_not_on_a_logarithmic_axis() -> None:
+    """Which has no zero: it begins at the least of them."""
+    assert between(3.0, 40.0, 3, log=False, share=False, whole=True).low == 0
+    assert between(3.0, 40.0, 3, log=True, share=False, whole=True).low == pytest.approx(2)
 
 
 @pytest.mark.parametrize(

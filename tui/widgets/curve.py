@@ -3,40 +3,31 @@
 from __future__ import annotations
 
 import math
-from array import array
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from textual import events
 from textual.message import Message
 
 from lsmon.protocol.names import quantity
 
-from ..axes import ValueAxis
-from ..examples import in_cells, leading
+from ..examples import in_cells
 from ..format import number, percent, short, with_error, with_share
 from ..lens import SMOOTHING
 from ..measured_at import measured_at, not_yet
-from ..view import Track, View, read
+from ..view import Track, read
 from .canvas import Canvas
-from .curve_content import Content, Look, blank, reads_log
+from .curve_content import Content, Look, doubt, reads_log
 from .panel import Panel, Readout, Scene, put_readouts, shortened
 from .plot import GUTTER, Plot
+from .value_axis import value_axis
 
-if TYPE_CHECKING:
-    from ..columns import Columns, Floats
-
-DOUBTS = ("unreliable", "not converged", "saturated", "undersampled")
-"""Words after which a value must be read with care: they are said first, and marked."""
 MOST_CURVES = 4
 """More in one plot cannot be told apart."""
 _AXIS_ROWS = 7
 """From so many rows on, one of them goes to the labels of the steps."""
 _NAME_ROWS = 10
 """From so many rows on, the edge is named on its line and not in the border."""
-_EDGE_IN_SIGHT = 4.0
-"""An edge further above or below the curves than this factor is said and not drawn: it would flatten them."""
 
 
 class CurvePanel(Panel):
@@ -111,7 +102,7 @@ class CurvePanel(Panel):
             if alert.kind != "silent"
         }
         alerts = tuple(item for item in sorted(columns.items()) if 0 <= item[0] < 2 * cols)
-        note = self._doubt(view, (*tracks, *spoken))
+        note = doubt((*tracks, *spoken))
         words = view.heartbeat.notes.get(look.sensor or str(self.name), "")
         if not tracks:
             return Content(empty=f"{look.sensor or self.name}: {words}" if words else look.empty)
@@ -131,23 +122,6 @@ class CurvePanel(Panel):
         tracks = tuple(over.over(track) for track in tracks)
         return Content(tracks, spoken, edge, axis, log, alerts, note, "", lens, cursor, ats, missing)
 
-    def _doubt(self, view: View, tracks: Sequence[Track]) -> tuple[str, str]:
-        """The most important thing to say about these values."""
-        for track in tracks:
-            if track.odd and not math.isfinite(track.value):
-                since = f"{number(track.value)} since step {short(track.odd_step)}"
-                return "critical", f"{quantity(track.name).label} is {since}"
-        for track in tracks:
-            at = max(track.words.find(word) for word in DOUBTS)
-            if at >= 0:
-                lead = leading(track.words) or f"{quantity(track.name).label}: "
-                return "warning", f"{lead}{track.words[at:]}"
-        for track in tracks:
-            if track.odd:
-                times = f"{track.odd}×, last near step {short(track.odd_step)}"
-                return "warning", f"{quantity(track.name).label} was nan or infinite {times}"
-        return "dim", next((track.words for track in tracks if track.words), "")
-
     def _plot_cols(self, width: int) -> int:
         return max(width - 4 - GUTTER, 4) if self.boxed else _spark_cols(width)
 
@@ -156,9 +130,8 @@ class CurvePanel(Panel):
     def readouts(self) -> Sequence[Readout]:
         held = self.held
         said = [self._readout(track, index) for index, track in enumerate(held.tracks)]
-        if math.isfinite(held.edge) and not self._edge_in_sight(held):
-            tallest = max((max(array("d", track.highs), default=0.0) for track in held.tracks), default=0.0)
-            where = " below" if held.edge < tallest else " above"
+        if math.isfinite(held.edge) and not held.edge_in_sight:
+            where = " below" if held.edge < held.tallest else " above"
             said.append(Readout(quantity(self.look.edge).label, f"{number(held.edge)}{where}"))
         return [*said, *(self._readout(track, -1) for track in held.spoken)]
 
@@ -187,7 +160,7 @@ class CurvePanel(Panel):
 
     def _edge_below(self, held: Content) -> bool:
         """Whether the edge is named in the lower border: in a low panel the curves leave it no room."""
-        return self.size.height < _NAME_ROWS and self._edge_in_sight(held)
+        return self.size.height < _NAME_ROWS and held.edge_in_sight
 
     # Drawing.
 
@@ -228,7 +201,7 @@ class CurvePanel(Panel):
 
         radius = SMOOTHING[held.lens.smoothing] * 2 * cols
         curves = [smoothed(binned(track, held.axis, 2 * cols), radius) for track in held.tracks]
-        values = self._values(curves, max(2, rows // 3))
+        values = value_axis(held, self.look, curves, max(2, rows // 3))
         if isinstance(values, str):
             canvas.centre(values)
             return
@@ -241,52 +214,8 @@ class CurvePanel(Panel):
         if held.cursor is not None:
             plot.cursor(held.cursor)
         plot.zero(values)
-        if self._edge_in_sight(held):
+        if held.edge_in_sight:
             plot.edge(values, held.edge, "" if self._edge_below(held) else self._edge_words(held))
-
-    def _values(self, curves: Sequence[Columns], labels: int) -> ValueAxis | str:
-        """The axis, or why there is nothing to draw on one."""
-        import numpy as np
-
-        every = np.concatenate([part for curve in curves for part in (curve.lows, curve.highs)])
-        every = every[np.isfinite(every)]
-        low, high = (every.min(), every.max()) if len(every) else (math.nan, math.nan)
-        if self.held.log:
-            every = every[every > 0]
-        if not len(every):
-            return blank(self.held.tracks, low, high)
-        if self.look.share:
-            return ValueAxis(0.0, 1.0, False, (0.0, 0.5, 1.0) if labels >= 3 else (0.0, 1.0))
-        low, high = self._limits(every)
-        if self._edge_in_sight(self.held):
-            low, high = min(low, self.held.edge), max(high, self.held.edge)
-        if self.held.log:
-            return ValueAxis.logarithmic(low, high, labels)
-        if self.look.whole:
-            low = 0.0
-            high = max(high, 1.0)
-        return ValueAxis.linear(low, high, labels)
-
-    def _limits(self, every: Floats) -> tuple[float, float]:
-        """Of the finite values that are to be shown."""
-        if not self.held.lens.usual:
-            return float(every.min()), float(every.max())
-        import numpy as np
-
-        from ..columns import usual
-
-        if not self.held.log:
-            return usual(every)
-        low, high = usual(np.log10(every))
-        return float(10.0**low), float(10.0**high)
-
-    def _edge_in_sight(self, held: Content) -> bool:
-        """So near to the curves that the axis can hold it without flattening them."""
-        if not math.isfinite(held.edge):  # as in most panels
-            return False
-        tallest = max((max(array("d", track.highs), default=0.0) for track in held.tracks), default=0.0)
-        lowest = min((min(array("d", track.lows), default=0.0) for track in held.tracks), default=0.0)
-        return 0 < held.edge <= tallest * _EDGE_IN_SIGHT and lowest <= held.edge * _EDGE_IN_SIGHT
 
 
 def _spark_cols(cols: int) -> int:

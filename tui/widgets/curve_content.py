@@ -10,8 +10,16 @@ from dataclasses import dataclass, field
 from lsmon.protocol.names import quantity
 
 from ..axes import UNIT, StepAxis
+from ..examples import leading
+from ..format import number, short
 from ..lens import LENS, Lens
 from ..view import Track
+
+DOUBTS = ("unreliable", "not converged", "saturated", "undersampled")
+"""Words after which a value must be read with care: they are said first, and marked."""
+
+_EDGE_IN_SIGHT = 4.0
+"""An edge further above or below the curves than this factor is said and not drawn: it would flatten them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +64,44 @@ class Content:
     missing: frozenset[str] = frozenset()
     """Quantities of which nothing had come at the step that is read."""
 
+    @property
+    def tallest(self) -> float:
+        """The largest value of the curves."""
+        return max((max(array("d", track.highs), default=0.0) for track in self.tracks), default=0.0)
+
+    @property
+    def edge_in_sight(self) -> bool:
+        """Whether the edge is so near to the curves that an axis can hold it without flattening them."""
+        least = min(map(lowest, self.tracks), default=0.0)
+        return (
+            math.isfinite(self.edge)
+            and 0 < self.edge <= self.tallest * _EDGE_IN_SIGHT
+            and least <= self.edge * _EDGE_IN_SIGHT
+        )
+
 
 def reads_log(tracks: Sequence[Track]) -> bool:
     """Whether the axis is logarithmic unless a person says otherwise: never where it would hide negative values."""
-    return bool(tracks) and quantity(tracks[0].name).log and not any(_lowest(track) < 0 for track in tracks)
+    return bool(tracks) and quantity(tracks[0].name).log and not any(lowest(track) < 0 for track in tracks)
 
 
-def blank(tracks: Sequence[Track], low: float, high: float) -> str:
-    """Why a logarithmic axis shows none of the finite values between ``low`` and ``high``, or none is there (nan)."""
-    if math.isnan(low):
-        return "no finite value to draw here"
-    if low or high:
-        return "nothing above zero to show on a logarithmic axis: y for linear"
-    track = next((track for track in tracks if not track.value), tracks[0])
-    why = f": {track.words}" if track.words else ""
-    return f"{quantity(track.name).label} is 0{why}"
+def doubt(tracks: Sequence[Track]) -> tuple[str, str]:
+    """The most important thing to say about these values."""
+    for track in tracks:
+        if track.odd and not math.isfinite(track.value):
+            since = f"{number(track.value)} since step {short(track.odd_step)}"
+            return "critical", f"{quantity(track.name).label} is {since}"
+    for track in tracks:
+        at = max(track.words.find(word) for word in DOUBTS)
+        if at >= 0:
+            lead = leading(track.words) or f"{quantity(track.name).label}: "
+            return "warning", f"{lead}{track.words[at:]}"
+    for track in tracks:
+        if track.odd:
+            times = f"{track.odd}×, last near step {short(track.odd_step)}"
+            return "warning", f"{quantity(track.name).label} was nan or infinite {times}"
+    return "dim", next((track.words for track in tracks if track.words), "")
 
 
-def _lowest(track: Track) -> float:
+def lowest(track: Track) -> float:
     return min(array("d", track.lows), default=0.0)

@@ -15,9 +15,10 @@ from ..measured_at import measured_at
 from ..side import Side
 from ..view import Track
 from .canvas import Canvas
-from .curve_content import blank
+from .curve_content import lowest
 from .panel import Panel, Readout, put_readouts, shortened
 from .plot import GUTTER, Plot
+from .value_axis import between, blank
 
 MOST_SIDES = 4
 """More curves in one plot cannot be told apart."""
@@ -57,7 +58,7 @@ class OverlayPanel(Panel):
             return
         self._told = told
         tracks = tuple(side.aligned(name, how) for side in sides[:MOST_SIDES])
-        log = self._log.get(name, quantity(name).log and all(_lowest(track) > 0 for track in tracks if track))
+        log = self._log.get(name, quantity(name).log and all(lowest(track) > 0 for track in tracks if track))
         ats = tuple(
             measured_at(track, side.view.step, side.view.first_step) if track else ""
             for track, side in zip(tracks, sides, strict=False)
@@ -108,18 +109,10 @@ class OverlayPanel(Panel):
         rows, cols = canvas.rows - top - 1, canvas.cols - GUTTER
         if rows < 1 or cols < 4:
             return
-        from ..columns import Columns, binned
+        from ..columns import binned
 
-        nothing = array("d", [math.nan] * (2 * cols))
-        curves = []
-        for track in held.tracks:
-            if track is None:
-                import numpy as np
-
-                blank = np.frombuffer(nothing)
-                curves.append(Columns(blank, blank, blank, np.zeros(2 * cols, dtype=np.bool_)))
-            else:
-                curves.append(binned(track, held.axis, 2 * cols))
+        nothing = Track(held.name)
+        curves = [binned(nothing if track is None else track, held.axis, 2 * cols) for track in held.tracks]
         values = _values(held, present, max(2, rows // 3))
         if isinstance(values, str):
             canvas.centre(values)
@@ -168,10 +161,6 @@ def _finite(track: Track) -> list[float]:
     return sorted(place for place in array("d", track.steps) if math.isfinite(place))
 
 
-def _lowest(track: Track) -> float:
-    return min(array("d", track.lows), default=0.0)
-
-
 def _values(held: Overlaid, tracks: Sequence[Track], labels: int) -> ValueAxis | str:
     """The axis, or why there is nothing to draw on one."""
     panel = quantity(held.name).panel
@@ -180,9 +169,7 @@ def _values(held: Overlaid, tracks: Sequence[Track], labels: int) -> ValueAxis |
     every = [value for value in finite if value > 0 or not held.log]
     if not every:
         return blank(tracks, min(finite, default=math.nan), max(finite, default=math.nan))
-    if panel == "accuracy":
-        return ValueAxis(0.0, 1.0, False, (0.0, 0.5, 1.0) if labels >= 3 else (0.0, 1.0))
-    low, high = min(every), max(every)
-    if panel == "negative curvature":  # counts
-        low, high = 0.0, max(high, 1.0)
-    return ValueAxis.logarithmic(low, high, labels) if held.log else ValueAxis.linear(low, high, labels)
+    return between(
+        min(every), max(every), labels,
+        log=held.log, share=panel == "accuracy", whole=panel == "negative curvature",
+    )  # fmt: skip
