@@ -9,12 +9,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from ..feed import Feed
-from ..keys import hinted
 from ..side import ALIGNMENTS, Side, called, common_names, sides_of
-from ..widgets.bars import put_keys
-from ..widgets.canvas import Canvas
 from ..widgets.drawn import Drawn
 from ..widgets.ground import Ground, Patch
+from ..widgets.key_line import KeyLine
 from ..widgets.overlay import MOST_SIDES, OverlayPanel
 from ..widgets.progress import Progress
 from ..widgets.sides import COLUMNS, SidesPanel
@@ -27,26 +25,6 @@ _WORDS = {
 }
 _PANELS = 6
 _FIRST = (*COLUMNS, "train/acc", "grad/norm", "update/ratio", "lr")
-
-
-class Line(Drawn):
-    """How the sides are aligned, and the keys."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.words = ""
-
-    def tell(self, words: str) -> None:
-        if words != self.words:
-            self.words = words
-            self.redraw()
-
-    def on_resize(self) -> None:
-        self.redraw()
-
-    def draw(self, canvas: Canvas) -> None:
-        keys = hinted(_KEYS, [CompareScreen.BINDINGS], self.app._keymap)
-        put_keys(canvas, canvas.put(1, 0, self.words, "dim"), 0, keys)
 
 
 class CompareScreen(Ground):
@@ -85,7 +63,7 @@ class CompareScreen(Ground):
         yield SidesPanel("compared")
         yield Patch(*(OverlayPanel(f"overlay {i}") for i in range(_PANELS)), id="overlays")
         yield Progress()
-        yield Line()
+        yield KeyLine(_KEYS, [self.BINDINGS])
 
     def on_mount(self) -> None:
         for widget in self.query(Drawn):
@@ -127,7 +105,7 @@ class CompareScreen(Ground):
                 len(self._feeds) - len(waiting),
                 len(self._feeds),
             )
-            self.query_one(Line).tell(self._said(sides))
+            self.query_one(KeyLine).tell(self._said(sides))
 
     def _said(self, sides: Sequence[Side]) -> str:
         words = [_WORDS[self._how]]

@@ -20,11 +20,10 @@ from lsmon.protocol.errors import LsmonError
 from lsmon.protocol.sources.source import Source
 
 from ..catalog import Found, Listed, search, source_of
-from ..keys import hinted
-from ..widgets.bars import put_keys
-from ..widgets.canvas import Canvas, plain
+from ..widgets.canvas import plain
 from ..widgets.drawn import Drawn
 from ..widgets.ground import Ground
+from ..widgets.key_line import KeyLine
 from ..widgets.progress import Progress
 from ..widgets.run_list import RunList
 from .ask import Ask, no_regex
@@ -63,25 +62,6 @@ _KEYS = (
     ("enter", "open"),
     ("esc", "back"),
 )
-
-
-class Line(Drawn):
-    """The lowest line: trouble in words, and the keys."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.words = ""
-
-    def tell(self, words: str) -> None:
-        self.words = words
-        self.redraw()
-
-    def on_resize(self) -> None:
-        self.redraw()
-
-    def draw(self, canvas: Canvas) -> None:
-        keys = hinted(_KEYS, [RunsScreen.BINDINGS, RunList.BINDINGS], self.app._keymap)
-        put_keys(canvas, canvas.put(1, 0, self.words, "warning"), 0, keys)
 
 
 class RunsScreen(Ground):
@@ -135,13 +115,14 @@ class RunsScreen(Ground):
 
     def compose(self) -> ComposeResult:
         said = plain(HOW_TO_START) if self._ascii else HOW_TO_START
-        for widget in (RunList("runs"), Progress(), Line()):
-            widget.ascii_only = self._ascii
-            if isinstance(widget, RunList):
-                yield Static(said, id="how-to-start", markup=False)
-            yield widget
+        yield Static(said, id="how-to-start", markup=False)
+        yield RunList("runs")
+        yield Progress()
+        yield KeyLine(_KEYS, [self.BINDINGS, RunList.BINDINGS], "warning")
 
     def on_mount(self) -> None:
+        for widget in self.query(Drawn):
+            widget.ascii_only = self._ascii
         self.query_one("#how-to-start").display = False
         self.query_one(RunList).focus()
         self.query_one(Progress).tell("looking for runs")
@@ -193,7 +174,7 @@ class RunsScreen(Ground):
 
     def say(self, words: str) -> None:
         """In the lowest line, until there is something newer."""
-        self.query_one(Line).tell(words)
+        self.query_one(KeyLine).tell(words)
 
     def action_filter(self) -> None:
         self.app.push_screen(

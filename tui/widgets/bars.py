@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from textual import events
@@ -15,6 +14,7 @@ from ..format import age, duration, number, percent, short
 from ..view import View
 from .canvas import Canvas, cells, cut, fit, plain
 from .drawn import Drawn
+from .key_line import put_keys
 
 _PHASES = {
     "connecting": ("◌", "o", "dim", "connecting"),
@@ -182,22 +182,6 @@ class Status(Bar):
         put_keys(canvas, x, 0, moment.keys)
 
 
-def put_keys(canvas: Canvas, x: int, y: int, keys: Sequence[tuple[str, str]]) -> None:
-    """(key, what it does) at the right end, as many as there is room for right of ``x``, the last ones first."""
-    hints: list[tuple[str, str]] = []
-    room = canvas.cols - x - 3
-    for key, does in reversed(keys):
-        key = plain(key) if canvas.ascii_only else key
-        if room < len(key) + len(does) + 3:
-            break
-        room -= len(key) + len(does) + 3
-        hints.insert(0, (key, does))
-    at = canvas.cols - 1 - sum(len(key) + len(does) + 3 for key, does in hints) + 2
-    for key, does in hints:
-        at = canvas.put(at, y, key, "ink")
-        at = canvas.put(at + 1, y, does, "faint") + 2
-
-
 def said(moment: Moment) -> list[tuple[str, str]]:
     """(ink, words), the most urgent first."""
     view, link = moment.view, moment.link
@@ -264,7 +248,7 @@ class ReplayBar(Bar):
         if timeline.at_end:
             state = "#" if moment.ascii_only else "■"
         x = canvas.put(1, 0, state, "bold info")
-        canvas.put(x + 1, 0, f"{timeline.speed:g}×".replace("×", "x" if moment.ascii_only else "×"), "ink")
+        canvas.put(x + 1, 0, f"{timeline.speed:g}×", "ink")
         first, last = self.span(canvas.cols, timeline)
         length = last - first
         if length < 4:
