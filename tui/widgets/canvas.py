@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import groupby
 
 from rich.cells import get_character_cell_size
@@ -54,6 +54,14 @@ class Canvas:
         )
         for y, line in enumerate(lines, start=(self.rows - len(lines)) // 2):
             self.put(max((self.cols - cells(line)) // 2, 0), y, line, ink)
+
+    def labels(self, y: int, left: int, labels: Iterable[tuple[int, str]]) -> None:
+        """Each about its column, between ``left`` and the end; one that would touch the one before is left out."""
+        free = left
+        for column, label in labels:
+            x = min(max(column - len(label) // 2, left), self.cols - len(label))
+            if x >= free:
+                free = self.put(x, y, label, "faint") + 2
 
     def strips(self, style: Callable[[str], Style]) -> list[Strip]:
         """One Strip a row, runs of one ink joined."""

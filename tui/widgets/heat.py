@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ..axes import UNIT, StepAxis
 from ..format import short
@@ -35,7 +35,7 @@ class Heat:
     """(ink, words) below it."""
     note: tuple[str, str] = ("dim", "")
     empty: str = ""
-    line: str = field(default="")
+    line: str = ""
     """The whole in one line of words."""
 
 
@@ -54,10 +54,7 @@ def glyph(share: float, negative: bool, *, ascii_only: bool) -> str:
     """A shade; nothing only for nothing at all."""
     if math.isnan(share) or share <= 0:
         return " "
-    if ascii_only:
-        ramp = ASCII_NEGATIVE_RAMP if negative else ASCII_RAMP
-    else:
-        ramp = NEGATIVE_RAMP if negative else RAMP
+    ramp = _ramp(negative, ascii_only)
     return ramp[min(max(math.ceil(share * (len(ramp) - 1)), 1), len(ramp) - 1)]
 
 
@@ -102,30 +99,21 @@ class HeatPanel(Panel):
         y = len(held.shares)
         for column in held.measured:
             canvas.put(gutter + column, y, "^" if self.ascii_only else "╵", "dim")
-        self._steps(canvas, y + 1, gutter)
+        cols = canvas.cols - gutter
+        ticks = held.axis.ticks(cols, max(cols // _STEP_CELLS, 1))
+        canvas.labels(y + 1, gutter, [(gutter + held.axis.column(tick), short(tick)) for tick in ticks])
         x = gutter
         for ink, words in held.legend:
             if x + cells(words) <= canvas.cols:
                 x = canvas.put(x, y + 2, words, ink)
 
-    def _steps(self, canvas: Canvas, y: int, gutter: int) -> None:
-        cols, free = canvas.cols - gutter, gutter
-        for tick in self.held.axis.ticks(cols, max(cols // _STEP_CELLS, 1)):
-            label = short(tick)
-            x = min(
-                max(gutter + self.held.axis.column(tick) - len(label) // 2, gutter), canvas.cols - len(label)
-            )
-            if x >= free:
-                free = canvas.put(x, y, label, "faint") + 2
-
 
 def shades(words: str, *, negative: bool = False, ascii_only: bool = False) -> str:
     """The ramp and what it stands for."""
-    ramp = (
-        (ASCII_NEGATIVE_RAMP if negative else ASCII_RAMP)
-        if ascii_only
-        else NEGATIVE_RAMP
-        if negative
-        else RAMP
-    )
-    return f"{ramp.strip()} {words}  "
+    return f"{_ramp(negative, ascii_only).strip()} {words}  "
+
+
+def _ramp(negative: bool, ascii_only: bool) -> str:
+    if ascii_only:
+        return ASCII_NEGATIVE_RAMP if negative else ASCII_RAMP
+    return NEGATIVE_RAMP if negative else RAMP

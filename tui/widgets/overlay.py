@@ -121,18 +121,10 @@ class OverlayPanel(Panel):
         plot.curves(curves, values, band=False)
         plot.value_labels(values, percent if quantity(held.name).panel == "accuracy" else short)
         plot.zero(values)
-        self._places(canvas, top + rows, cols)
-
-    def _places(self, canvas: Canvas, y: int, cols: int) -> None:
-        """Labels of the common axis."""
-        held, free = self.held, GUTTER
-        say = sayer(held.how)
-        for tick in held.axis.ticks(2 * cols, max(cols // _LABEL_CELLS, 1)):
-            label = say(tick)
-            x = GUTTER + held.axis.column(tick) // 2 - len(label) // 2
-            x = min(max(x, GUTTER), canvas.cols - len(label))
-            if x >= free:
-                free = canvas.put(x, y, label, "faint") + 2
+        say, ticks = sayer(held.how), held.axis.ticks(2 * cols, max(cols // _LABEL_CELLS, 1))
+        canvas.labels(
+            top + rows, GUTTER, [(GUTTER + held.axis.column(tick) // 2, say(tick)) for tick in ticks]
+        )
 
 
 def sayer(how: str) -> Callable[[float], str]:

@@ -58,17 +58,12 @@ class Plot:
 
     def step_labels(self, axis: StepAxis, kind: Kind = "step") -> None:
         """In the row below the plot."""
-        free = GUTTER
         most = max(self.cols // _LABEL_CELLS, 1)
         ticks = axis.ticks(2 * self.cols, most, lambda least: gap(kind, least))
         if len(ticks) < 2:  # one alone says nothing of the scale
             ticks = axis.ticks(2 * self.cols, 2 * most, lambda least: gap(kind, least))
-        for tick in ticks:
-            label = words(kind, tick)
-            x = GUTTER + axis.column(tick) // 2 - len(label) // 2
-            x = min(max(x, GUTTER), self.canvas.cols - len(label))
-            if x >= free:
-                free = self.canvas.put(x, self.top + self.rows, label, "faint") + 2
+        labels = [(GUTTER + axis.column(tick) // 2, words(kind, tick)) for tick in ticks]
+        self.canvas.labels(self.top + self.rows, GUTTER, labels)
 
     def marks(self, alerts: Sequence[tuple[int, str]]) -> None:
         """An upright rule at each (column of dots, severity)."""
