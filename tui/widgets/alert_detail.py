@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,10 +15,8 @@ from lsmon.protocol.names import QUANTITIES
 from ..format import number, percent
 from .alerts import ASCII_SIGNS, SIGNS, title, wrapped
 from .canvas import Canvas, cells
-from .panel import Panel, Scene
-
-Line = tuple[tuple[str, str], ...]
-"""(ink, text) side by side."""
+from .panel import Scene
+from .scrolled import Line, Scrolled
 
 _MOST_LINES = 200
 """Of a message: the longest that a frame may carry, in a column of twenty cells."""
@@ -30,8 +29,8 @@ class Told:
     """The alert that it follows, when that is known here."""
 
 
-class AlertDetail(Panel):
-    """Scrolls by itself when it has the focus and not all of it fits."""
+class AlertDetail(Scrolled):
+    """Tells of the ``chosen`` one when it is shown the next time."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "scroll_by(-1)", "Up", tooltip="One line up", id="detail_up"),
@@ -41,7 +40,6 @@ class AlertDetail(Panel):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.chosen: Alert | Mark | None = None
-        self._top = self._below = 0
 
     @property
     def held(self) -> Told:
@@ -54,14 +52,22 @@ class AlertDetail(Panel):
         before = next((a for a in scene.alerts if a.seq == follows), None) if follows else None
         return Told(self.chosen, before)
 
-    def action_scroll_by(self, by: int) -> None:
-        self._top = min(max(self._top + by, 0), self._top + self._below)
-        self.redraw()
+    @property
+    def lines(self) -> Sequence[Line]:
+        held, cols = self.held, self.size.width - 4
+        signs = ASCII_SIGNS if self.ascii_only else SIGNS
+        if held.chosen is None:
+            return []
+        if isinstance(held.chosen, Alert):
+            lines = alert_lines(held.chosen, held.before, signs, cols)
+        else:
+            lines = mark_lines(held.chosen, signs, cols)
+        # Rather all of it close together than a part with air.
+        return lines if len(lines) <= self.size.height - 2 else [line for line in lines if line]
 
     def note(self) -> tuple[str, str]:
-        lines = len(self._lines(self.size.width - 4))
-        self._below = max(lines - (self.size.height - 2) - self._top, 0)
-        return "dim", f"{counted(self._below, 'line')} more: tab, then down" if self._below else ""
+        below = self.below()
+        return "dim", f"{counted(below, 'line')} more: tab, then down" if below else ""
 
     def draw_line(self, canvas: Canvas) -> None:
         x = self.put_name(canvas)
@@ -72,22 +78,7 @@ class AlertDetail(Panel):
         if self.held.chosen is None:
             canvas.centre("what is known of the chosen alert stands here")
             return
-        for y, line in enumerate(self._lines(canvas.cols)[self._top : self._top + canvas.rows]):
-            x = 0
-            for ink, text in line:
-                x = canvas.put(x, y, text, ink)
-
-    def _lines(self, cols: int) -> list[Line]:
-        held = self.held
-        signs = ASCII_SIGNS if self.ascii_only else SIGNS
-        if held.chosen is None:
-            return []
-        if isinstance(held.chosen, Alert):
-            lines = alert_lines(held.chosen, held.before, signs, cols)
-        else:
-            lines = mark_lines(held.chosen, signs, cols)
-        # Rather all of it close together than a part with air.
-        return lines if len(lines) <= self.size.height - 2 else [line for line in lines if line]
+        super().draw_inside(canvas)
 
 
 def alert_lines(alert: Alert, before: Alert | None, signs: dict[str, str], cols: int) -> list[Line]:

@@ -39,8 +39,8 @@ class Scrolled(Panel):
         self.action_scroll_by(1)
 
     def note(self) -> tuple[str, str]:
-        below = len(self.lines) - self._top - self._rows
-        return "dim", f"{counted(below, 'line')} more below" if below > 0 else ""
+        below = self.below()
+        return "dim", f"{counted(below, 'line')} more below" if below else ""
 
     def draw_line(self, canvas: Canvas) -> None:
         self.put_name(canvas)
@@ -56,6 +56,10 @@ class Scrolled(Panel):
     def put(self, canvas: Canvas, x: int, y: int, ink: str, text: str) -> int:
         """One part of a line; gives the column after it."""
         return canvas.put(x, y, text, ink)
+
+    def below(self) -> int:
+        """Lines that are still to come."""
+        return max(len(self.lines) - self._top - self._rows, 0)
 
     @property
     def _rows(self) -> int:
