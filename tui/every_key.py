@@ -22,7 +22,7 @@ _ALL = (
         "Alerts",
         ("screens.alerts:AlertsPage", "widgets.alert_list:AlertList", "widgets.alert_detail:AlertDetail"),
     ),
-    ("Layers", ("screens.layers:LayersPage", "widgets.table:LayerTable")),
+    ("Layers", ("screens.layers:LayersPage", "widgets.layer_table:LayerTable")),
     ("Spectrum", ("screens.spectrum:SpectrumPage",)),
     ("Detail", ("screens.detail:DetailPage", "widgets.detail:DetailPanel")),
     ("Runs", ("screens.runs:RunsScreen", "widgets.run_list:RunList")),

@@ -9,8 +9,8 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from ..widgets.layer_heat import LayerHeat
+from ..widgets.layer_table import LayerTable
 from ..widgets.panel import Scene
-from ..widgets.table import LayerTable
 from .page import Page
 from .watching import Keys
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lsmon.protocol.depth import trend
@@ -11,9 +12,10 @@ from lsmon.protocol.regime import STEEP
 
 from ..format import number, percent
 
-_MOMENTS = {"activation": "activation", "gradient": "gradient"}
+MOMENTS = ("activation", "gradient")
 """Second moments: told as powers of ten, in which a slope over depth is a line."""
 _TITLES = {"activation": "act log10", "gradient": "grad log10", "dead": "dead", "hessian/max": "λ max"}
+NO_LAYERS = "no layers yet: the probe tells them when it is given a model and an optimizer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,12 @@ class Column:
     values: tuple[float, ...]
     """One a layer, NaN where none was told."""
 
+    @classmethod
+    def of(cls, frame: Layers, kind: str, names: Iterable[str]) -> Column:
+        """What a frame tells of these layers."""
+        told = dict(zip(frame.names, frame.values[kind], strict=False))
+        return cls(kind, tuple(told.get(name, math.nan) for name in names))
+
     @property
     def title(self) -> str:
         return _TITLES.get(self.kind, self.kind)
@@ -29,7 +37,7 @@ class Column:
     @property
     def scaled(self) -> list[float]:
         """As they are drawn: NaN for what is not finite or has no logarithm."""
-        if self.kind not in _MOMENTS:
+        if self.kind not in MOMENTS:
             return [value if math.isfinite(value) else math.nan for value in self.values]
         return [math.log10(value) if 0.0 < value < math.inf else math.nan for value in self.values]
 
@@ -37,7 +45,7 @@ class Column:
         value = self.values[index]
         if math.isnan(value):
             return "–"
-        if self.kind in _MOMENTS:
+        if self.kind in MOMENTS:
             if value < 0:
                 return "not fin."
             return f"{math.log10(value):.2f}".replace("-", "−") if value else "0"
@@ -51,9 +59,9 @@ class Column:
         low, high = min(known), max(known)
         if self.kind == "dead":
             low, high = 0.0, 1.0
-        elif self.kind not in _MOMENTS:
+        elif self.kind not in MOMENTS:
             low = min(low, 0.0)
-        if self.kind in _MOMENTS:
+        if self.kind in MOMENTS:
             # A decade at least: level layers are not made a mountain range.
             middle, half = (low + high) / 2, max((high - low) / 2, 0.5)
             low, high = middle - half * 1.1, middle + half
@@ -62,23 +70,26 @@ class Column:
 
     def slope(self) -> str:
         """The trend over depth in words; the last layer's scale is the task's, so it is left out."""
-        line = trend(self.values[:-1]) if self.kind in _MOMENTS else None
+        line = trend(self.values[:-1]) if self.kind in MOMENTS else None
         if line is None:
             return ""
         does = "grows" if line.slope > STEEP else "shrinks" if line.slope < -STEEP else "level"
-        return f"{_MOMENTS[self.kind]} {does}: {number(line.slope, 2)} dex a layer over {line.layers} layers"
+        return f"{self.kind} {does}: {number(line.slope, 2)} dex a layer over {line.layers} layers"
 
 
 def tabled(scale: Layers, sharpness: Layers) -> tuple[tuple[str, ...], tuple[Column, ...]]:
     """Names, input side first, and the columns of both frames; what only one of them knows is left open."""
-    names = [*dict.fromkeys((*scale.names, *sharpness.names))]
-    columns = []
-    for frame in (scale, sharpness):
-        order = [kind for kind in ("activation", "gradient", "dead", "hessian/max") if kind in frame.values]
-        for kind in (*order, *sorted(set(frame.values).difference(order))):
-            told = dict(zip(frame.names, frame.values[kind], strict=False))
-            columns.append(Column(kind, tuple(told.get(name, math.nan) for name in names)))
-    return tuple(names), tuple(columns)
+    names = tuple(dict.fromkeys((*scale.names, *sharpness.names)))
+    columns = [
+        Column.of(frame, kind, names) for frame in (scale, sharpness) for kind in ordered(frame.values)
+    ]
+    return names, tuple(columns)
+
+
+def ordered(kinds: Iterable[str]) -> list[str]:
+    """Those that are known first, as they are told; then the others."""
+    known = list(_TITLES)
+    return sorted(kinds, key=lambda kind: (known.index(kind) if kind in known else len(known), kind))
 
 
 def bar(share: float, room: int, *, ascii_only: bool = False) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 
 from lsmon.protocol.counts import counted
-from lsmon.protocol.frames import Layers
 
 from ..axes import StepAxis
 from ..format import number, percent
 from .canvas import cells
 from .heat import Heat, HeatPanel, held_over, shades
-from .layer_columns import Column
+from .layer_columns import MOMENTS, NO_LAYERS, Column, ordered
 from .panel import Scene
 
 _TALLEST = 6
@@ -42,12 +41,9 @@ class LayerHeat(HeatPanel):
 
     def pick(self, scene: Scene) -> Heat:
         view = scene.view
-        kinds = sorted({kind for frame in view.layer_past for kind in frame.values}, key=_order)
+        kinds = ordered({kind for frame in view.layer_past for kind in frame.values})
         if not kinds:
-            words = view.heartbeat.notes.get("layers", "")
-            return Heat(
-                empty=words or "no layers yet: the probe tells them when it is given a model and an optimizer"
-            )
+            return Heat(empty=view.heartbeat.notes.get("layers") or NO_LAYERS)
         kind = kinds[self._at % len(kinds)]
         past = [frame for frame in view.layer_past if kind in frame.values]
         names = tuple(dict.fromkeys(name for frame in past for name in frame.names))
@@ -59,7 +55,7 @@ class LayerHeat(HeatPanel):
         if cols < 8 or rows < 1 or not names:
             return Heat(line=line)
         axis = StepAxis.over(view.first_step, max(view.step, view.first_step + 1), cols)
-        columns = [_scaled(frame, kind, names) for frame in past]
+        columns = [Column.of(frame, kind, names).scaled for frame in past]
         known = [value for column in columns for value in column if not math.isnan(value)]
         low, high = _limits(kind, known)
         at = held_over([frame.step for frame in past], axis, view.step, cols)
@@ -95,16 +91,6 @@ class LayerHeat(HeatPanel):
         )  # fmt: skip
 
 
-def _order(kind: str) -> tuple[int, str]:
-    known = list(_WORDS)
-    return (known.index(kind) if kind in known else len(known), kind)
-
-
-def _scaled(frame: Layers, kind: str, names: tuple[str, ...]) -> list[float]:
-    told = dict(zip(frame.names, frame.values[kind], strict=False))
-    return Column(kind, tuple(told.get(name, math.nan) for name in names)).scaled
-
-
 def _limits(kind: str, known: list[float]) -> tuple[float, float]:
     """Of the shades: a share of units from 0 to 1, a sharpness from zero, the rest as it comes."""
     if kind == "dead":
@@ -112,7 +98,7 @@ def _limits(kind: str, known: list[float]) -> tuple[float, float]:
     low, high = min(known, default=0.0), max(known, default=1.0)
     if kind == "hessian/max":
         low = min(low, 0.0)
-    elif kind in ("activation", "gradient") and high - low < 1:
+    elif kind in MOMENTS and high - low < 1:
         # A decade at least: level layers are not made a mountain range.
         low, high = (low + high - 1) / 2, (low + high + 1) / 2
     return (low, high) if high > low else (low - 0.5, low + 0.5)

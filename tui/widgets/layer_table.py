@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from lsmon.protocol.counts import grouped
 
 from .canvas import Canvas, cells, fit
-from .layer_columns import Column, bar, tabled
+from .layer_columns import NO_LAYERS, Column, bar, tabled
 from .panel import Panel, Readout, Scene
 
 _COLUMN = 14
@@ -51,10 +51,7 @@ class LayerTable(Panel):
         view = scene.view
         names, columns = tabled(view.layers, view.layer_sharpness)
         if not columns:
-            words = view.heartbeat.notes.get("layers", "")
-            return Table(
-                empty=words or "no layers yet: the probe tells them when it is given a model and an optimizer"
-            )
+            return Table(empty=view.heartbeat.notes.get("layers") or NO_LAYERS)
         both = (("scale", view.layers), ("sharpness", view.layer_sharpness))
         return Table(names, columns, tuple((what, frame.step) for what, frame in both if frame.values))
 
