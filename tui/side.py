@@ -137,6 +137,12 @@ def volume_change(before: Side, after: Side) -> tuple[Change | None, str]:
         return None, str(error)
 
 
+def doubtful(found: Change) -> str:
+    """What must be added in words where a change might as well be none."""
+    sure = not found.value or abs(found.value) > 2 * found.se
+    return "" if sure else ", which its error does not tell from none"
+
+
 def common_names(sides: Sequence[Side]) -> list[str]:
     """Quantities that at least two sides have, else those of any, in the order in which they came."""
     counts: dict[str, int] = {}

@@ -127,9 +127,12 @@ class CompareScreen(Ground):
     def _room(self) -> int:
         if self._large:
             return 1
-        columns = 1 if self.size.width < 70 else 2 if self.size.width < 130 else 3
         rows = max((self.size.height - 6) // 9, 1)
-        return min(columns * min(rows, 2), _PANELS)
+        return min(self._columns * min(rows, 2), _PANELS)
+
+    @property
+    def _columns(self) -> int:
+        return 1 if self.size.width < 70 else 2 if self.size.width < 130 else 3
 
     @property
     def _first(self) -> int:
@@ -144,7 +147,7 @@ class CompareScreen(Ground):
         tall = min(table.height_wanted, max(self.size.height // 3, 3))
         table.styles.height = tall
         height, width = max(self.size.height - tall - 2, 0), self.size.width
-        columns = min(1 if width < 70 else 2 if width < 130 else 3, max(len(wanted), 1))
+        columns = min(self._columns, max(len(wanted), 1))
         rows = max(-(-len(wanted) // columns), 1)
         shown = []
         for index, panel in enumerate(self.query(OverlayPanel)):

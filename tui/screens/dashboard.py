@@ -237,9 +237,8 @@ class Dashboard(Looking):
 
     def _chosen(self) -> Panel:
         """The enlarged panel, else the focused one, else the loss."""
-        if self._large:
-            return self._panels[self._large]
-        return self.focused if isinstance(self.focused, Panel) else self._panels["loss"]
+        panel = self.chosen_panel()
+        return self._panels["loss"] if panel is None else panel
 
     def action_enlarge(self, number: int = 0) -> None:
         numbered = {panel.number: name for name, panel in self._panels.items() if panel.number}

@@ -139,16 +139,10 @@ class AlertList(Panel):
         severity = entry.severity if isinstance(entry, Alert) else "good"
         signs = ASCII_SIGNS if self.ascii_only else SIGNS
         x = canvas.put(x, y, (">" if self.ascii_only else "›") if chosen else " ", "bold ink")
-        mark = "+" if self.ascii_only else "◆"
-        x = (
-            canvas.put(
-                x,
-                y,
-                mark if entry in self.picked else signs[severity],
-                "info" if entry in self.picked else severity,
-            )
-            + 1
-        )
+        if entry in self.picked:
+            x = canvas.put(x, y, "+" if self.ascii_only else "◆", "info") + 1
+        else:
+            x = canvas.put(x, y, signs[severity], severity) + 1
         x = canvas.put(x, y, f"{grouped(entry.step):>8}  ", "ink" if chosen else "dim")
         loud = severity if severity in ("warning", "critical") else "ink"
         canvas.put(x, y, title(entry), f"bold {loud}" if chosen else loud)

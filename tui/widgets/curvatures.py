@@ -16,6 +16,9 @@ LARGEST = 1e100
 """Curvatures beyond are nonsense, and are not drawn."""
 
 
+NO_DENSITY = 'no density yet: it is measured with sensors="full" where the budget leaves room'
+
+
 def usable(item: Curvature) -> bool:
     """Whether there is a density that can be drawn; a file or a peer may say nonsense."""
     grid, mass = item.density_grid, item.density_mass

@@ -13,7 +13,7 @@ from lsmon.protocol.counts import grouped
 from lsmon.protocol.names import QUANTITIES, quantity
 
 from ..format import with_error
-from ..side import Side, volume_change
+from ..side import Side, doubtful, volume_change
 from ..view import Track, View
 from .canvas import Canvas, cells, fit, plain
 from .panel import Scene
@@ -206,8 +206,7 @@ def _volume(view: View, cols: int, ascii_only: bool) -> list[Line]:
         if found is None:
             lines += _wrapped("change", f"since {words}: {why}", cols, "warning", ascii_only)
             continue
-        does = "wider" if found.value > 0 else "narrower"
-        sure = "" if abs(found.value) > 2 * found.se else ", which its error does not tell from none"
-        said = f"{with_error(found.value, found.se)} nats since {words}: {does} ({why}){sure}"
+        does = "wider" if found.value > 0 else "narrower" if found.value < 0 else "as wide"
+        said = f"{with_error(found.value, found.se)} nats since {words}: {does} ({why}){doubtful(found)}"
         lines += _wrapped("change", said, cols, "ink", ascii_only)
     return lines

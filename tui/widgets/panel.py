@@ -224,6 +224,11 @@ def readouts_width(said: Sequence[Readout]) -> int:
     ) + 2 * max(len(said) - 1, 0)
 
 
+def dash(curve: int, ascii_only: bool) -> str:
+    """The sign of a curve beside its values, as ``braille.plot`` draws its line."""
+    return ("*o+x" if ascii_only else "━╍┅┉")[min(curve, 3)]
+
+
 def put_readouts(
     canvas: Canvas, x: int, y: int, said: Sequence[Readout], ascii_only: bool, *, pad: bool = False
 ) -> int:
@@ -234,8 +239,7 @@ def put_readouts(
         if index:
             x = canvas.put(x, y, "  ")
         if item.curve >= 0:
-            signs = "*o+x" if ascii_only else "━╍┅┉"  # as braille.plot draws them
-            x = canvas.put(x, y, signs[min(item.curve, 3)], f"curve{item.curve}")
+            x = canvas.put(x, y, dash(item.curve, ascii_only), f"curve{item.curve}")
             x = canvas.put(x, y, " ")
         if item.label:
             x = canvas.put(x, y, f"{item.label} ", "dim")

@@ -11,10 +11,10 @@ from lsmon.protocol.names import quantity
 
 from ..format import number, with_error
 from ..measured_at import at_step
-from ..side import Side, volume_change
+from ..side import Side, doubtful, volume_change
 from .canvas import Canvas, cells, fit
 from .overlay import MOST_SIDES
-from .panel import Panel
+from .panel import Panel, dash
 
 COLUMNS = (
     "loss",
@@ -86,8 +86,7 @@ class SidesPanel(Panel):
         for y, row in enumerate(held.rows, start=1):
             x = 0
             if row.curve >= 0:
-                signs = "*o+x" if self.ascii_only else "━╍┅┉"
-                x = canvas.put(0, y, f"{signs[min(row.curve, 3)]} ", f"curve{row.curve}")
+                x = canvas.put(0, y, f"{dash(row.curve, self.ascii_only)} ", f"curve{row.curve}")
             canvas.put(
                 x,
                 y,
@@ -132,16 +131,11 @@ def tabled(sides: Sequence[Side]) -> Table:
             volumes.append(("warning", f"log-volume: {words}"))
         else:
             does = "wider than" if found.value > 0 else "narrower than" if found.value < 0 else "as wide as"
-            sure = (
-                ""
-                if not found.value or abs(found.value) > 2 * found.se
-                else ", which its error does not tell from none"
-            )
             value = with_error(found.value, found.se)
             volumes.append(
                 (
                     "ink",
-                    f"log-volume {value} nats: the valley of {_name(side)} is {does} that of {_name(first)} ({words}){sure}",
+                    f"log-volume {value} nats: the valley of {_name(side)} is {does} that of {_name(first)} ({words}){doubtful(found)}",
                 )
             )
     return Table(

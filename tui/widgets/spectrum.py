@@ -12,7 +12,7 @@ from lsmon.protocol.nulls import semicircle
 
 from ..format import percent, short
 from .canvas import Canvas, cells
-from .curvatures import cell, curvature_edges, shares, usable
+from .curvatures import NO_DENSITY, cell, curvature_edges, shares, usable
 from .panel import Panel, Readout, Scene
 from .plot import GUTTER
 from .spectrum_facts import Fact, Spectrum, facts, folded, of_ends
@@ -40,8 +40,7 @@ class SpectrumPanel(Panel):
         if usable(view.spectrum):
             return Spectrum(view.spectrum, view.curvature)
         words = view.heartbeat.notes.get("curvature", "")
-        empty = f'no density yet: it is measured with sensors="full" where the budget leaves room{"; curvature: " if words else ""}{words}'  # fmt: skip
-        return Spectrum(ends=view.curvature, empty=empty)
+        return Spectrum(ends=view.curvature, empty=NO_DENSITY + (f"; curvature: {words}" if words else ""))
 
     def readouts(self) -> Sequence[Readout]:
         held = self.held

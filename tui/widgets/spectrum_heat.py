@@ -9,7 +9,7 @@ from lsmon.protocol.counts import counted
 
 from ..axes import StepAxis
 from ..format import percent, short
-from .curvatures import curvature_edges, shares, usable
+from .curvatures import NO_DENSITY, curvature_edges, shares, usable
 from .heat import Heat, HeatPanel, held_over, shades
 from .panel import Scene
 
@@ -21,9 +21,7 @@ class SpectrumHeat(HeatPanel):
         view = scene.view
         spectra = [item for item in view.spectra if usable(item)]
         if not spectra:
-            return Heat(
-                empty='no density yet: it is measured with sensors="full" where the budget leaves room'
-            )
+            return Heat(empty=NO_DENSITY)
         _, cols, rows = self.room()
         said = f"{counted(len(spectra), 'measurement')} from step {short(spectra[0].step)} on"
         if cols < 8 or rows < 3:
