@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from lsmon.protocol.detectors.thresholds import Thresholds
     from lsmon.protocol.wire.tcp import Listening
 
+    from .heartbeat import Pulse
     from .instruments import Instruments
-    from .sender import Pulse, Sender
+    from .sender import Sender
     from .sensors.sensor import Context, Sensor
 
 FAULTS = 10
@@ -144,8 +145,9 @@ class Probe:
     ) -> None:
         from lsmon.protocol.detectors.watch import Watch
 
+        from .heartbeat import Pulse
         from .outlets import Outlets, run_header
-        from .sender import Pulse, Sender
+        from .sender import Sender
 
         header = run_header(name, self._budget.allowed, rank)
         if by_hand():
@@ -304,7 +306,7 @@ class Probe:
             self._instruments.request(why)
 
     def _pulse(self) -> Pulse:
-        from .sender import Pulse
+        from .heartbeat import Pulse
 
         words = self._stride.look(self._sender.cpu_secs + self._budget.overhead, time.monotonic())
         if words:

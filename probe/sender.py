@@ -11,7 +11,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from msgspec import structs
@@ -20,10 +19,11 @@ from lsmon.protocol.clean import clean_line, clean_name
 from lsmon.protocol.codec import encode, shorten
 from lsmon.protocol.detectors.watch import Watch
 from lsmon.protocol.fold import Folds
-from lsmon.protocol.frames import Alert, AnyFrame, Curvature, Heartbeat, RunEnded, RunStarted, Scalars
+from lsmon.protocol.frames import Alert, AnyFrame, Curvature, RunEnded, RunStarted, Scalars
 from lsmon.protocol.regime import Regime
 
 from .guard import Guard
+from .heartbeat import Heart, Pulse
 
 QUEUE = 1 << 14
 """Items that wait for the sending thread: 16 s of a loop at 1000 steps a second, a few megabytes."""
@@ -32,14 +32,11 @@ WAKE_SECS = 0.1
 """The screen redraws ten times a second. A wake-up costs as much as the frames of a tenth of a second: at 0.02 a loop of
 50 steps a second lost 1.7 % of its time to this thread alone."""
 
-BEAT_SECS = 1.0
-RATE_SECS = (
-    5.0  # the step rate is that of the last seconds: long enough to be steady, short enough to be news
-)
-HOLD_SECS = (
-    0.1  # how long a step waits for more of its numbers (sensors, log) before it goes out as one frame
-)
-TURN_ITEMS = 4096  # then heartbeat and sockets get their turn
+HOLD_SECS = 0.1
+"""How long a step waits for more of its numbers (sensors, log) before it goes out as one frame."""
+
+TURN_ITEMS = 4096
+"""Then heartbeat and sockets get their turn."""
 
 
 class Sink(Protocol):
@@ -50,15 +47,6 @@ class Sink(Protocol):
     def tick(self) -> None: ...
 
     def close(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Pulse:
-    """What a heartbeat tells besides what the sender knows itself."""
-
-    share: float = 0.0
-    recording: str = ""
-    notes: dict[str, str] = field(default_factory=dict)
 
 
 _Item = tuple[int, int, int, float, Any]
@@ -90,7 +78,7 @@ class Sender:
         self._header = header
         self._sinks = list(sinks)
         self._guard = guard
-        self._pulse = pulse
+        self._heart = Heart(header, pulse, clock())
         self._watch = watch or Watch()
         self._on_alert = on_alert
         self._on_wish = on_wish
@@ -107,8 +95,6 @@ class Sender:
         self._regime = Regime() if header.parameters else None  # without a model only what is logged is told
         self._folds = Folds()
         self._folds.add(header)
-        self._rates: deque[tuple[float, int]] = deque()
-        self._next_beat = clock()
         self._closing = threading.Event()
         self._done = threading.Event()
         self._ended = RunEnded()
@@ -138,9 +124,8 @@ class Sender:
 
     def wait(self, timeout: float) -> bool:
         """Wait at most ``timeout`` seconds for the end that was asked for; True when all is written."""
-        return self._thread is None or self._done.wait(
-            timeout
-        )  # a join that Ctrl-C interrupts is never one again
+        # A join that Ctrl-C interrupts is never one again.
+        return self._thread is None or self._done.wait(timeout)
 
     # ---- on the sending thread
 
@@ -157,7 +142,7 @@ class Sender:
         now = self._clock()
         if self._pending is not None and now - self._pending_since >= HOLD_SECS:
             self._flush()
-        if now >= self._next_beat:
+        if now >= self._heart.due:
             self._beat(now)
         for sink in self._sinks:
             self._call(sink, sink.tick)
@@ -254,30 +239,7 @@ class Sender:
                 self._let_go(sink, error)
 
     def _beat(self, now: float) -> None:
-        self._next_beat = now + BEAT_SECS
-        self._rates.append((now, self.steps))
-        while len(self._rates) > 2 and now - self._rates[0][0] > RATE_SECS:
-            self._rates.popleft()
-        (then, before), (_, done) = self._rates[0], self._rates[-1]
-        pulse = self._pulse()
-        step, attempt = self._last
-        self._hand_out(
-            Heartbeat(
-                seq=self._seq,
-                step=step,
-                wall=round(time.time(), 4),
-                rank=self._header.rank,
-                attempt=attempt,
-                pid=self._header.pid,
-                boot=self._header.boot,
-                pid_started=self._header.pid_started,
-                dropped=self.dropped,
-                share=shorten(pulse.share),
-                rate=shorten((done - before) / (now - then)) if now > then else 0.0,
-                recording=clean_line(pulse.recording),
-                notes={clean_name(part): clean_line(words) for part, words in pulse.notes.items()},
-            )
-        )
+        self._hand_out(self._heart.beat(now, self.steps, self._seq, *self._last, self.dropped))
 
     def _call(self, sink: Sink, method: Callable[[], None]) -> None:
         try:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from lsmon.probe.guard import Guard
-from lsmon.probe.sender import Pulse, Sender
+from lsmon.probe.heartbeat import Pulse
+from lsmon.probe.sender import Sender
 from lsmon.protocol.codec import decode, encode
 from lsmon.protocol.frames import (
     UNNUMBERED,
