@@ -5,24 +5,17 @@ Each is optional: a full disk or an unusable socket folder takes one of them awa
 
 from __future__ import annotations
 
-import getpass
-import os
-import secrets
-import socket
-import sys
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import structs
 
 from lsmon.protocol.cards import Card, has_card, remove_card, write_card
-from lsmon.protocol.clean import clean_line, clean_name
+from lsmon.protocol.clean import clean_line
 from lsmon.protocol.errors import LsmonError
 from lsmon.protocol.frames import AnyFrame, RunStarted
 from lsmon.protocol.places import recordings_dir, runtime_dir
-from lsmon.protocol.process import this_process
 from lsmon.protocol.recording.folder import new_folder
 from lsmon.protocol.recording.writer import Recorder
 
@@ -36,26 +29,6 @@ if TYPE_CHECKING:
 
 LOOK_SECS = 10.0
 """Between looks at whether the run can still be found and joined. Somebody clears a folder or a disk in minutes."""
-
-
-def run_header(name: str | None, budget: float, rank: int) -> RunStarted:
-    """Who trains: this process. What is trained is filled in by whoever knows the model."""
-    me = this_process()
-    return RunStarted(
-        seq=1,
-        wall=round(time.time(), 4),
-        rank=rank,
-        run=secrets.token_hex(4),
-        name=clean_name(name or os.environ.get("LSMON_RUN_NAME") or _script()),
-        host=clean_name(me.host or socket.gethostname()),
-        user=_user(),
-        pid=me.pid,
-        boot=me.boot,
-        pid_started=me.pid_started,
-        command=tuple(clean_line(word) for word in sys.argv[:64]),
-        lsmon=_version(),
-        budget=budget,
-    )
 
 
 class Outlets:
@@ -183,25 +156,3 @@ def _card(header: RunStarted, server: Server) -> Card:
         started=header.wall,
         lsmon=header.lsmon,
     )
-
-
-def _script() -> str:
-    """What runs here: the script, or the notebook, of which the kernel knows the path at times."""
-    script = Path(sys.argv[0]).stem if sys.argv and sys.argv[0] not in ("", "-c", "-m") else "python"
-    if script.endswith("kernel_launcher"):
-        return Path(os.environ.get("JPY_SESSION_NAME", "")).stem or "notebook"
-    return script
-
-
-def _user() -> str:
-    try:
-        return clean_name(getpass.getuser())
-    except (OSError, KeyError, ImportError):  # a container may have a uid without a name
-        return str(os.getuid()) if hasattr(os, "getuid") else ""
-
-
-def _version() -> str:
-    try:
-        return metadata.version("lsmon")
-    except metadata.PackageNotFoundError:
-        return ""

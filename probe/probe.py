@@ -145,23 +145,21 @@ class Probe:
     ) -> None:
         from lsmon.protocol.detectors.watch import Watch
 
+        from .header import run_header
         from .heartbeat import Pulse
-        from .outlets import Outlets, run_header
+        from .outlets import Outlets
         from .sender import Sender
 
-        header = run_header(name, self._budget.allowed, rank)
+        header = run_header(name, self._budget.allowed, rank, context)
         if by_hand():
             replace(header.name)
         if context.reference is not None:
-            from .subject import describe, trouble
+            from .subject import trouble
 
-            header = structs.replace(header, **describe(context.model, context.optimizer))
             words = trouble(context.model)
             if words:
                 sensors = []
                 context.notes["sensors"] = words
-        elif context.model is not None:
-            header = structs.replace(header, model=type(context.model).__name__)
         # Both exist whenever the probe is on.
         self._outlets = outlets = Outlets(header, record=record, guard=self._guard, door=door)  # pyright: ignore[reportUninitializedInstanceVariable]
         self._sender: Sender = Sender(  # pyright: ignore[reportUninitializedInstanceVariable]

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from lsmon.probe import Probe
-from lsmon.probe.outlets import run_header
+from lsmon.probe import Context, Probe
+from lsmon.probe.header import run_header
 from lsmon.protocol.cards import read_cards, remove_card
 from lsmon.protocol.errors import LsmonError
 from lsmon.protocol.recording.folder import list_recordings
@@ -133,4 +133,4 @@ def test_a_run_without_a_name_is_called_after_what_runs(
     """The script, or the notebook, or python."""
     monkeypatch.setattr("sys.argv", [script])
     monkeypatch.setenv("JPY_SESSION_NAME", session)
-    assert run_header(None, 0.05, 0).name == name
+    assert run_header(None, 0.05, 0, Context()).name == name
