@@ -1,4 +1,4 @@
-"""How a run ends when nobody closes it: at interpreter exit, in a forked child, when its cell is run again, or dropped."""
+"""How a run ends, also when nobody closes it: at interpreter exit, in a forked child, dropped, or its cell run again."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from lsmon.protocol.clean import clean_message
+from lsmon.protocol.frames import RunEnded
 
 if TYPE_CHECKING:
     from .sender import Sender
@@ -41,6 +44,17 @@ def begin(run: Run, sender: Sender) -> None:
 
 def over(run: Run) -> None:
     _runs.discard(run)
+
+
+def ending(error: BaseException | str | None) -> RunEnded:
+    """Why it ended, in words; none for a training that finished, if by ``sys.exit()``."""
+    if isinstance(error, SystemExit) and not error.code:
+        words = ""
+    elif isinstance(error, BaseException):
+        words = f"{type(error).__name__}: {error}".removesuffix(": ")
+    else:
+        words = error or ""
+    return RunEnded(reason="error" if words else "finished", error=clean_message(words))
 
 
 def by_hand() -> bool:

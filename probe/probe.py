@@ -17,7 +17,7 @@ from lsmon.protocol.errors import UsageError
 from lsmon.protocol.frames import Alert, AnyFrame, Mark, RunEnded
 
 from .guard import Guard
-from .lifetime import CLOSE_SECS, EXIT_SECS, Run, begin, by_hand, over, replace, while_alive
+from .lifetime import CLOSE_SECS, EXIT_SECS, Run, begin, by_hand, ending, over, replace, while_alive
 from .listeners import Listeners
 from .readings import Reading, number
 from .schedule import Budget
@@ -232,8 +232,7 @@ class Probe:
     def _close(self, error: BaseException | str | None, timeout: float) -> None:
         self._on = False
         over(self._run)
-        words = _reason(error)
-        ended = RunEnded(reason="error" if words else "finished", error=clean_message(words))
+        ended = ending(error)
         try:
             if self._instruments is not None:
                 self._guard.run("close", self._instruments.close)
@@ -318,15 +317,6 @@ class Probe:
         self._guard.fault(part, error)
         if self._faults >= FAULTS:
             self._close("the probe switched itself off after too many faults", EXIT_SECS)
-
-
-def _reason(error: BaseException | str | None) -> str:
-    """Why it ended, in words; none for a training that finished, if by ``sys.exit()``."""
-    if isinstance(error, SystemExit) and not error.code:
-        return ""
-    if isinstance(error, BaseException):
-        return f"{type(error).__name__}: {error}".removesuffix(": ")
-    return error or ""
 
 
 def _silent() -> Probe:
