@@ -72,12 +72,10 @@ class Content:
     @property
     def edge_in_sight(self) -> bool:
         """Whether the edge is so near to the curves that an axis can hold it without flattening them."""
+        if not math.isfinite(self.edge):  # as in most panels
+            return False
         least = min(map(lowest, self.tracks), default=0.0)
-        return (
-            math.isfinite(self.edge)
-            and 0 < self.edge <= self.tallest * _EDGE_IN_SIGHT
-            and least <= self.edge * _EDGE_IN_SIGHT
-        )
+        return 0 < self.edge <= self.tallest * _EDGE_IN_SIGHT and least <= self.edge * _EDGE_IN_SIGHT
 
 
 def reads_log(tracks: Sequence[Track]) -> bool:
