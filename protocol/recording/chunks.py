@@ -36,6 +36,9 @@ _MESSAGE_HEAD_SIZE = 22
 _CHUNK, _MESSAGE, _FOOTER, _CHUNK_INDEX, _LAST_OPCODE = 0x06, 0x05, 0x02, 0x08, 0x0F
 _SHORTEST = {0x03: 14, 0x04: 16, _MESSAGE: _MESSAGE_HEAD_SIZE}
 """Bytes of what may stand in a chunk: schemas, channels, messages. Else a chunk of zeros would be a million records."""
+TURN = 1 << 32
+"""A message carries the number of its frame modulo this."""
+
 _RECORD = struct.Struct("<BQ")  # opcode, length
 _RECORD_OF_MESSAGE = struct.Struct("<BQHI")  # and the channel and the sequence of a message; two times follow
 _CHUNK_HEAD = struct.Struct(
@@ -231,6 +234,11 @@ class Chunks:
             return os.pread(self._file.fileno(), length, offset)
         except (OSError, OverflowError):
             return b""
+
+
+def full(sequence: int, near: int) -> int:
+    """The whole number whose low 32 bits a message carries, nearest to one that is known."""
+    return near + (sequence - near + TURN // 2) % TURN - TURN // 2
 
 
 def _spans(raw: bytes) -> Iterator[tuple[int, int, int, int]]:

@@ -14,10 +14,9 @@ from ..codec import decode
 from ..errors import BadFrame, BadRecording
 from ..frames import Alert, AnyFrame, Mark, Summary
 from ..thinned import Thinned
-from .chunks import BadChunk, Chunks
+from .chunks import BadChunk, Chunks, full
 from .topics import COARSE, CURVATURE, EVENTS, FINE, LAYERS, RUN_STARTED, STATES
 
-_TURN = 1 << 32
 _MOST_PAST = 128
 """Columns of a heat map that come of what lies far back: fewer than are kept of them where they are shown."""
 
@@ -135,7 +134,7 @@ class Overview:
             if channel == FINE and complete:  # as nearly all are
                 fine.append(sequence)
                 continue
-            seq = self._full(sequence)
+            seq = full(sequence, self._known)
             if not complete and channel != RUN_STARTED and seq > self._known:
                 self.gaps.append((self._known, seq))
                 complete = True
@@ -152,14 +151,12 @@ class Overview:
                 if isinstance(frame, Summary):
                     self.coarse.append(frame)
         if fine:
-            rows = Rows(self._full(fine[0]), self._full(fine[-1]), partial(_fine_in, chunks, number))
+            rows = Rows(
+                full(fine[0], self._known), full(fine[-1], self._known), partial(_fine_in, chunks, number)
+            )
             self.rows.append(rows)
             self._known = max(self._known, rows.last_seq)
         return complete
-
-    def _full(self, sequence: int) -> int:
-        """The whole number whose low 32 bits these are, nearest to the last one."""
-        return self._known + (sequence - self._known + _TURN // 2) % _TURN - _TURN // 2
 
 
 def _fine_in(chunks: Chunks, number: int) -> Iterator[memoryview]:

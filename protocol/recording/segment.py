@@ -8,10 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from .chunks import BadChunk, Chunks, Message
+from .chunks import TURN, BadChunk, Chunks, Message, full
 from .topics import HEARTBEAT, RUN_STARTED
 
-_TURN = 1 << 32
 _GUESSES = 8
 """More than it takes where chunks are at most twice as full as others."""
 
@@ -58,7 +57,7 @@ class Segment:
         first, last = self._first_message(), self._last_message()
         self.first_seq = self._base = place(first.data).seq if first else 0
         """Number of the first numbered frame behind the header; 0 when there is none."""
-        self.last_seq = self.full(last.sequence) if last and first else 0
+        self.last_seq = full(last.sequence, self._base) if last and first else 0
         end = place(last.data) if last and first else Place()
         self.last_step, self.last_wall = end.step, end.wall
         self.chunks.forget()
@@ -74,18 +73,13 @@ class Segment:
                     return message.data
         return None
 
-    def full(self, sequence: int) -> int:
-        """The whole number whose low 32 bits these are, nearest to this segment's first."""
-        return self._base + (sequence - self._base + _TURN // 2) % _TURN - _TURN // 2
-
     def items(self, after_seq: int) -> Iterator[Item | None]:
         """From frame ``after_seq`` on: every message, and None for a chunk that cannot be read."""
-        base = self._base - _TURN // 2
         for number in range(self._chunk_of(after_seq), len(self.chunks)):
             try:
                 data, spans = self.chunks.spans(number)
                 for channel, sequence, start, end in spans:
-                    seq = base + (sequence - base) % _TURN
+                    seq = full(sequence, self._base)
                     if seq >= after_seq:
                         yield Item(seq, channel, data[start:end])
             except BadChunk:
@@ -94,12 +88,11 @@ class Segment:
 
     def among(self, channels: Container[int], after_seq: int, until_seq: float) -> Iterator[Item]:
         """Every message of these channels within ``(after_seq, until_seq]``."""
-        base = self._base - _TURN // 2
         for number in range(self._chunk_of(after_seq), len(self.chunks)):
             with suppress(BadChunk):
                 data, spans = self.chunks.spans(number)
                 for channel, sequence, start, end in spans:
-                    seq = base + (sequence - base) % _TURN
+                    seq = full(sequence, self._base)
                     if seq > until_seq:
                         return
                     if seq > after_seq and channel in channels:
@@ -160,5 +153,5 @@ class Segment:
         for number in range(first, len(self.chunks)):
             for message in self._messages(number):
                 if number or message.channel != RUN_STARTED:
-                    return self.full(message.sequence)
-        return _TURN * _TURN
+                    return full(message.sequence, self._base)
+        return TURN * TURN
