@@ -19,8 +19,10 @@ $(VENV)/installed: pyproject.toml constraints.txt
 demo: $(VENV)/installed  ## train a small network that groks, and watch it
 	@LSMON_STRICT=0 $(BIN)/lsmon demo grokking
 
-test: $(VENV)/installed  ## all tests
-	$(BIN)/python -m pytest
+# A file stays with one process, since what its tests share is dear to make.
+JOBS ?= 2
+test: $(VENV)/installed  ## all tests, in two processes at once
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 check: format lint types contracts test wheel  ## everything a change must pass
 
