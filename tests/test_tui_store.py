@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import math
+import random
 from array import array
+from itertools import pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lsmon.protocol.fold import Fold
 from lsmon.protocol.frames import (
@@ -55,6 +60,50 @@ def test_the_same_frames_give_equal_views_however_they_are_cut() -> None:
         if frame.seq % 97 == 0:
             watched.view()
     assert watched.view() == folded(*frames)
+
+
+_SOME = st.lists(st.floats(-1e300, 1e300) | st.just(math.nan) | st.just(-0.0), min_size=1, max_size=60)
+
+
+@given(st.lists(st.tuples(st.integers(1, 2), _SOME), max_size=40))
+@settings(max_examples=200, deadline=None)
+def test_samples_at_once_are_samples_one_by_one(stretches: list[tuple[int, list[float]]]) -> None:
+    """To the last bit, over buckets that fill and double, attempts, and values that are none."""
+    one_by_one, at_once = Series("loss", cap=16), Series("loss", cap=16)
+    step = 0
+    for attempt, values in stretches:
+        steps = list(range(step, step + len(values)))
+        walls = [at + 0.5 for at in steps]
+        for at, wall, value in zip(steps, walls, values, strict=True):
+            one_by_one.add(at, wall, attempt, value, math.nan, "")
+        at_once.add_all(steps, walls, attempt, values)
+        step += len(values)
+    assert at_once.track() == one_by_one.track()
+
+
+def test_frames_at_once_are_frames_one_by_one() -> None:
+    """Names that come and go, errors, words, resumes, holes in the numbers and measurements, however they are cut."""
+    chance = random.Random(0)
+    frames: list[AnyFrame] = []
+    seq = attempt = 1
+    while len(frames) < 30_000:
+        names = chance.choice((("loss",), ("loss", "lr"), ("lr", "loss"), ("val/loss",)))
+        extra = chance.choice(({}, {}, {"errors": {"loss": 0.1}}, {"words": {"loss": "unreliable"}}))
+        for _ in range(chance.randint(1, 200)):
+            seq += 1 + (chance.random() < 0.01)
+            values = {name: chance.gauss(0, 1) for name in names}
+            frames.append(Scalars(seq=seq, step=seq, wall=seq / 7, attempt=attempt, values=values, **extra))
+        seq += 1
+        frames.append(Curvature(seq=seq, step=seq - 5, wall=seq / 7, attempt=attempt, top=(Ritz(seq, 0.1),)))
+        frames.append(Heartbeat(seq=seq, step=seq, wall=seq / 7, attempt=attempt, share=0.01))
+        attempt += chance.random() < 0.02
+    one_by_one, at_once = Store(), Store()
+    for frame in frames:
+        one_by_one.fold(frame)
+    cuts = sorted({0, len(frames), *(chance.randrange(len(frames)) for _ in range(60))})
+    for first, last in pairwise(cuts):
+        at_once.fold_all(frames[first:last])
+    assert at_once.view() == one_by_one.view()
 
 
 def test_views_differ_when_one_sample_differs() -> None:

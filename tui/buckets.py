@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 REALS = 7
 """Numbers of a bucket that are no whole ones: first and last step, wall, low, high, total, doubt; ..."""
@@ -42,6 +47,21 @@ class Buckets:
         if self.open is not None:
             column.append(self.open[1][at])
         return column
+
+    def columns(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """All columns at once, of shapes (REALS, buckets) and (WHOLES, buckets)."""
+        import numpy as np  # not before: the first paint needs none
+
+        reals, wholes = np.empty((REALS, len(self))), np.empty((WHOLES, len(self)), dtype=np.int64)
+        reals[:, : self.closed] = (
+            np.asarray(memoryview(self.reals)[: self.closed * REALS]).reshape(-1, REALS).T
+        )
+        wholes[:, : self.closed] = (
+            np.asarray(memoryview(self.wholes)[: self.closed * WHOLES]).reshape(-1, WHOLES).T
+        )
+        if self.open is not None:
+            reals[:, -1], wholes[:, -1] = self.open
+        return reals, wholes
 
     def moved(self, firsts: bytes, steps: bytes, begin: int = 0) -> Buckets:
         """With these in place of the steps, and without the first ``begin`` buckets."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import cast
 
 from lsmon.protocol.errors import LsmonError
-from lsmon.protocol.frames import Alert
+from lsmon.protocol.frames import Alert, Scalars
 from lsmon.protocol.sources.source import Link, Seekable, Source, Timeline
 
 from .format import age
@@ -107,10 +107,11 @@ class Feed:
         try:
             while True:
                 frames = self.source.read(READ_FRAMES, max(until - self._clock(), 0.005))
-                for frame in frames:
-                    self._store.fold(frame)
-                    if self.seekable is None:
-                        self._fresh += self._news.see(frame)
+                self._store.fold_all(frames)
+                if self.seekable is None:
+                    for frame in frames:
+                        if not isinstance(frame, Scalars):  # as nearly all are
+                            self._fresh += self._news.see(frame)
                 if frames:
                     self._heard = self._clock()
                     self._unseen = True

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections.abc import Sequence
+from functools import reduce
+from itertools import chain, repeat
+from operator import add
 
 from .buckets import REALS, WHOLES, Buckets
 from .view import Track
@@ -54,6 +58,45 @@ class Series:
             self._note_odd(step)
             self._value, self._value_step, self._error, self._words = value, step, error, words
             self._merge(step, step, wall, attempt, 0, math.inf, -math.inf, 0.0, 1, math.nan)
+
+    def add_all(
+        self, steps: Sequence[int], walls: Sequence[float], attempt: int, values: Sequence[float]
+    ) -> None:
+        """The same as adding each, without errors and words: quicker, and equal to the last bit."""
+        if not all(map(math.isfinite, values)):
+            for step, wall, value in zip(steps, walls, values, strict=True):
+                self.add(step, wall, attempt, value, math.nan, "")
+            return
+        if attempt != self._attempt:
+            self._close(attempt)
+        at = 0
+        while at < len(values):
+            end = min(at + self._room(), len(values))
+            part = values[at:end]
+            if self._stride == 1:
+                here = steps[at:end]
+                rows = zip(here, here, walls[at:end], part, part, part, repeat(_NONE), strict=False)
+                self._reals.extend(chain.from_iterable(rows))
+                self._wholes.extend((1, attempt) * len(part))
+                self._make_room()
+            else:
+                if not self._n and not self._odd:
+                    self._first = steps[at]
+                self._step, self._wall = steps[end - 1], walls[end - 1]
+                self._n += len(part)
+                self._total = reduce(add, part, self._total)  # in their order: sum() rounds otherwise
+                self._low, self._high = min(self._low, *part), max(self._high, *part)
+                if self._n + self._odd >= self._stride:
+                    self._close(attempt)
+            at = end
+        self._value, self._value_step, self._error, self._words = values[-1], steps[-1], math.nan, ""
+        self._track = None
+
+    def _room(self) -> int:
+        """Samples until something happens: a bucket is full, or there are too many."""
+        if self._stride == 1:
+            return self._cap - len(self._wholes) // WHOLES
+        return self._stride - self._n - self._odd
 
     def add_folded(
         self,
@@ -118,6 +161,9 @@ class Series:
         """A bucket that is full, of the attempt that goes on."""
         self._reals.extend(reals)
         self._wholes.extend((count, self._attempt))
+        self._make_room()
+
+    def _make_room(self) -> None:
         while len(self._wholes) >= WHOLES * self._cap:
             self._double()
 
@@ -126,11 +172,31 @@ class Series:
         return self._first, self._step, self._wall, self._low, self._high, self._total, self._doubt
 
     def _double(self) -> None:
-        """Twice the stride, or as often twice as it takes: neighbours of one attempt join that hold no more samples
-        together than it."""
+        """Neighbours join, so that there are half as many."""
         import numpy as np  # not before: the first paint needs none
 
+        begins = np.array(self._begins())
+        ends = np.append(begins[1:], len(self._wholes) // WHOLES) - 1
+        reals = np.frombuffer(self._reals).reshape(-1, REALS).T
+        wholes = np.frombuffer(self._wholes, np.int64).reshape(-1, WHOLES).T
+        with np.errstate(all="ignore"):  # sums of what is near the largest number
+            joined = (
+                reals[0][begins], reals[1][ends], reals[2][ends],
+                np.minimum.reduceat(reals[3], begins), np.maximum.reduceat(reals[4], begins),
+                np.add.reduceat(reals[5], begins), np.maximum.reduceat(reals[6], begins),
+            )  # fmt: skip
+        self._reals = array("d", np.column_stack(joined).tobytes())
+        self._wholes = array(
+            "q", np.column_stack((np.add.reduceat(wholes[0], begins), wholes[1][ends])).tobytes()
+        )
+
+    def _begins(self) -> Sequence[int]:
+        """Where the joined buckets begin, at twice the stride, or as often twice as it takes: neighbours of one attempt
+        join that hold no more samples together than it."""
         counts, attempts = self._wholes[::WHOLES], self._wholes[1::WHOLES]
+        if counts.count(self._stride) == attempts.count(attempts[0]) == len(counts):  # as nearly always
+            self._stride *= 2
+            return range(0, len(counts), 2)
         total = sum(counts) + self._odd_total
         # A bucket of non-finite samples only counts as one sample here.
         sizes = [count or 1 for count in counts]
@@ -148,20 +214,7 @@ class Series:
             else:
                 starts.append(at)
                 held = counts[at]
-        begins = np.array(starts)
-        ends = np.append(begins[1:] - 1, len(counts) - 1)
-        reals = np.frombuffer(self._reals).reshape(-1, REALS).T
-        wholes = np.frombuffer(self._wholes, np.int64).reshape(-1, WHOLES).T
-        with np.errstate(all="ignore"):  # sums of what is near the largest number
-            joined = (
-                reals[0][begins], reals[1][ends], reals[2][ends],
-                np.minimum.reduceat(reals[3], begins), np.maximum.reduceat(reals[4], begins),
-                np.add.reduceat(reals[5], begins), np.maximum.reduceat(reals[6], begins),
-            )  # fmt: skip
-        self._reals = array("d", np.column_stack(joined).tobytes())
-        self._wholes = array(
-            "q", np.column_stack((np.add.reduceat(wholes[0], begins), wholes[1][ends])).tobytes()
-        )
+        return starts
 
     def track(self) -> Track:
         """The frozen state; the same object as long as nothing was added."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterable
+from itertools import groupby
 
 from lsmon.protocol.frames import (
     Alert,
@@ -61,6 +63,24 @@ class Store:
         self._marks: deque[Mark] = deque(maxlen=MAX_EVENTS)
         self._spectra = Thinned[Curvature](MAX_PAST)
         self._scales, self._sharpnesses = Thinned[Layers](MAX_PAST), Thinned[Layers](MAX_PAST)
+
+    def fold_all(self, frames: Iterable[AnyFrame]) -> None:
+        """The same as folding each, quicker where frames of one kind follow each other."""
+        for kind, some in groupby(frames, _kind):
+            alike = list(some)
+            if kind is None or len(alike) == 1:
+                for frame in alike:
+                    self.fold(frame)
+                continue
+            attempt, names = kind
+            for frame in alike:
+                self._number(frame)
+            steps, walls = [frame.step for frame in alike], [frame.wall for frame in alike]
+            columns = zip(*(scalars(frame)[0].values() for frame in alike), strict=True)
+            for name, values in zip(names, columns, strict=True):
+                series = self._series.get(name) or self._opened(name)
+                if series is not None:
+                    series.add_all(steps, walls, attempt, values)
 
     def fold(self, frame: AnyFrame) -> None:
         """Add one frame, or one Summary in place of the frames that it folds."""
@@ -167,6 +187,13 @@ class Store:
             return None
         series = self._series[name] = Series(name, CAP if count < FULL_SERIES else CAP // 8)
         return series
+
+
+def _kind(frame: AnyFrame) -> tuple[int, tuple[str, ...]] | None:
+    """Attempt and names of a frame that has nothing but values; None of any other."""
+    if isinstance(frame, Scalars) and not frame.errors and not frame.words:
+        return frame.attempt, tuple(frame.values)
+    return None
 
 
 def _doubts(frame: Curvature | Heartbeat) -> dict[str, str]:
