@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -67,20 +66,20 @@ class Content:
     @property
     def tallest(self) -> float:
         """The largest value of the curves."""
-        return max((max(array("d", track.highs), default=0.0) for track in self.tracks), default=0.0)
+        return max((track.highest for track in self.tracks), default=0.0)
 
     @property
     def edge_in_sight(self) -> bool:
         """Whether the edge is so near to the curves that an axis can hold it without flattening them."""
         if not math.isfinite(self.edge):  # as in most panels
             return False
-        least = min(map(lowest, self.tracks), default=0.0)
+        least = min((track.lowest for track in self.tracks), default=0.0)
         return 0 < self.edge <= self.tallest * _EDGE_IN_SIGHT and least <= self.edge * _EDGE_IN_SIGHT
 
 
 def reads_log(tracks: Sequence[Track]) -> bool:
     """Whether the axis is logarithmic unless a person says otherwise: never where it would hide negative values."""
-    return bool(tracks) and quantity(tracks[0].name).log and not any(lowest(track) < 0 for track in tracks)
+    return bool(tracks) and quantity(tracks[0].name).log and not any(track.lowest < 0 for track in tracks)
 
 
 def doubt(tracks: Sequence[Track]) -> tuple[str, str]:
@@ -99,7 +98,3 @@ def doubt(tracks: Sequence[Track]) -> tuple[str, str]:
             times = f"{track.odd}×, last near step {short(track.odd_step)}"
             return "warning", f"{quantity(track.name).label} was nan or infinite {times}"
     return "dim", next((track.words for track in tracks if track.words), "")
-
-
-def lowest(track: Track) -> float:
-    return min(array("d", track.lows), default=0.0)

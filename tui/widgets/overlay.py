@@ -15,7 +15,6 @@ from ..measured_at import measured_at
 from ..side import Side
 from ..view import Track
 from .canvas import Canvas
-from .curve_content import lowest
 from .panel import Panel, Readout, put_readouts, shortened
 from .plot import GUTTER, Plot
 from .value_axis import between, blank
@@ -58,7 +57,7 @@ class OverlayPanel(Panel):
             return
         self._told = told
         tracks = tuple(side.aligned(name, how) for side in sides[:MOST_SIDES])
-        log = self._log.get(name, quantity(name).log and all(lowest(track) > 0 for track in tracks if track))
+        log = self._log.get(name, quantity(name).log and all(track.lowest > 0 for track in tracks if track))
         ats = tuple(
             measured_at(track, side.view.step, side.view.first_step) if track else ""
             for track, side in zip(tracks, sides, strict=False)
