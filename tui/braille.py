@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +28,12 @@ _PATTERNS = ((1, 0), (2, 4), (1, 3), (5, 7))
 # Upper half, lower half, both: by the bits that _halves gives.
 _BLOCKS = np.array([0, 0x2580, 0x2584, 0x2588], dtype=np.uint32)
 
-# Unicode's numbering of the eight dots, by row and column of the cell.
-_WEIGHTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.uint32)
+# Unicode's numbering of the eight dots, row by row of the cell.
+_WEIGHTS = (0x01, 0x08, 0x02, 0x10, 0x04, 0x20, 0x40, 0x80)
+_CODES = np.array(
+    [sum(_WEIGHTS[bit] for bit in range(8) if packed >> bit & 1) for packed in range(256)], dtype=np.uint32
+)
+"""By the dots of a cell as bits, row by row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +64,16 @@ def plot(
     for index, curve in enumerate(curves):
         lines.append(_line_dots(_heights(bridged(curve), axis), rows * 4, _PATTERNS[min(index, 3)]))
         bands.append(_band_dots(_heights(curve.lows, axis), _heights(curve.highs, axis), rows * 4))
-    taken = np.zeros((rows, cols), dtype=np.bool_)
     for index in range(len(curves) - 1, -1, -1):
         cells = bits(lines[index])
-        here = cells > 0
-        codes[here] |= cells[here]
-        owners[here] = index
-        taken |= here
+        codes |= cells
+        np.copyto(owners, index, where=cells > 0)
     if band:
         for index in range(len(curves)):
             cells = bits(bands[index])
-            here = (cells > 0) & ~taken
-            codes[here] |= cells[here]
-            owners[here] = -1 - index
-            taken |= here
+            here = (cells > 0) & (codes == 0)
+            np.copyto(codes, cells, where=here)
+            np.copyto(owners, -1 - index, where=here)
     filled = codes > 0
     if ascii_only:
         marks = np.array([ord(mark) for mark in ASCII_MARKS], dtype=np.uint32)
@@ -90,13 +91,12 @@ def sparkline(curve: Columns, cols: int, *, log: bool = False, ascii_only: bool 
     if log:
         values[~(values > 0)] = np.nan
         values = np.log10(values)
-    pairs = np.resize(values, 2 * cols).reshape(cols, 2)
-    seen = ~np.isnan(pairs).all(axis=1)
+    left, right = np.resize(values, 2 * cols).reshape(cols, 2).T
+    level = np.where(np.isnan(left), right, np.where(np.isnan(right), left, (left + right) / 2))
+    seen = ~np.isnan(level)
     if not seen.any():
         return " " * cols
-    level = np.full(cols, np.nan)
-    level[seen] = np.nanmean(pairs[seen], axis=1)
-    low, high = np.nanmin(level), np.nanmax(level)
+    low, high = float(level[seen].min()), float(level[seen].max())
     glyphs = ASCII_LEVELS if ascii_only else BLOCKS
     # A constant is drawn low and flat rather than as a full bar.
     scaled = np.zeros(cols) if high - low <= 1e-9 * max(abs(high), abs(low)) else (level - low) / (high - low)
@@ -137,22 +137,28 @@ def _line_dots(heights: Floats, rows: int, pattern: tuple[int, int]) -> Dots:
 
 def _band_dots(low: Floats, high: Floats, rows: int) -> Dots:
     dots = _between(_dot_rows(high, rows), _dot_rows(low, rows), rows)
-    stipple = (np.arange(rows)[:, None] + 2 * np.arange(dots.shape[1])[None, :]) % 4 == 0
-    stippled: Dots = dots & stipple
-    return stippled
+    dots &= _stipple(*dots.shape)
+    return dots
+
+
+@lru_cache(maxsize=32)
+def _stipple(rows: int, dots: int) -> Dots:
+    """Every fourth dot, slanting."""
+    stipple: Dots = (np.arange(rows)[:, None] + 2 * np.arange(dots)[None, :]) % 4 == 0
+    return stipple
 
 
 def _between(top: Floats, bottom: Floats, rows: int) -> Dots:
     y = np.arange(rows, dtype=np.float64)[:, None]
-    dots: Dots = (y >= top[None, :]) & (y <= bottom[None, :])
+    dots: Dots = y >= top
+    dots &= y <= bottom
     return dots
 
 
 def _cells(dots: Dots) -> NDArray[np.uint32]:
     rows, cols = dots.shape[0] // 4, dots.shape[1] // 2
-    grouped = dots[: rows * 4, : cols * 2].reshape(rows, 4, cols, 2)
-    codes: NDArray[np.uint32] = np.einsum("rdcs,ds->rc", grouped.astype(np.uint32), _WEIGHTS)
-    return codes
+    grouped = dots[: rows * 4, : cols * 2].reshape(rows, 4, cols, 2).transpose(0, 2, 1, 3)
+    return _CODES[np.packbits(grouped.reshape(-1), bitorder="little")].reshape(rows, cols)
 
 
 def _halves(dots: Dots) -> NDArray[np.uint32]:
