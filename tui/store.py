@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from lsmon.protocol.frames import (
@@ -73,9 +73,8 @@ class Store:
                     self.fold(frame)
                 continue
             attempt, names = kind
-            for frame in alike:
-                self._number(frame)
             steps, walls = [frame.step for frame in alike], [frame.wall for frame in alike]
+            self._number_all(alike, steps, walls)
             columns = zip(*(scalars(frame)[0].values() for frame in alike), strict=True)
             for name, values in zip(names, columns, strict=True):
                 series = self._series.get(name) or self._opened(name)
@@ -142,6 +141,19 @@ class Store:
             layer_sharpness=self._layer_sharpness, spectra=self._spectra.items(),
             layer_past=(*self._scales.items(), *self._sharpnesses.items()),
         )  # fmt: skip
+
+    def _number_all(self, frames: Sequence[AnyFrame], steps: Sequence[int], walls: Sequence[float]) -> None:
+        """The numbers of frames of one attempt."""
+        first, last = frames[0], frames[-1]
+        self._number(first)
+        whole = last.seq - first.seq == len(frames) - 1
+        if not whole or max(walls) - self._anchor[1] >= RATE_SECS:
+            for frame in frames[1:]:
+                self._number(frame)
+            return
+        self._seq, self._wall = max(self._seq, last.seq), max(self._wall, *walls)
+        self._step = max(self._step, *steps)
+        self._first_step = min(steps) if self._first_step is None else min(self._first_step, *steps)
 
     def _number(self, frame: AnyFrame) -> None:
         first, first_step, first_wall = frame.seq, frame.step, frame.wall
