@@ -63,17 +63,14 @@ class Canvas:
             if x >= free:
                 free = self.put(x, y, label, "faint") + 2
 
-    def strips(self, style: Callable[[str], Style]) -> list[Strip]:
-        """One Strip a row, runs of one ink joined."""
-        lines = []
-        for row, inks in zip(self.text, self.inks, strict=True):
-            segments, x = [], 0
-            for ink, run in groupby(inks):
-                width = len(list(run))
-                segments.append(Segment("".join(row[x : x + width]), style(ink)))
-                x += width
-            lines.append(Strip(segments, self.cols))
-        return lines
+    def strip(self, y: int, style: Callable[[str], Style]) -> Strip:
+        """A row as Textual draws it, runs of one ink joined."""
+        row, segments, x = self.text[y], [], 0
+        for ink, run in groupby(self.inks[y]):
+            width = len(list(run))
+            segments.append(Segment("".join(row[x : x + width]), style(ink)))
+            x += width
+        return Strip(segments, self.cols)
 
     def changes(self, before: Canvas) -> list[Region]:
         """The parts of rows that differ from another canvas of the same size."""

@@ -21,7 +21,7 @@ class Drawn(Widget):
     """No character beyond ASCII in frames and curves: for terminals that cannot show them."""
 
     _canvas: Canvas | None = None
-    _strips: Sequence[Strip] = ()
+    _strips: list[Strip]
     _palette: Palette | None = None
 
     @property
@@ -46,12 +46,14 @@ class Drawn(Widget):
             return
         regions = canvas.changes(before)
         if regions:
-            self._paint(canvas, palette)
+            self._canvas = canvas
+            for region in regions:
+                self._strips[region.y] = canvas.strip(region.y, palette.style)
             self.refresh(*regions)
 
     def _paint(self, canvas: Canvas, palette: Palette) -> None:
         self._canvas, self._palette = canvas, palette
-        self._strips = canvas.strips(palette.style)
+        self._strips = [canvas.strip(y, palette.style) for y in range(canvas.rows)]
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Without what Textual does for borders, padding, tints and links, none of which is here: a third of a paint."""
