@@ -21,7 +21,7 @@ class Drawn(Widget):
     """No character beyond ASCII in frames and curves: for terminals that cannot show them."""
 
     _canvas: Canvas | None = None
-    _strips: list[Strip]
+    _strips: Sequence[Strip] = ()
     _palette: Palette | None = None
 
     @property
@@ -46,9 +46,10 @@ class Drawn(Widget):
             return
         regions = canvas.changes(before)
         if regions:
-            self._canvas = canvas
+            strips = list(self._strips)
             for region in regions:
-                self._strips[region.y] = canvas.strip(region.y, palette.style)
+                strips[region.y] = canvas.strip(region.y, palette.style)
+            self._canvas, self._strips = canvas, strips
             self.refresh(*regions)
 
     def _paint(self, canvas: Canvas, palette: Palette) -> None:
