@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from textual.pilot import Pilot
 
-from lsmon.protocol.frames import Heartbeat, Mark, Scalars
+from lsmon.protocol.frames import Curvature, Heartbeat, Mark, Ritz, RunEnded, Scalars
 from lsmon.protocol.names import QUANTITIES
 from lsmon.tui.app import LsmonApp
 from lsmon.tui.screens.compare import CompareScreen
@@ -47,8 +47,24 @@ def test_values_come_with_their_doubt_and_their_method() -> None:
     )  # fmt: skip
     assert "3.1e-6 ± 4 %" in said[0]
     assert "unreliable" in said[1]
-    assert any("not measured here: waiting for 20 gradients" in line for line in said)
+    assert any("not measured so far: waiting for 20 gradients" in line for line in said)
     assert all(len(line) <= 100 + 24 for line in said)
+
+
+def test_the_error_of_an_eigenvalue_is_said_to_be_the_solvers() -> None:
+    """The examples that it was measured on may move it by more, which stands beside."""
+    few = ("11 of 512 examples: λ_max at most 30% too high",)
+    measured = Curvature(seq=2, step=7, top=(Ritz(24.4, 9e-3, True),), batch=11, notes=few)
+    said = lines([header(), measured], "sharpness")
+    assert "24.4 ± 9e-3" in said[0]
+    assert said[1].split() == f"how ± by the solver; {few[0]}".split()
+
+
+def test_what_is_missing_is_not_yet_there_or_never_came() -> None:
+    """A run that has ended measures nothing more."""
+    unknown = [header(), Scalars(seq=2, step=7, values={"loss": 1.0})]
+    assert "not measured so far" in lines(unknown, "temperature")
+    assert "not measured" in lines([*unknown, RunEnded(seq=3, step=7)], "temperature")
 
 
 def test_the_volume_tells_how_it_has_changed() -> None:

@@ -9,7 +9,7 @@ from itertools import combinations
 import pytest
 from textual.pilot import Pilot
 
-from lsmon.protocol.frames import Alert, AnyFrame, Curvature, Heartbeat, Ritz, RunEnded, Scalars
+from lsmon.protocol.frames import AnyFrame, Curvature, Heartbeat, Ritz, RunEnded, Scalars
 from lsmon.protocol.names import QUANTITIES
 from lsmon.protocol.sources.source import Link
 from lsmon.tui.app import LsmonApp
@@ -478,18 +478,3 @@ def test_the_first_paint_loads_neither_numpy_nor_torch() -> None:
     code = "import sys, lsmon.tui.app as a; print([m for m in ('numpy', 'torch', 'zmq') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_alerts_are_told_apart_without_colour() -> None:
-    """A sign of its own for each severity, and words."""
-    alerts = [
-        Alert(seq=2 + i, step=10 + i, kind=f"kind_{severity}", severity=severity, message="What happened.")  # type: ignore[arg-type]
-        for i, severity in enumerate(("info", "warning", "critical"))
-    ]
-
-    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
-        rows = shown(app)
-        for sign, words in (("●", "kind info"), ("▲", "kind warning"), ("✖", "kind critical")):
-            assert any(sign in row and words in row for row in rows.split("\n"))
-
-    drive(Told([header(), *alerts]), check)

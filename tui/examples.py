@@ -12,6 +12,9 @@ _LEADING = re.compile(rf"(?:{_PART.pattern}|\d+ examples?)[^;]*; ")
 _FORMS = (r"\1 of \2 examples, ≤ \3% too high", r"\1 of \2 examples, ≤ \3% high", r"\1 of \2, ≤ \3% high")
 """In fewer and fewer cells."""
 
+SOLVERS = "± by the solver"
+"""What the ± of an eigenvalue is, and is not: other examples would move it by more."""
+
 
 def with_examples(frame: Curvature) -> list[str]:
     """The notes of a measurement, what they say of its examples first; their number where they say nothing of it."""
@@ -28,9 +31,19 @@ def leading(words: str) -> str:
 
 
 def in_cells(words: str, room: int) -> str:
-    """The fullest form in which the number of examples and how much too high the sharpness is have room."""
+    """The fullest form in which the number of examples and how much too high the sharpness is have room.
+
+    >>> in_cells("11 of 512 examples: λ_max at most 30% too high", 66)
+    '± by the solver; 11 of 512 examples: λ_max at most 30% too high'
+    >>> in_cells("11 of 512 examples: λ_max at most 30% too high", 30)
+    '11 of 512 examples, ≤ 30% high'
+    """
     found = _PART.search(words)
-    if found is None or found[3] is None or found.end() <= room:
+    if found is None or found[3] is None:
+        return words
+    if len(SOLVERS) + 2 + len(words) <= room:
+        return f"{words[: found.start()]}{SOLVERS}; {words[found.start() :]}"
+    if found.end() <= room:
         return words
     forms: Sequence[str] = [found.expand(form) for form in _FORMS]
     form = next((form for form in forms if found.start() + len(form) <= room), forms[-1])

@@ -27,7 +27,7 @@ LOSSY = 3
 """Exit code when frames are missing from what was written."""
 FORMATS = ("csv", "jsonl", "tensorboard", "svg", "txt")
 PARQUET = (
-    "Parquet is not written here; write csv, then "
+    "Parquet is not written here; write csv, then, where pandas and pyarrow are installed, "
     "`python -c \"import pandas; pandas.read_csv('run.csv').to_parquet('run.parquet')\"`."
 )
 

@@ -15,6 +15,8 @@ from .panel import Panel, Readout, Scene
 SIGNS = {"info": "●", "warning": "▲", "critical": "✖", "good": "◆"}
 ASCII_SIGNS = {"info": "*", "warning": "!", "critical": "X", "good": "+"}
 _STEP = 9
+_SHORT = 2
+"""Lines of a body that are kept for every event."""
 _EMPTY = "nothing has happened yet"
 
 
@@ -82,6 +84,7 @@ class AlertsPanel(Panel):
             return
         y = 0
         spacious = canvas.rows >= 3 * len(self.events)
+        bodies = spacious or canvas.cols >= 60
         for index, event in enumerate(self.events):
             left = len(self.events) - index
             if y >= canvas.rows - 1 and left > 1:
@@ -91,22 +94,25 @@ class AlertsPanel(Panel):
                 event = self._fitted(event, canvas.cols)
             self._heading(canvas, 0, y, event)
             y += 1
-            # Every event keeps a line before any gets a body, except that the newest may speak.
+            # Every event keeps a line before any gets a body, except that the newest may speak;
+            # and a body has all the room that leaves a short one to those below it.
             spare = canvas.rows - y - (left - 1)
-            if spare > 0 and (spacious or index == 0 or canvas.cols >= 60):
-                y = self._body(canvas, y, event, spare)
+            if spare > 0 and (bodies or index == 0):
+                below = _SHORT * (left - 1) if bodies else 0
+                y = self._body(canvas, y, event, max(spare - below, min(_SHORT, spare)))
 
-    def _body(self, canvas: Canvas, y: int, event: Event, spare: int) -> int:
+    def _body(self, canvas: Canvas, y: int, event: Event, room: int) -> int:
+        """In at most so many lines; gives the line after it."""
         indent = 2 if canvas.cols < 44 else _STEP + 2
-        room = canvas.cols - indent
-        lines = [("dim", line) for line in wrapped(event.body, room, min(2 if spare < 8 else 4, spare))]
-        if canvas.cols >= 60 and spare >= 8:
+        said = [("dim", event.body)]
+        if canvas.cols >= 60 and room >= 8:
             facts = ", ".join(f"{name} {value}" for name, value in event.evidence)
-            lines += [("dim", line) for line in wrapped(facts, room, 2)]
-            lines += [("good", line) for line in wrapped(event.advice, room, 2)]
-        for ink, line in lines[:spare]:
-            canvas.put(indent, y, line, ink)
-            y += 1
+            said += [("dim", facts), ("good", event.advice)]
+        end = y + room
+        for ink, words in said:
+            for line in wrapped(words, canvas.cols - indent, end - y) if y < end else ():
+                canvas.put(indent, y, line, ink)
+                y += 1
         return y
 
 

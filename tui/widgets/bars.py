@@ -148,7 +148,7 @@ def _facts(view: View) -> list[tuple[str, str]]:
     """Label and value, most wanted first."""
     header, heard = view.header, view.heartbeat
     lr = view.series.get("lr")
-    optimizer = header.optimizer if lr is None else f"{header.optimizer or 'lr'} {number(lr.value)}"
+    optimizer = header.optimizer if lr is None else f"{header.optimizer} lr {number(lr.value)}".strip()
     share = heard.share or view.curvature.share
     return [
         ("step ", grouped(view.step) if view.seq else ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from textual.binding import Binding, BindingType
 from lsmon.protocol.counts import grouped
 from lsmon.protocol.names import QUANTITIES, quantity
 
+from ..examples import SOLVERS
 from ..format import with_error
 from ..side import Side, doubtful, volume_change
 from ..view import Track, View
@@ -35,6 +37,8 @@ _SENSORS = {
     "sharpness": "curvature",
     "negative curvature": "curvature",
 }
+_SOLVED = ("hessian/max", "hessian/min", "hessian/preconditioned")
+"""Eigenvalues, whose error is that of Lanczos."""
 _LABEL = 16
 _COURSE = 24
 
@@ -128,7 +132,8 @@ def told(view: View, section: str, cols: int, ascii_only: bool = False) -> list[
     missing = [name for name in names if name not in view.series]
     if missing:
         words = view.heartbeat.notes.get(_SENSORS.get(section, section), "")
-        lines.append((("warning", "not measured here"), ("dim", f": {words}" if words else "")))
+        so_far = "not measured" if view.ended else "not measured so far"
+        lines.append((("warning", so_far), ("dim", f": {words}" if words else "")))
         for name in missing:
             lines += _definition(name, cols, ascii_only, quantity(name).label)
     return lines
@@ -156,10 +161,10 @@ def _known(track: Track, cols: int, ascii_only: bool) -> list[Line]:
     if cols >= _LABEL + 25 + _COURSE + 16:
         head += [("course", track.name), ("faint", f"  step {grouped(track.step)}")]
     lines: list[Line] = [tuple(head)]
-    if track.words:
-        lines += _wrapped(
-            "how", track.words, cols, "warning" if "unreliable" in track.words else "dim", ascii_only
-        )
+    solved = SOLVERS if track.name in _SOLVED and math.isfinite(track.error) else ""
+    how = "; ".join(filter(None, (solved, track.words)))
+    if how:
+        lines += _wrapped("how", how, cols, "warning" if "unreliable" in how else "dim", ascii_only)
     return lines + _definition(track.name, cols, ascii_only)
 
 
