@@ -22,7 +22,7 @@ from lsmon.protocol.sources.source import Link
 from lsmon.tui.cli import main
 from lsmon.tui.commands.ls import table
 from lsmon.tui.commands.tail import follow
-from lsmon.tui.runs import local_runs
+from lsmon.tui.runs import Run, local_runs
 from lsmon.tui.target import of_this_machine
 from tests.recorded import record
 
@@ -273,3 +273,20 @@ def test_a_list_fits_the_terminal_and_tells_who_is_silent(
     wide, narrow = table([run], time.time(), 400), table([run], time.time(), 80)
     assert str(folder) in wide and "RECORDING" in wide
     assert str(folder) not in narrow and all(len(line) <= 80 for line in narrow.splitlines())
+
+
+def test_the_list_of_runs_fits_the_terminal() -> None:
+    """Names and hosts are cut, no number is; a place that opens a run is whole; all of it where nobody has a width."""
+    runs = [
+        Run(state="ended early", name="a-name-" * 9, run="0123456789ab", host="a-host." * 6, pid=4_194_304, started=0.0, recording="/r" * 40),
+        Run(state="live", name="short", run="fedcba98", host="h", pid=1, started=0.0, place="gpu-box.example.org"),
+    ]  # fmt: skip
+    now = 3600.0
+    assert "/r" * 40 in table(runs, now)
+    for each in (runs, runs[:1]):
+        for cols in (120, 100, 80):
+            lines = table(each, now, cols).splitlines()
+            assert all(len(line) <= cols for line in lines)
+            assert "01234567" in lines[1] and "4194304" in lines[1] and "60 min ago" in lines[1]
+            assert "a-name-" in lines[1] and "…" in lines[1]
+    assert "gpu-box.example.org" in table(runs, now, 80)

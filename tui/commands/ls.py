@@ -16,6 +16,10 @@ from ..format import age
 from ..runs import Run, local_runs, with_course
 from ..target import HOW_TO_START, Reach, add_reach
 
+_NAME, _HOST = 1, 3
+_LEAST = 8
+"""Cells in which most names and hosts are still told apart."""
+
 
 def add(parser: ArgumentParser) -> None:
     parser.add_argument("hosts", nargs="*", metavar="HOST")
@@ -61,7 +65,8 @@ def run(args: Namespace) -> int:
 
 def table(runs: list[Run], now: float, cols: int | None = None) -> str:
     """Columns as wide as they must be; the path last, since it is the longest, and left out where it would not fit into
-    ``cols``: a run is opened by its name or id."""
+    ``cols``: a run is opened by its name or id. Then host and name are cut, never a number or what opens a run elsewhere.
+    """
     places = len({run.place for run in runs}) > 1  # as the person calls them, which opens a run: HOST:ID
     rows = [("STATE", "NAME", "ID", "HOST", "PID", "STARTED", "RECORDING")]
     rows += [
@@ -79,8 +84,14 @@ def table(runs: list[Run], now: float, cols: int | None = None) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     if cols is not None and sum(widths) + 2 * len(widths) + max(len(row[-1]) for row in rows) > cols:
         rows = [(*row[:-1], "") for row in rows]
+        for column in (_NAME,) if places else (_HOST, _NAME):
+            over = sum(widths) + 2 * (len(widths) - 1) - cols
+            widths[column] -= max(min(over, widths[column] - _LEAST), 0)
     return "".join(
-        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
-        + "\n"
+        "  ".join([*(_fitted(*each) for each in zip(row, widths, strict=False)), row[-1]]).rstrip() + "\n"
         for row in rows
     )
+
+
+def _fitted(cell: str, width: int) -> str:
+    return cell.ljust(width) if len(cell) <= width else f"{cell[: width - 1]}…"
