@@ -7,7 +7,7 @@ import random
 from array import array
 from itertools import pairwise
 
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from lsmon.protocol.fold import Fold
@@ -23,6 +23,7 @@ from lsmon.protocol.frames import (
     Scalars,
     Summary,
 )
+from lsmon.tui.joined import joined
 from lsmon.tui.series import Series
 from lsmon.tui.store import MAX_SERIES, Store
 from lsmon.tui.view import EMPTY, Track, View
@@ -79,6 +80,36 @@ def test_samples_at_once_are_samples_one_by_one(stretches: list[tuple[int, list[
         at_once.add_all(steps, walls, attempt, values)
         step += len(values)
     assert at_once.track() == one_by_one.track()
+
+
+def _greedy(sizes: list[int], attempts: list[int], stride: int) -> list[int]:
+    """Where buckets begin when from the left each takes in the next as long as they hold at most the stride together."""
+    starts, held = [0], sizes[0]
+    for at in range(1, len(sizes)):
+        if held + sizes[at] <= stride and attempts[at] == attempts[at - 1]:
+            held += sizes[at]
+        else:
+            starts.append(at)
+            held = sizes[at]
+    return starts
+
+
+@given(
+    st.lists(st.integers(90, 100), min_size=5, max_size=40) | st.lists(st.integers(1, 100), min_size=12),
+    st.booleans(),
+)
+@settings(max_examples=200, deadline=None)
+def test_neighbours_join_up_to_the_stride(sizes: list[int], resumed: bool) -> None:
+    """Equal or not, of one attempt or two: in pairs at once, or one after another."""
+    assume(sum(sizes) >= 400)  # with less than the stride in all, attempts join too
+    attempts = [1 + (resumed and 2 * at > len(sizes)) for at in range(len(sizes))]
+    reals, wholes = array("d"), array("q")
+    for at, (size, attempt) in enumerate(zip(sizes, attempts, strict=True)):
+        reals.extend((at, at, at, at, at, size, -1.0))
+        wholes.extend((size, attempt))
+    reals, _, stride = joined(reals, wholes, 100, 0)
+    assert stride == 200
+    assert reals[::7].tolist() == _greedy(sizes, attempts, stride)
 
 
 def test_frames_at_once_are_frames_one_by_one() -> None:

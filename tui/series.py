@@ -11,14 +11,9 @@ from collections.abc import Sequence
 from functools import reduce
 from itertools import chain, repeat
 from operator import add
-from typing import TYPE_CHECKING
 
-from .buckets import REALS, WHOLES, Buckets
+from .buckets import WHOLES, Buckets
 from .view import Track
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 CAP = 4096
 """Buckets a series, an even number so that equal ones pair off without a rest. Ten times the dots of a curve on a screen of 200 columns, 330 KB."""
@@ -177,50 +172,12 @@ class Series:
         return self._first, self._step, self._wall, self._low, self._high, self._total, self._doubt
 
     def _double(self) -> None:
-        """Neighbours join, so that there are half as many."""
-        import numpy as np  # not before: the first paint needs none
+        """So that there are half as many."""
+        from .joined import joined  # not before: the first paint needs no numpy
 
-        reals = np.frombuffer(self._reals).reshape(-1, REALS).T
-        counts, attempts = np.frombuffer(self._wholes, np.int64).reshape(-1, WHOLES).T
-        begins = self._begins(counts, attempts)
-        ends = np.append(begins[1:], len(counts)) - 1
-        with np.errstate(all="ignore"):  # sums of what is near the largest number
-            joined = (
-                reals[0][begins], reals[1][ends], reals[2][ends],
-                np.minimum.reduceat(reals[3], begins), np.maximum.reduceat(reals[4], begins),
-                np.add.reduceat(reals[5], begins), np.maximum.reduceat(reals[6], begins),
-            )  # fmt: skip
-        self._reals = array("d", np.column_stack(joined).tobytes())
-        self._wholes = array(
-            "q", np.column_stack((np.add.reduceat(counts, begins), attempts[ends])).tobytes()
+        self._reals, self._wholes, self._stride = joined(
+            self._reals, self._wholes, self._stride, self._odd_total
         )
-
-    def _begins(self, counts: NDArray[np.int64], attempts: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where the joined buckets begin, at twice the stride, or as often twice as it takes: neighbours of one attempt
-        join that hold no more samples together than it."""
-        import numpy as np
-
-        total = int(counts.sum()) + self._odd_total
-        # A bucket of non-finite samples only counts as one sample here.
-        sizes = np.maximum(counts, 1)
-        both, alike = sizes[:-1] + sizes[1:], attempts[:-1] == attempts[1:]
-        least = int(both.min(where=alike, initial=total))
-        self._stride *= 2
-        while self._stride < least and self._stride <= total:
-            self._stride *= 2
-        three = both[:-1:2] + sizes[2::2]
-        if alike.all() and counts.all() and both[::2].max() <= self._stride < three.min():  # as nearly always
-            return np.arange(0, len(counts), 2)
-        # So many attempts that they alone exceed the cap: then they join as well.
-        across = self._stride > total
-        starts, held, size, one = [0], int(counts[0]), sizes.tolist(), alike.tolist()
-        for at, count in enumerate(counts[1:].tolist(), start=1):
-            if (held or 1) + size[at] <= self._stride and (across or one[at - 1]):
-                held += count
-            else:
-                starts.append(at)
-                held = count
-        return np.array(starts)
 
     def track(self) -> Track:
         """The frozen state; the same object as long as nothing was added."""

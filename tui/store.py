@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import groupby
 
 from lsmon.protocol.frames import (
@@ -23,6 +23,7 @@ from lsmon.protocol.names import scalars
 from lsmon.protocol.thinned import Thinned
 
 from .examples import with_examples
+from .reached import Reached
 from .series import CAP, Series
 from .view import EMPTY, View
 
@@ -33,8 +34,6 @@ FULL_SERIES = 64
 MAX_EVENTS = 1000
 MAX_PAST = 160
 """Spectra and layers that are kept over time, each: about a column of a heat map, 2 MB at the usual 200 points."""
-RATE_SECS = 5.0
-"""The step rate of a source without heartbeats is taken over stretches of this length."""
 
 
 class Store:
@@ -51,12 +50,8 @@ class Store:
             EMPTY.layer_sharpness,
         )
         self._ended = False
-        self._seq = self._step = self._lost = self._lost_step = self._dropped = 0
-        self._first_step: int | None = None
-        self._attempt = 1
-        self._started = self._wall = 0.0
-        self._rate = 0.0
-        self._anchor = (0, 0.0)
+        self._dropped = 0
+        self._reached = Reached()
         self._series: dict[str, Series] = {}
         self._refused: set[str] = set()
         self._alerts: deque[Alert] = deque(maxlen=MAX_EVENTS)
@@ -74,7 +69,7 @@ class Store:
                 continue
             attempt, names = kind
             steps, walls = [frame.step for frame in alike], [frame.wall for frame in alike]
-            self._number_all(alike, steps, walls)
+            self._reached.add_all(alike, steps, walls)
             columns = zip(*(scalars(frame)[0].values() for frame in alike), strict=True)
             for name, values in zip(names, columns, strict=True):
                 series = self._series.get(name) or self._opened(name)
@@ -84,7 +79,7 @@ class Store:
     def fold(self, frame: AnyFrame) -> None:
         """Add one frame, or one Summary in place of the frames that it folds."""
         if isinstance(frame, Scalars):  # as nearly all are
-            self._number(frame)
+            self._reached.add(frame)
             self._add(frame)
             return
         if isinstance(frame, Heartbeat):
@@ -93,9 +88,9 @@ class Store:
             self._add(frame)
             return
         counted = (
-            0 < frame.seq <= self._seq
+            0 < frame.seq <= self._reached.seq
         )  # a copy of what a Summary has brought: it is state, its values are in
-        self._number(frame)
+        self._reached.add(frame)
         if isinstance(frame, Summary):
             for name, row in frame.series.items():
                 series = self._series.get(name) or self._opened(name)
@@ -130,56 +125,18 @@ class Store:
             self._dropped = max(self._dropped, frame.dropped)
 
     def view(self) -> View:
+        reached = self._reached
         return View(
-            header=self._header, seq=self._seq, step=self._step, first_step=self._first_step or 0,
-            attempt=self._attempt, started=self._started, wall=self._wall,
-            rate=self._heartbeat.rate or self._rate,
-            lost=self._lost, lost_step=self._lost_step, dropped=self._dropped, heartbeat=self._heartbeat,
+            header=self._header, seq=reached.seq, step=reached.step, first_step=reached.first_step,
+            attempt=reached.attempt, started=reached.started, wall=reached.wall,
+            rate=self._heartbeat.rate or reached.rate,
+            lost=reached.lost, lost_step=reached.lost_step, dropped=self._dropped, heartbeat=self._heartbeat,
             curvature=self._curvature, series={name: series.track() for name, series in self._series.items()},
             refused=len(self._refused), alerts=tuple(self._alerts), marks=tuple(self._marks),
             ended=self._ended, end=self._end, spectrum=self._spectrum, layers=self._layers,
             layer_sharpness=self._layer_sharpness, spectra=self._spectra.items(),
             layer_past=(*self._scales.items(), *self._sharpnesses.items()),
         )  # fmt: skip
-
-    def _number_all(self, frames: Sequence[AnyFrame], steps: Sequence[int], walls: Sequence[float]) -> None:
-        """The numbers of frames of one attempt."""
-        first, last = frames[0], frames[-1]
-        self._number(first)
-        whole = last.seq - first.seq == len(frames) - 1
-        if not whole or max(walls) - self._anchor[1] >= RATE_SECS:
-            for frame in frames[1:]:
-                self._number(frame)
-            return
-        self._seq, self._wall = max(self._seq, last.seq), max(self._wall, *walls)
-        self._step = max(self._step, *steps)
-        self._first_step = min(steps) if self._first_step is None else min(self._first_step, *steps)
-
-    def _number(self, frame: AnyFrame) -> None:
-        first, first_step, first_wall = frame.seq, frame.step, frame.wall
-        if isinstance(frame, Summary):
-            first, first_step, first_wall = frame.first_seq, frame.first_step, frame.first_wall
-        if self._seq and first > self._seq + 1:
-            self._lost += first - self._seq - 1
-            self._lost_step = frame.step
-        self._seq = max(self._seq, frame.seq)
-        self._wall = max(self._wall, frame.wall)
-        if not self._started:
-            self._started = first_wall
-        if not frame.step and isinstance(frame, RunStarted | RunEnded):
-            return
-        if frame.attempt > self._attempt:
-            self._attempt, self._step, self._anchor = frame.attempt, frame.step, (0, 0.0)
-        # A measurement belongs to an earlier step than the one at which it was done.
-        self._step = max(self._step, frame.step)
-        if self._first_step is None or first_step < self._first_step:
-            self._first_step = first_step
-        step, wall = self._anchor
-        if not wall:
-            self._anchor = (self._step, frame.wall)
-        elif frame.wall - wall >= RATE_SECS:
-            self._rate = (self._step - step) / (frame.wall - wall)
-            self._anchor = (self._step, frame.wall)
 
     def _add(self, frame: Scalars | Curvature | Heartbeat) -> None:
         values, errors = scalars(frame)
