@@ -6,6 +6,7 @@ import math
 import random
 from array import array
 from itertools import pairwise
+from typing import Any
 
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -119,7 +120,9 @@ def test_frames_at_once_are_frames_one_by_one() -> None:
     seq = attempt = 1
     while len(frames) < 30_000:
         names = chance.choice((("loss",), ("loss", "lr"), ("lr", "loss"), ("val/loss",)))
-        extra = chance.choice(({}, {}, {"errors": {"loss": 0.1}}, {"words": {"loss": "unreliable"}}))
+        extra: dict[str, Any] = chance.choice(
+            ({}, {}, {"errors": {"loss": 0.1}}, {"words": {"loss": "unreliable"}})
+        )
         for _ in range(chance.randint(1, 200)):
             seq += 1 + (chance.random() < 0.01)
             values = {name: chance.gauss(0, 1) for name in names}
