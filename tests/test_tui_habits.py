@@ -88,6 +88,22 @@ def test_a_note_made_on_a_page_is_on_the_panels_too() -> None:
     drive(Told(STORY), check)
 
 
+def test_a_note_is_on_the_step_that_the_question_named() -> None:
+    """Also when the run has gone on while it was typed."""
+    tape = Tape(STORY, step=2000)
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        await settle(app, pilot)
+        await pilot.press("m", *"too hot")
+        tape.advance(2000)
+        await settle(app, pilot)
+        assert app.feed.view.step > 2500
+        await pilot.press("enter")
+        assert [mark.step for mark in app.feed.notes.on(app.feed.view).marks] == [2000]
+
+    drive(tape, check)
+
+
 def test_notes_of_another_run_are_not_shown_and_a_torn_file_is_read(folder: Path) -> None:
     def view(name: str):  # type: ignore[no-untyped-def]
         store = Store()

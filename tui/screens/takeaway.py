@@ -7,6 +7,7 @@ import io
 import math
 from array import array
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -66,12 +67,13 @@ class Takeaway(Ground):
         if not self.feed.view.seq:
             self.notify("There is no step yet to put a note on.", markup=False)
             return
-        self.app.push_screen(Ask(f"note on step {grouped(self.feed.view.step)}"), self._noted)
+        view = self.feed.view  # The run goes on while the note is typed.
+        self.app.push_screen(Ask(f"note on step {grouped(view.step)}"), partial(self._noted, view))
 
-    def _noted(self, typed: str | None) -> None:
+    def _noted(self, view: View, typed: str | None) -> None:
         if typed and typed.strip():
             try:
-                self.feed.notes.add(self.feed.view, typed)
+                self.feed.notes.add(view, typed)
             except LsmonError as error:
                 self.notify(str(error), severity="error", markup=False)
             self.show()
