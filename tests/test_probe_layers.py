@@ -255,6 +255,52 @@ def test_recurrent_layers_are_looked_at(kind: Callable[..., nn.RNNBase]) -> None
     assert frame.values["activation"][0] == pytest.approx(out.square().mean().item())
 
 
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_attention_is_looked_at_where_it_puts_out(batch_first: bool) -> None:
+    """By the output of its out-projection, against the attention written out: it never calls that layer."""
+    torch.manual_seed(0)
+
+    class Reader(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(8, 2, batch_first=batch_first)
+            self.head = nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.attention(x, x, x)[0])  # type: ignore[no-any-return]
+
+    model, inputs = Reader(), torch.randn(5, 7, 8)
+    inner = model.attention
+    watched = Watched(model)
+    watched.train(inputs)
+    frame = watched.frames()[0]
+    assert frame.names == ("attention.out_proj", "head")
+
+    x = inputs if batch_first else inputs.transpose(0, 1)
+    assert inner.in_proj_weight is not None
+    query, key, value = (
+        part.reshape(*x.shape[:2], 2, 4)
+        for part in (x @ inner.in_proj_weight.T + inner.in_proj_bias).chunk(3, -1)
+    )
+    share = (torch.einsum("bqhd,bkhd->bhqk", query, key) / 2).softmax(-1)  # √4, the size of a head
+    seen = torch.einsum("bhqk,bkhd->bqhd", share, value).flatten(-2)
+    out = seen @ inner.out_proj.weight.T + inner.out_proj.bias
+    out.retain_grad()
+    torch.autograd.backward(model.head(out).square().mean())
+    assert out.grad is not None
+    assert frame.values["activation"][0] == pytest.approx(out.square().mean().item(), rel=1e-5)
+    assert frame.values["gradient"][0] == pytest.approx(out.grad.square().mean().item(), rel=1e-5)
+
+
+def test_the_layers_of_a_transformer_are_told_in_their_order() -> None:
+    """Attention and both layers of what follows it, block after block."""
+    block = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    watched = Watched(nn.TransformerEncoder(block, 2, enable_nested_tensor=False))
+    watched.train(torch.randn(3, 5, 8))
+    names = [f"layers.{i}.{name}" for i in range(2) for name in ("self_attn.out_proj", "linear1", "linear2")]
+    assert list(watched.frames()[0].names) == names
+
+
 def test_many_layers_are_thinned_and_shared_ones_averaged() -> None:
     """At most 256 are told; a module that is called twice is one layer."""
     shared = nn.Linear(2, 2)

@@ -78,9 +78,13 @@ class LayerScale(Sensor):
             weight = getattr(module, "weight", None)
             inner = next(module.children(), None) is None
             matrix = isinstance(weight, Tensor) and weight.dim() > 1 and not isinstance(module, nn.Embedding)
-            if inner and (matrix or isinstance(module, nn.RNNBase)):
-                self._modes[id(module)] = module.training
-                self._handles.append(module.register_forward_hook(partial(self._passed, name)))
+            if isinstance(module, nn.MultiheadAttention):
+                # It never calls its inner layer, whose output it returns; what its in-projection puts out no hook sees.
+                name = f"{name}.out_proj" if name else "out_proj"
+            elif not inner or not (matrix or isinstance(module, nn.RNNBase)):
+                continue
+            self._modes[id(module)] = module.training
+            self._handles.append(module.register_forward_hook(partial(self._passed, name)))
 
     def _passed(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
         """A forward pass of the loop; evaluation and our own measurements run in another mode or without gradients."""
