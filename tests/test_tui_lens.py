@@ -7,7 +7,7 @@ from array import array
 
 import pytest
 
-from lsmon.protocol.frames import Scalars
+from lsmon.protocol.frames import Curvature, Ritz, Scalars
 from lsmon.tui.abscissa import Abscissa, gap, label, next_kind
 from lsmon.tui.axes import StepAxis
 from lsmon.tui.lens import LENS, Lens, extent
@@ -82,6 +82,23 @@ def test_after_a_resume_a_step_lies_where_the_latest_attempt_was() -> None:
         2.0,
         2.0,
     ]
+
+
+def test_a_measurement_lies_at_the_time_of_its_step() -> None:
+    """However late it came; one of an attempt that was left stays before what came after it."""
+    store = Store()
+    path = [*((step, 1) for step in range(100)), *((step, 2) for step in range(60, 120))]
+    for at, (step, attempt) in enumerate(path):
+        wall = START + at
+        store.fold(Scalars(step=step, wall=wall, attempt=attempt, values={"loss": 1.0}))
+        if at % 30 == 29:
+            measured = Curvature(step=step - 10, wall=wall, attempt=attempt, top=(Ritz(1.0, 0.1, True),))
+            store.fold(measured)
+    view = store.view()
+    track = Abscissa.of(view, "elapsed").over(view.series["hessian/max"])
+    assert array("d", view.series["hessian/max"].steps).tolist() == [19.0, 49.0, 79.0, 69.0, 99.0]
+    # Of step 79 in the attempt that was left only the time is known at which its measurement came.
+    assert array("d", track.steps).tolist() == [19.0, 49.0, 89.0, 109.0, 139.0]
 
 
 @pytest.mark.parametrize("zoom", [0, 1, 3, 9])

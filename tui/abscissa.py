@@ -59,7 +59,7 @@ class Abscissa:
     started: float = 0.0
     """Unix time of the first frame."""
     known: Track | None = None
-    """Of "tokens": how many there were at which step; of the times: any track, for steps without a time of their own."""
+    """Of "tokens": how many there were at which step; of the times: when which step was."""
 
     @classmethod
     def of(cls, view: View, kind: Kind) -> Abscissa:
@@ -67,8 +67,8 @@ class Abscissa:
         if kind == "tokens":
             name = tokens_name(view)
             return cls(kind, view.started, view.series[name]) if name else cls()
-        longest = max(view.series.values(), key=len, default=None)
-        return cls() if kind == "step" or longest is None else cls(kind, view.started, longest)
+        told = view.series.get("loss") or max(view.series.values(), key=len, default=None)
+        return cls() if kind == "step" or told is None else cls(kind, view.started, told)
 
     def over(self, track: Track) -> Track:
         """The track with this in place of its steps."""
@@ -135,13 +135,14 @@ def next_kind(view: View, kind: Kind) -> Kind:
 def _over(abscissa: Abscissa, track: Track) -> Track:
     import numpy as np
 
+    assert abscissa.known is not None
+    steps, places = _knots(abscissa.known, abscissa.kind == "tokens")
+    lasts = np.interp(np.frombuffer(track.steps), steps, places)
     if abscissa.kind == "tokens":
-        assert abscissa.known is not None
-        steps, places = _knots(abscissa.known, tokens=True)
-        firsts = np.interp(np.frombuffer(track.firsts), steps, places).tobytes()
-        lasts = np.interp(np.frombuffer(track.steps), steps, places).tobytes()
-        return track.moved(firsts, lasts)
-    times = (np.frombuffer(track.walls) - abscissa._origin).tobytes()
+        firsts = np.interp(np.frombuffer(track.firsts), steps, places)
+        return track.moved(firsts.tobytes(), lasts.tobytes())
+    # A measurement comes later than its step was; a sample from before the training went back has its own time.
+    times = (np.minimum(lasts, np.frombuffer(track.walls)) - abscissa._origin).tobytes()
     return track.moved(times, times)  # of a bucket only the time of its last sample is known
 
 
