@@ -53,6 +53,8 @@ class Instruments:
             missing = [need for need in sensor.needs if getattr(context, need) is None]
             if missing:
                 context.notes[sensor.name] = f"needs {' and '.join(missing)} given to Probe"
+            elif words := self._unfit(sensor):
+                context.notes[sensor.name] = words
             else:
                 self._slots.append(_Slot(sensor, budget.account(sensor.weight)))
         if any(_watches_updates(slot.sensor) for slot in self._slots):
@@ -60,6 +62,13 @@ class Instruments:
         for slot in list(self._slots):
             slot.armed = slot.account.affords(0.0)
             self._expect(slot)
+
+    def _unfit(self, sensor: Sensor) -> str:
+        try:
+            return sensor.unfit(self.context)
+        except Exception as error:  # noqa: BLE001  a sensor may be anybody's code
+            self._guard.fault(sensor.name, error)
+            return self.context.notes[sensor.name]
 
     def _attach(self) -> None:
         optimizer = self.context.optimizer

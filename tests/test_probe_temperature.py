@@ -171,19 +171,18 @@ def test_dead_entries_are_no_degrees_of_freedom() -> None:
 
 
 def test_an_unknown_optimizer_is_refused_in_words() -> None:
-    """Its metric is not known, so there is no number."""
+    """Its metric is not known, so there is no number; that is no fault, and nobody is alarmed."""
     problem = Noisy(torch.ones(10), 1.0)
-    guard = Guard()
+    guard = Guard(strict=True)
     optimizer = torch.optim.RMSprop(problem.model.parameters(), 0.1)
     found: list[Scalars] = []
-    instruments = Instruments(
-        [Temperature()], Context(problem.model, optimizer), Budget(1.0), guard, found.append
-    )
+    context = Context(problem.model, optimizer)
+    instruments = Instruments([Temperature()], context, Budget(1.0), guard, found.append)
     problem.backward()
     optimizer.step()
     instruments.step(1, 1, None)
     assert not found
-    assert "not for RMSprop" in guard.notes["temperature"]
+    assert context.notes["temperature"] == "known for SGD, Adam and AdamW, not for RMSprop"
 
 
 def test_block_error_of_known_numbers() -> None:

@@ -102,6 +102,10 @@ class Sensor:
     aside = 0.0
     """Seconds that hooks of its own have taken since its last turn; they are charged to it with the next one."""
 
+    def unfit(self, context: Context) -> str:
+        """Why this training is not for it, in words for its panel: it stays off, which is no fault. Empty when it is."""
+        return ""
+
     def expect(self, context: Context) -> None:
         """The training step that begins now will be measured: for what must be watched from its forward pass on."""
 

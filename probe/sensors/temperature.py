@@ -57,9 +57,12 @@ class Temperature(Sensor):
         self._dim = 0.0
         self._fresh = 0
 
+    def unfit(self, context: Context) -> str:
+        if kind(context.optimizer):
+            return ""
+        return f"known for SGD, Adam and AdamW, not for {type(context.optimizer).__name__}"
+
     def expect(self, context: Context) -> None:
-        if not kind(context.optimizer):
-            raise ValueError(f"known for SGD, Adam and AdamW, not for {type(context.optimizer).__name__}")
         self._noise.expect(context)
 
     def before_update(self, context: Context) -> None:
