@@ -31,7 +31,7 @@ def leading(words: str) -> str:
 
 
 def in_cells(words: str, room: int) -> str:
-    """The fullest form in which the number of examples and how much too high the sharpness is have room.
+    """The fullest form in which the number of examples, how much too high the sharpness is and whose the ± is have room.
 
     >>> in_cells("11 of 512 examples: λ_max at most 30% too high", 66)
     '± by the solver; 11 of 512 examples: λ_max at most 30% too high'
@@ -39,11 +39,11 @@ def in_cells(words: str, room: int) -> str:
     '11 of 512 examples, ≤ 30% high'
     """
     found = _PART.search(words)
-    if found is None or found[3] is None:
+    if found is None:
         return words
     if len(SOLVERS) + 2 + len(words) <= room:
         return f"{words[: found.start()]}{SOLVERS}; {words[found.start() :]}"
-    if found.end() <= room:
+    if found[3] is None or found.end() <= room:
         return words
     forms: Sequence[str] = [found.expand(form) for form in _FORMS]
     form = next((form for form in forms if found.start() + len(form) <= room), forms[-1])

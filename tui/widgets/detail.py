@@ -132,8 +132,9 @@ def told(view: View, section: str, cols: int, ascii_only: bool = False) -> list[
     missing = [name for name in names if name not in view.series]
     if missing:
         words = view.heartbeat.notes.get(_SENSORS.get(section, section), "")
-        so_far = "not measured" if view.ended else "not measured so far"
-        lines.append((("warning", so_far), ("dim", f": {words}" if words else "")))
+        lines.append((("warning", "not measured" if view.ended else "not measured so far"),))
+        if words:
+            lines += _wrapped("why", words, cols, "dim", ascii_only)
         for name in missing:
             lines += _definition(name, cols, ascii_only, quantity(name).label)
     return lines
