@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from textual.pilot import Pilot
 
+from lsmon.protocol.detectors.saddle import ALONG_GRADIENT, ON_THE_WAY
 from lsmon.protocol.frames import Alert, Curvature, Mark, Scalars
 from lsmon.tui.app import LsmonApp
 from lsmon.tui.screens.alerts import AlertsPage
@@ -13,6 +16,7 @@ from lsmon.tui.screens.help import Help
 from lsmon.tui.widgets.alert_detail import AlertDetail, alert_lines, meaning
 from lsmon.tui.widgets.alert_list import AlertList
 from lsmon.tui.widgets.alerts import SIGNS
+from lsmon.tui.widgets.canvas import plain
 from tests.bench.story import Tape, Told, frames, header
 from tests.screenplay import drive, settle, shown, text
 
@@ -213,6 +217,24 @@ def test_marks_are_listed_too() -> None:
         assert "by the person who trains" in rows
 
     drive(Told([header(), Mark(seq=2, step=5, note="lower lr [/b]")]), check)
+
+
+def test_a_note_is_by_the_person_who_watches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The training knows nothing of it."""
+    monkeypatch.setenv("LSMON_DIR", str(tmp_path))
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        await settle(app, pilot)
+        await pilot.press("m", *"too hot", "enter")
+        rows = await opened(app, pilot)
+        assert "too hot" in rows
+        assert "by the person who watches" in rows
+
+    drive(Told([header(), Scalars(seq=2, step=5, values={"loss": 1.0})]), check)
+
+
+def test_evidence_is_spelled_in_ascii() -> None:
+    assert plain(f"{ALONG_GRADIENT} {ON_THE_WAY}") == "g^THg/|H| on the way u^THu/|H|"
 
 
 def test_ascii_only() -> None:

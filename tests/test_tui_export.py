@@ -155,6 +155,19 @@ def test_once_prints_a_frame_and_leaves(recorded: Path) -> None:
     assert "\x1b" not in done.stdout
 
 
+def test_once_keeps_to_the_settings(
+    recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing but ASCII; what cannot be read is said."""
+    path = tmp_path / "config.toml"
+    monkeypatch.setenv("LSMON_CONFIG", str(path))
+    path.write_text("ascii = true")
+    assert main([str(recorded), "--once", "--size", "140x40"]) == 0
+    assert capsys.readouterr().out.isascii()
+    path.write_text("ascii = 1")
+    assert main([str(recorded), "--once"]) == 2
+
+
 def test_once_says_what_it_cannot_show(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

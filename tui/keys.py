@@ -5,12 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from textual.binding import Binding, BindingType
+from textual.keys import KEY_NAME_REPLACEMENTS, Keys, key_to_character
 
 _SIGNS = {
     "question_mark": "?", "left": "←", "right": "→", "up": "↑", "down": "↓", "comma": ",", "full_stop": ".", "minus": "-",
     "plus": "+", "slash": "/", "colon": ":", "left_square_bracket": "[", "right_square_bracket": "]", "less_than_sign": "<",
     "greater_than_sign": ">", "equals_sign": "=", "pageup": "pgup", "pagedown": "pgdn", "escape": "esc",
 }  # fmt: skip
+
+_NAMED = {key.value.rpartition("+")[2] for key in Keys if not key.value.startswith("<")} | {
+    *KEY_NAME_REPLACEMENTS.values()
+}
+_HELD = {"ctrl", "shift", "alt", "super", "hyper", "meta"}
+
+
+def is_key(key: str) -> bool:
+    """Whether it is written as a key that can be pressed.
+
+    >>> is_key("ctrl+l"), is_key("slash"), is_key("/"), is_key("f1"), is_key("F1"), is_key("ctrl+nosuch")
+    (True, True, True, True, False, False)
+    """
+    *held, last = key.split("+") if key != "+" else [key]
+    return _HELD.issuperset(held) and (last in _NAMED or key_to_character(last) is not None)
 
 
 def written(key: str) -> str:

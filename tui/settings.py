@@ -56,8 +56,10 @@ def load(path: Path | None = None) -> Settings:
         if type(value) not in known.get(name, ()):
             kinds = "theme = text, ascii = true or false, fps = a number, [keys] with the name of an action = keys"
             raise UsageError(
-                f"The settings have {clean_line(name, 40)!r}, which is not one of {kinds}: {path}"
+                f"The settings cannot have {clean_line(f'{name} = {value!r}', 60)}; there are {kinds}: {path}"
             )
+    if theme := told.get("theme"):
+        _check_theme(theme, path)
     keys = told.get("keys", {})
     fps = told.get("fps")
     if fps is not None and not 0 < fps <= FASTEST_FPS:
@@ -69,8 +71,21 @@ def load(path: Path | None = None) -> Settings:
     return Settings(told.get("theme", ""), told.get("ascii"), None if fps is None else float(fps), dict(keys))
 
 
+def _check_theme(theme: str, path: Path) -> None:
+    from textual.theme import BUILTIN_THEMES
+
+    from .themes import THEMES
+
+    if theme not in THEMES and theme not in BUILTIN_THEMES:
+        names = ", ".join(THEMES)
+        raise UsageError(
+            f"The settings want the theme {clean_line(theme, 40)!r}; there are {names}, and those of Textual: {path}"
+        )
+
+
 def _check(keys: dict[str, object], path: Path) -> None:
     from .every_key import clash, every_binding
+    from .keys import is_key
 
     known = {binding.id for binding in every_binding()}
     for name, wanted in keys.items():
@@ -80,6 +95,11 @@ def _check(keys: dict[str, object], path: Path) -> None:
             )
         if not isinstance(wanted, str) or not wanted.strip():
             raise UsageError(f'The key of {name} is written as text, such as "ctrl+l" or "y,Y": {path}')
+        for key in filter(None, map(str.strip, wanted.split(","))):
+            if not is_key(key):
+                raise UsageError(
+                    f"The settings give {name} the key {clean_line(key, 40)!r}, which is none; keys are written like f1, ctrl+l, slash or Q: {path}"
+                )
     twice = clash({name: str(wanted) for name, wanted in keys.items()})
     if twice:
         key, one, two = twice

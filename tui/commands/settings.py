@@ -1,6 +1,6 @@
 """Print the settings as they are, as a file that can be changed and put where lsmon looks for it.
 
-lsmon settings > ~/.config/lsmon/config.toml     (the first line says where)
+lsmon settings > config.toml     (its first line says where lsmon looks for it)
 """
 
 from __future__ import annotations

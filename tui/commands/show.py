@@ -82,7 +82,7 @@ def _once(args: Namespace, reach: Reach) -> int:
         seekable.play(False)
         seekable.seek(seekable.timeline.last_step)
     try:
-        drawn = picture(source, wanted)
+        drawn = picture(source, wanted, ascii_only=load().ascii)
     finally:
         source.close()
     plain = not sys.stdout.isatty() or bool(os.environ.get("NO_COLOR"))

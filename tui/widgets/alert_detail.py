@@ -111,7 +111,8 @@ def alert_lines(alert: Alert, before: Alert | None, signs: dict[str, str], cols:
 
 def mark_lines(mark: Mark, signs: dict[str, str], cols: int) -> list[Line]:
     note = [(("ink", line),) for line in _folded(mark.note, cols)]
-    return [(("good", f"{signs['good']} "), ("bold ink", "mark"), ("dim", "   by the person who trains")), (), *note, (),
+    who = "trains" if mark.seq else "watches"  # what travelled has a number
+    return [(("good", f"{signs['good']} "), ("bold ink", "mark"), ("dim", f"   by the person who {who}")), (), *note, (),
             _fact("at", f"step {grouped(mark.step)}")]  # fmt: skip
 
 
