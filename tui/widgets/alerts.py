@@ -85,25 +85,28 @@ class AlertsPanel(Panel):
         y = 0
         spacious = canvas.rows >= 3 * len(self.events)
         bodies = spacious or canvas.cols >= 60
-        for index, event in enumerate(self.events):
+        indent = 2 if canvas.cols < 44 else _STEP + 2
+        events = [
+            self._fitted(event, canvas.cols) if spacious else event for event in self.events[: canvas.rows]
+        ]
+        kept = [len(wrapped(event.body, canvas.cols - indent, _SHORT)) if bodies else 0 for event in events]
+        for index, event in enumerate(events):
             left = len(self.events) - index
             if y >= canvas.rows - 1 and left > 1:
                 canvas.put(0, canvas.rows - 1, f"and {left} before", "dim")
                 return
-            if spacious:
-                event = self._fitted(event, canvas.cols)
             self._heading(canvas, 0, y, event)
             y += 1
             # Every event keeps a line before any gets a body, except that the newest may speak;
             # and a body has all the room that leaves a short one to those below it.
             spare = canvas.rows - y - (left - 1)
             if spare > 0 and (bodies or index == 0):
-                below = _SHORT * (left - 1) if bodies else 0
-                y = self._body(canvas, y, event, max(spare - below, min(_SHORT, spare)))
+                y = self._body(
+                    canvas, indent, y, event, max(spare - sum(kept[index + 1 :]), min(_SHORT, spare))
+                )
 
-    def _body(self, canvas: Canvas, y: int, event: Event, room: int) -> int:
+    def _body(self, canvas: Canvas, indent: int, y: int, event: Event, room: int) -> int:
         """In at most so many lines; gives the line after it."""
-        indent = 2 if canvas.cols < 44 else _STEP + 2
         said = [("dim", event.body)]
         if canvas.cols >= 60 and room >= 8:
             facts = ", ".join(f"{name} {value}" for name, value in event.evidence)
