@@ -134,7 +134,7 @@ def _measured(
     except ValueError as error:
         raise UsageError(f"Curvature was not measured: {error}.") from error
     if optimizer is not None:
-        limit = edge(optimizer)
+        limit = edge(optimizer, [p for p in model.parameters() if p.requires_grad])
         if limit is not None:
             ratio = (found["top"][0].value + limit[1]) / limit[0]
             notes.append(f"λ_max is {ratio:.2g} of the optimizer's edge of stability, {limit[0]:.4g}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -63,13 +64,17 @@ def unbias(beta: float, step: Any, device: torch.device) -> float | Tensor:
     return -math.expm1(float(step) * math.log(beta))
 
 
-def edge(optimizer: Any) -> tuple[float, float] | None:
+def edge(optimizer: Any, parameters: Iterable[Tensor] = ()) -> tuple[float, float] | None:
     """The sharpness above which SGD, heavy ball or Nesterov diverges on a quadratic, and the weight decay to be added
-    to λ before comparing; None where one number does not tell (Adam, several learning rates, ascent).
+    to λ before comparing; None where one number does not tell (Adam, several learning rates, ascent, or λ is that of
+    ``parameters`` of which it moves a part).
 
     2/η, 2(1 + μ)/η and 2(1 + μ)/((1 + 2μ)η); Cohen et al. 2021, Edge of Stability, appendix B.
     """
     if kind(optimizer) != "SGD":
+        return None
+    moved = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    if not moved.issuperset(map(id, parameters)):
         return None
     groups = [group for group in optimizer.param_groups if any(p.requires_grad for p in group["params"])]
     settings = {

@@ -160,6 +160,20 @@ def test_what_the_optimizer_does_not_move_has_no_edge() -> None:
     assert bool((found.root[:30] > 0).all()) and torch.equal(found.root[30:], torch.zeros(21))
 
 
+def test_of_two_optimizers_each_has_the_edge_of_what_it_moves() -> None:
+    """Plain SGD on the first layer alone: 2/η is for the sharpness of that layer, not for that of the whole net."""
+    model, batch = perceptron(), classes()
+    optimizer = torch.optim.SGD(model[0].parameters(), 0.1, weight_decay=0.2)
+    assert optimizers.edge(optimizer, model[0].parameters()) == (20.0, 0.2)
+    assert optimizers.edge(optimizer, model.parameters()) is None
+    found = metric(optimizer, model.parameters())
+    assert found is not None and found.limit == 20.0 and "a part of the weights" in found.words
+    operator = Preconditioned(Hessian(model, cross_entropy, Reference(batch)), found.root, found.decay)
+    truth = dense_hessian(model, cross_entropy, batch)[:30, :30]
+    eigenvalues = torch.linalg.eigvalsh(matrix(operator))
+    assert float(eigenvalues[-1]) == pytest.approx(float(torch.linalg.eigvalsh(truth)[-1]) + 0.2, rel=1e-4)
+
+
 def test_unknown_metrics_are_none() -> None:
     """Other optimizers, ascent, mixed momenta; and plain SGD, whose metric is the identity."""
     model = perceptron()

@@ -32,9 +32,9 @@ def metric(optimizer: Any, parameters: Iterable[Tensor]) -> Metric | None:
     -1 of z² - (ρ + β1 - (1 - β1)a)z + ρβ1 with ρ = 1 - ηw, a = ηλ. For w = 0 that of Cohen et al. 2022, 38/η at 0.9.
     """
     family = kind(optimizer)
-    if not family or (family == "SGD" and edge(optimizer) is not None):
-        return None
     parameters = list(parameters)
+    if not family or (family == "SGD" and edge(optimizer, parameters) is not None):
+        return None
     groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
     used = list({id(g): g for p in parameters if (g := groups.get(id(p))) is not None}.values())
     names = ("betas",) if family == "Adam" else ("momentum", "dampening", "nesterov")
@@ -75,4 +75,6 @@ def metric(optimizer: Any, parameters: Iterable[Tensor]) -> Metric | None:
         limit = momentum_limit(fastest, used[0])
         rates = len({learning_rate(group) for group in used})
         words = f"SGD, {rates} learning rates" if rates > 1 else "SGD, several weight decays"
+        if edge(optimizer) is not None:
+            words = "SGD, which moves a part of the weights"
     return Metric(torch.cat([piece.to(device) for piece in pieces]), limit, decay, words)

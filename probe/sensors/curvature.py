@@ -232,7 +232,8 @@ class CurvatureSensor(Sensor):
         whole = context.allowance >= UNLIMITED  # then the plain sharpness is in the complete measurements
         cadence = self.agenda.cadence
         near = not complete and (cadence.near_edge or (whole and known.sharpest is not None))
-        follows = near and edge(context.optimizer) is not None
+        trained = [p for p in context.model.parameters() if p.requires_grad]
+        follows = near and edge(context.optimizer, trained) is not None
         if near and not follows and (whole or cadence.age("plain", step) < SPARSEST):
             alone = yield from edge_look(context, self._chosen, part, known, self.max_memory)
             self._compare(alone)

@@ -44,8 +44,8 @@ def look(
     began = time.perf_counter()
     step, share = context.step, context.share
     model, optimizer = context.model, context.optimizer
-    limit = edge(optimizer) if optimizer is not None else None
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    limit = edge(optimizer, named.values()) if optimizer is not None else None
     # What the optimizer feels costs as much again, and of too few examples nothing would be told of it.
     wanted = complete or known.level_of(part, context.reference) >= 1.0 - UNSURE
     shape = metric(optimizer, list(named.values())) if wanted and optimizer is not None else None
