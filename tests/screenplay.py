@@ -18,13 +18,19 @@ Check = Callable[[LsmonApp, "Pilot[None]"], Awaitable[None]]
 
 
 def drive(
-    source: Source, check: Check, size: tuple[int, int] = (120, 36), *, ascii_only: bool = False
+    source: Source,
+    check: Check,
+    size: tuple[int, int] = (120, 36),
+    *,
+    ascii_only: bool = False,
+    notifications: bool = False,
 ) -> None:
-    """Runs the app headless; its own ticks are rare, so that the test turns them."""
+    """Runs the app headless; its own ticks are rare, so that the test turns them. ``notifications`` shows what is said
+    for a moment on the screen too."""
 
     async def session() -> None:
         app = LsmonApp(source, fps=0.01, ascii_only=ascii_only)
-        async with app.run_test(size=size) as pilot:
+        async with app.run_test(size=size, notifications=notifications) as pilot:
             await settle(app, pilot)
             await check(app, pilot)
 

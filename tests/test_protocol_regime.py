@@ -325,5 +325,5 @@ def test_equilibrium_is_an_alert_once() -> None:
         ("equilibrium", 300, 200),
         ("equilibrium", 1000, 900),
     ]
-    assert found[0].message == "Noise and descent balance, R = 1 ± 0.3: the loss will not fall further at this learning rate."  # fmt: skip
+    assert found[0].message == "Noise and descent balance, R = 1 ± 0.3: the loss will hardly fall further at this learning rate."  # fmt: skip
     assert "by about 0.06" in found[0].advice

@@ -161,14 +161,30 @@ def test_the_screen_is_saved_as_it_is(folder: Path) -> None:
     async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
         before = [row.rstrip() for row in text(app)]
         await pilot.press("S")
+        await until(pilot, lambda: "Written: lsmon-grok-p97-6000.svg" in said(app))
         await pilot.press("S")
-        await pilot.pause()
+        await until(pilot, lambda: "Written: lsmon-grok-p97-6000-2.svg" in said(app))
         assert (folder / "lsmon-grok-p97-6000.txt").read_text().splitlines()[:-1] == before[:-1]
         assert (folder / "lsmon-grok-p97-6000.svg").read_text().startswith("<svg")
         assert (folder / "lsmon-grok-p97-6000-2.svg").exists()
-        assert "Written: lsmon-grok-p97-6000.svg" in said(app)
 
     drive(Told(STORY), check)
+
+
+def test_a_picture_is_not_hidden_by_what_is_said_for_a_moment(folder: Path) -> None:
+    """That the numbers are written, just before."""
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        await pilot.press("E")
+        await until(pilot, lambda: bool(app.screen.query("Toast")))
+        await settle(app, pilot)
+        await pilot.press("S")
+        saved = folder / "lsmon-grok-p97-6000.txt"
+        await until(pilot, saved.exists)
+        assert "trainability" in saved.read_text()
+        assert "Written" not in saved.read_text() + (folder / "lsmon-grok-p97-6000.svg").read_text()
+
+    drive(Told(STORY), check, (160, 40), notifications=True)
 
 
 def test_the_numbers_of_a_panel_are_saved(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Noise and descent balance: at this learning rate the loss will fall no further, though there is a lower one below."""
+"""Noise and descent balance: at this learning rate the loss will hardly fall further, though there is a lower one below."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Balance:
             gain += f" by about {self._thermal:.2g}"
         return Alert(
             kind="equilibrium", step=frame.step, onset_step=self._onset,
-            message=f"Noise and descent balance, R = {value:.2g} ± {2 * error:.1g}: the loss will not fall further at this learning rate.",
+            message=f"Noise and descent balance, R = {value:.2g} ± {2 * error:.1g}: the loss will hardly fall further at this learning rate.",
             evidence=evidence,
             advice=f"Lower the learning rate or enlarge the batch: {gain}.",
         )  # fmt: skip

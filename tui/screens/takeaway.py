@@ -104,7 +104,13 @@ class Takeaway(Ground):
             timeout=4,
         )
 
-    def action_save_screen(self) -> None:
+    async def action_save_screen(self) -> None:
+        """Without what is said for a moment, which hides a part of it."""
+        self.app.clear_notifications()
+        await self.query("Toast").remove()
+        self.call_after_refresh(self._save_shown)
+
+    def _save_shown(self) -> None:
         strips = self._compositor.render_strips()
         text = "\n".join(strip.text.rstrip() for strip in strips) + "\n"
         self._save({".svg": self.app.export_screenshot(), ".txt": text})
