@@ -7,7 +7,6 @@ batch ≥ λ_max of the data, by Jensen), so a time series of them would show th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -85,13 +84,9 @@ class Reference:
         one, other = self._of(cut[0]), self._of(cut[1])
         return (one, other) if one.examples + other.examples == self.examples else None
 
-    def chunks(self, wanted: int) -> Iterator[Reference]:
+    def chunks(self, wanted: int) -> Chunks:
         """All examples, at most about ``wanted`` at a time."""
-        for batch, size in zip(self.batches, self.sizes, strict=True):
-            count = 1 if self.whole else max(1, math.ceil(size / max(1, wanted)))
-            parts = [_strided(batch, offset, count) for offset in range(count)]
-            whole = sum(size_of(part) for part in parts) != size
-            yield from (self._of([part]) for part in ([batch] if whole else parts))
+        return Chunks(self, wanted)
 
     def _of(self, batches: list[Any]) -> Reference:
         part = Reference(whole=self.whole)
@@ -106,6 +101,23 @@ class Reference:
             raise UsageError("The batch holds no tensor with examples; pass one to Probe as reference=.")
         self.batches.append(tree_map(_own, batch))
         self.sizes.append(size)
+
+
+class Chunks:
+    """All examples in parts, each cut when it is looked at: to cut hundreds takes longer than a training step."""
+
+    def __init__(self, whole: Reference, wanted: int) -> None:
+        self._whole = whole
+        self._places: list[tuple[Any, int, int]] = []
+        for batch, size in zip(whole.batches, whole.sizes, strict=True):
+            count = max(1, math.ceil(size / max(1, wanted))) if not whole.whole and _cuttable(batch) else 1
+            self._places += [(batch, offset, count) for offset in range(count)]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, place: int) -> Reference:
+        return self._whole._of([_strided(*self._places[place])])
 
 
 def _is_list_of_batches(given: Any) -> bool:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 import math
 import random
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -19,8 +19,9 @@ from .host_memory import host_room
 from .operators.difference import Difference
 from .operators.hessian import Hessian
 from .operators.operator import Landscape
-from .operators.snapshot import Examples, Snapshot
+from .operators.snapshot import Snapshot
 from .readings import read
+from .reference import Chunks
 
 MOST = 40
 """Products of a complete measurement: 20 to 40 are needed, but where a fresh network's largest values lie within a few
@@ -116,9 +117,7 @@ def survey(
     )
 
 
-def along(
-    point: Hessian, chunks: Iterable[Examples], vector: Tensor
-) -> Generator[None, None, tuple[float, float]]:
+def along(point: Hessian, chunks: Chunks, vector: Tensor) -> Generator[None, None, tuple[float, float]]:
     """vᵀHv for a unit vector and the Hessian of all the chunks together, at the snapshot of ``point``, with a standard
     error; a product on one chunk between two yields, whose graph is let go before the next.
 
@@ -128,16 +127,16 @@ def along(
     sizes: list[int] = []
     known: list[float] = []
     mean = error = 0.0
-    whole = list(chunks)
-    random.Random(0).shuffle(whole)  # neighbours may be of one class
-    for chunk in whole:
+    order = list(range(len(chunks)))
+    random.Random(0).shuffle(order)  # neighbours may be of one class
+    for chunk in map(chunks.__getitem__, order):
         part = copy.copy(point.snapshot)
         part.batches, part.sizes = list(chunk.batches), list(chunk.sizes)
         product = _product(part, vector)
         sums.append(torch.dot(vector.to(product), product))
         sizes.append(sum(part.sizes))
         yield
-        if len(sums) - len(known) >= LOOKED or len(sums) == len(whole):
+        if len(sums) - len(known) >= LOOKED or len(sums) == len(order):
             reading = read(torch.stack(sums[len(known) :]))
             while not reading.ready():
                 yield
@@ -145,7 +144,7 @@ def along(
             mean = math.fsum(n * value for n, value in zip(sizes, known, strict=True)) / sum(sizes)
             spread = math.fsum((n * (value - mean)) ** 2 for n, value in zip(sizes, known, strict=True))
             bessel = len(known) / max(1, len(known) - 1)
-            error = math.sqrt(spread * bessel * (1 - len(known) / len(whole))) / sum(sizes)
+            error = math.sqrt(spread * bessel * (1 - len(known) / len(order))) / sum(sizes)
             if error <= NEAR * abs(mean):
                 break
     return mean, error

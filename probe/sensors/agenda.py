@@ -7,7 +7,6 @@ them, or takes hundreds of products, has time.
 from __future__ import annotations
 
 from ..cadence import COMPLETE, DENSEST, SPARSEST, Cadence
-from ..plan import PRODUCTS
 from ..schedule import SAVINGS, UNLIMITED
 from .known import Work
 from .sensor import Context
@@ -26,12 +25,6 @@ CHECKS = frozenset({"halves", "overshoot", "density", "layers"})
 CHECK_TURNS = 8
 """Turns of which such work gets one, while there is other work."""
 
-FAIR = 12
-"""Products that a complete measurement gets between two of the sharpness alone, in a loop so fast that the latter would
-take the whole budget,"""
-TOO_MUCH = 2.0
-"""which is one whose planned products cost so many times what the budget allows for them."""
-
 
 class Agenda:
     """``work`` by kind, in the order in which it gets its turn."""
@@ -40,15 +33,23 @@ class Agenda:
         self.cadence = Cadence()
         self.work: dict[str, Work] = {}
         self._turn = 0
+        self._takes = TURNS["complete"]  # turns of the last complete measurement
         self._turns_of_complete = 0
+        self._since_sharpness = self._takes  # the very first one waits for nothing
 
     def begin_anew(self) -> None:
         """What is half measured is of another trajectory, or of other examples; the search for a method goes on."""
         self.work = {kind: work for kind, work in self.work.items() if kind == "ladder"}
         self.cadence = Cadence()
+        self._turns_of_complete = 0
 
-    def due(self, kind: str, context: Context, cost: float, *, always: bool) -> bool:
-        """Whether "sharpness" or "complete" is to begin, when a product costs so many seconds.
+    def completed(self, step: int) -> None:
+        """A complete measurement of this step is done."""
+        self.cadence.covered(step)
+        self._takes, self._turns_of_complete = self._turns_of_complete, 0
+
+    def due(self, kind: str, context: Context, *, always: bool) -> bool:
+        """Whether "sharpness" or "complete" is to begin.
 
         ``always``: the sharpness is all that this model allows.
         """
@@ -67,9 +68,9 @@ class Agenda:
         if unlimited:  # one after the other
             return kind == "complete"
         if kind == "sharpness" and self.work.keys() & {"complete", "ladder"}:  # which must get done
-            fast = "complete" in self.work and self._is_fast(context, cost)
-            waited = self._turns_of_complete >= FAIR or not fast
-            return waited and self.cadence.age(kind, context.step) >= SPARSEST - DENSEST
+            # With its part of the turns it comes a fifth as often: both in time, or late by the same factor.
+            got = self._since_sharpness * COMPLETE >= self._takes
+            return got and self.cadence.age(kind, context.step) >= SPARSEST
         return self.cadence.due(kind, context.step)
 
     def take(self, context: Context) -> tuple[str, Work] | None:
@@ -77,7 +78,7 @@ class Agenda:
         if not self.work:
             return None
         self._turn += 1
-        late = "complete" in self.work and self.cadence.age("complete", context.step) > 2 * SPARSEST
+        late = self.cadence.age("complete", context.step) > 2 * SPARSEST
         patient = self.work.keys() - CHECKS and (late or self._turn % CHECK_TURNS)
         if context.allowance >= UNLIMITED:
             patient = False
@@ -85,12 +86,13 @@ class Agenda:
         # It is short, and begun only when it is wanted; near the edge hardly anything else is.
         if "sharpness" in self.work and (kind not in CHECKS or self.cadence.near_edge):
             kind = "complete" if self._waits(context) and self._turn % 2 else "sharpness"
+        self._turns_of_complete += kind == "complete"
+        self._since_sharpness = 0 if kind == "sharpness" else self._since_sharpness + (kind not in CHECKS)
         return kind, self.work.pop(kind)
 
     def put_back(self, kind: str, work: Work) -> None:
         """It has more to do, behind the others."""
         self.work[kind] = work
-        self._turns_of_complete = 0 if kind == "sharpness" else self._turns_of_complete + (kind == "complete")
 
     def pause(self, context: Context, cost: float) -> tuple[int, float]:
         """Steps until something is to be done, and the seconds to have saved by then, when a product costs so many."""
@@ -112,8 +114,3 @@ class Agenda:
         """Near the edge a complete measurement has let the many looks go first for long enough."""
         waited = self.cadence.age("complete", context.step)
         return self.cadence.near_edge and "complete" in self.work and waited > SPARSEST
-
-    @staticmethod
-    def _is_fast(context: Context, cost: float) -> bool:
-        """Both kinds together cost more than is allowed, whatever the examples."""
-        return PRODUCTS * cost > TOO_MUCH * COMPLETE * SPARSEST * context.step_secs * context.allowance

@@ -141,7 +141,7 @@ class CurvatureSensor(Sensor):
         for kind in sorted(TURNS):  # "complete" first: while things move the sharpness is always due
             if kind == "complete" and ("ladder" in self.agenda.work or not self.examples.settled):
                 continue
-            if self.agenda.due(kind, context, self._cost, always=always):
+            if self.agenda.due(kind, context, always=always):
                 self.agenda.cadence.began(kind, context.step)
                 self.agenda.work[kind] = self._safely(context, self._run(context, kind, part))
                 return  # a snapshot is work enough for one step
@@ -254,7 +254,7 @@ class CurvatureSensor(Sensor):
         if complete:
             self._completes += 1
             known.compared = known.compared and self._completes % HALVES_EVERY != 0
-            self.agenda.cadence.covered(step)
+            self.agenda.completed(step)
         if known.sharpness is not None and not follows:
             self.agenda.cadence.found(known.sharpness)
         self._compare(found)
