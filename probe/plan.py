@@ -36,6 +36,10 @@ FREE = 0.5
 """Examples that add no more than this part to what a product costs whatever the batch (a small network's is nearly all
 of that) are not saved: one of 512 would cost as much and be several times too sharp."""
 
+WORTH = 4
+"""Times as many as the allowance pays for they must be: what λ_max is too high by goes with one over the root of their
+number, and half of that is worth being late."""
+
 FASTER = 16.0
 """Largest growth at one correction, which rests on a guess of what an example costs."""
 
@@ -65,7 +69,10 @@ class Plan:
             return False
         each = self._an_example(product_secs)
         constant = product_secs - each * self.examples
-        pays = max(self._target(step_secs, allowance) - constant, FREE * constant) / each
+        pays = (self._target(step_secs, allowance) - constant) / each
+        free = FREE * constant / each
+        if free >= WORTH * max(pays, self.fewest):
+            pays = free
         wanted = self._within(min(pays, FASTER * self.examples))
         if _alike(wanted, self.examples):
             if self._last is not None or self.examples in (1, self.available):

@@ -206,6 +206,16 @@ def test_what_costs_nothing_is_not_saved(noise: float) -> None:
     assert plan.examples == 512
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+def test_one_example_more_is_not_worth_being_late(noise: float) -> None:
+    """A small language model: 34 ms on one sequence, which is more than 5 % pay for, and 42 ms on two."""
+    dice = random.Random(0)
+    plan = Plan(512, 8, 0.05, 0.0345)
+    for _ in range(10):
+        plan.corrected((0.026 + 0.008 * plan.examples) * (1 + noise * dice.random()), 0.05, 0.0345)
+    assert plan.examples == 1
+
+
 def test_without_a_limit_all_examples_are_used() -> None:
     """budget=1 never thins the reference batch."""
     plan = Plan(512, 32, 0.05, 1.0)
