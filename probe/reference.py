@@ -7,6 +7,7 @@ batch ≥ λ_max of the data, by Jensen), so a time series of them would show th
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -118,6 +119,9 @@ class Chunks:
 
     def __getitem__(self, place: int) -> Reference:
         return self._whole._of([_strided(*self._places[place])])
+
+    def __iter__(self) -> Iterator[Reference]:
+        return map(self.__getitem__, range(len(self)))
 
 
 def _is_list_of_batches(given: Any) -> bool:
