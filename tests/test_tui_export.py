@@ -185,6 +185,16 @@ class Terminal(io.StringIO):
         return True
 
 
+def test_a_theme_that_does_not_exist_is_said(
+    recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And nothing is written."""
+    out = tmp_path / "x.svg"
+    assert main(["export", str(recorded), "--to", "svg", "--theme", "nosuch", "-o", str(out)]) == 2
+    assert "no theme 'nosuch', but lsmon-dark" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_progress_is_said_after_a_second_and_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a terminal only; nothing for what is over at once."""
     now = [0.0]

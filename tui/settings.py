@@ -59,7 +59,10 @@ def load(path: Path | None = None) -> Settings:
                 f"The settings cannot have {clean_line(f'{name} = {value!r}', 60)}; there are {kinds}: {path}"
             )
     if theme := told.get("theme"):
-        _check_theme(theme, path)
+        from .themes import no_theme
+
+        if words := no_theme(theme):
+            raise UsageError(f"The settings cannot be followed: {words}: {path}")
     keys = told.get("keys", {})
     fps = told.get("fps")
     if fps is not None and not 0 < fps <= FASTEST_FPS:
@@ -69,18 +72,6 @@ def load(path: Path | None = None) -> Settings:
     if keys:
         _check(keys, path)
     return Settings(told.get("theme", ""), told.get("ascii"), None if fps is None else float(fps), dict(keys))
-
-
-def _check_theme(theme: str, path: Path) -> None:
-    from textual.theme import BUILTIN_THEMES
-
-    from .themes import THEMES
-
-    if theme not in THEMES and theme not in BUILTIN_THEMES:
-        names = ", ".join(THEMES)
-        raise UsageError(
-            f"The settings want the theme {clean_line(theme, 40)!r}; there are {names}, and those of Textual: {path}"
-        )
 
 
 def _check(keys: dict[str, object], path: Path) -> None:

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from rich.style import Style
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
+
+from lsmon.protocol.clean import clean_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,16 @@ THEMES = {
     "lsmon-light": (_theme("lsmon-light", LIGHT, dark=False), LIGHT),
     "lsmon-16": (_theme("lsmon-16", SIXTEEN, dark=True), SIXTEEN),
 }
+
+
+def no_theme(name: str) -> str:
+    """Why there is none of this name, in words; empty when there is one, ours or of Textual."""
+    known = name in THEMES or name in BUILTIN_THEMES
+    return (
+        ""
+        if known
+        else f"there is no theme {clean_line(name, 40)!r}, but {', '.join(THEMES)}, and those of Textual"
+    )
 
 
 def palette_for(theme: Theme) -> Palette:

@@ -65,7 +65,10 @@ def run(args: Namespace) -> int:
     try:
         if args.to in ("svg", "txt"):
             from ..picture import picture, size
+            from ..themes import no_theme
 
+            if args.theme and (words := no_theme(args.theme)):
+                raise UsageError(f"Argument --theme: {words}.")
             drawn = picture(_at(recording, args.at), size(args.size), page=args.page, theme=args.theme)
             with _opened(args.out) as out:
                 out.write((drawn.svg if args.to == "svg" else drawn.text).encode())
