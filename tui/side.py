@@ -132,7 +132,7 @@ def volume_change(before: Side, after: Side) -> tuple[Change | None, str]:
         lacking = before if one is None else after
         return (
             None,
-            f'no log-volume of {lacking.label}: it is measured with sensors="full" where the budget leaves room',
+            f'no log-volume of {lacking.label}: it needs sensors="full" and budget',
         )
     try:
         return change(one, two), f"steps {one.step} and {two.step}"
