@@ -52,7 +52,7 @@ async def settle(app: LsmonApp, pilot: Pilot[None]) -> None:
             break
 
 
-async def until(pilot: Pilot[None], fact: Callable[[], bool], secs: float = 30.0) -> None:
+async def until(pilot: Pilot[None], fact: Callable[[], bool], secs: float = 60.0) -> None:
     """Waits for it; what the screen shows is said when it does not come."""
     end = time.monotonic() + secs
     while not fact():

@@ -52,7 +52,7 @@ class Viewer:
         if out and not isinstance(sink, int):
             sink.close()
         self._read = b""
-        until(lambda: b"run_started" in self.read(1 << 16), 20.0)
+        until(lambda: b"run_started" in self.read(1 << 16), 60.0)
 
     def read(self, size: int = -1) -> bytes:
         """What it has printed: so many bytes more of the pipe, or all of the file."""
@@ -150,7 +150,7 @@ def test_viewers_that_sleep_hold_nothing_up_and_catch_up(stack: ExitStack, tmp_p
     for viewer in viewers:
         viewer.send(signal.SIGCONT)
     if when == "before its end":
-        until(lambda: all(_reached(viewer.read()) >= 4 * PART for viewer in viewers), 30.0)
+        until(lambda: all(_reached(viewer.read()) >= 4 * PART for viewer in viewers), 90.0)
         run.train()
         run.finish()
     for viewer in viewers:

@@ -107,7 +107,7 @@ class Viewer:
         assert self.source._carried is not None
         return self.source._carried.pid
 
-    def until(self, done: Callable[[], bool], secs: float = 30.0) -> None:
+    def until(self, done: Callable[[], bool], secs: float = 60.0) -> None:
         deadline = time.monotonic() + secs
         while not done():
             assert time.monotonic() < deadline, f"waited in vain: {self.source.link}"

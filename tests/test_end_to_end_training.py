@@ -112,7 +112,7 @@ class Eye:
         self.source = source
         self.frames: list[AnyFrame] = []
 
-    def until(self, condition: Callable[[Eye], bool], secs: float = 20.0) -> Eye:
+    def until(self, condition: Callable[[Eye], bool], secs: float = 60.0) -> Eye:
         deadline = time.monotonic() + secs
         while not condition(self):
             assert time.monotonic() < deadline, f"not seen within {secs:g} s: {self.source.link}"

@@ -73,7 +73,7 @@ def ends(frames: list[AnyFrame]) -> list[str]:
     return [f"{frame.reason}: {frame.error}" for frame in frames if isinstance(frame, RunEnded)]
 
 
-def until(condition: Callable[[], bool], secs: float = 10.0) -> None:
+def until(condition: Callable[[], bool], secs: float = 60.0) -> None:
     deadline = time.monotonic() + secs
     while not condition():
         assert time.monotonic() < deadline

@@ -76,7 +76,7 @@ def card_of(server: Server, pid: int | None = None) -> Card:
     )  # fmt: skip
 
 
-def until(done: Callable[[], bool], secs: float = 10.0) -> None:
+def until(done: Callable[[], bool], secs: float = 60.0) -> None:
     deadline = time.monotonic() + secs
     while not done():
         assert time.monotonic() < deadline, "waited in vain"

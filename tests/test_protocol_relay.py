@@ -162,7 +162,7 @@ class Relayed:
         self.records += self._reader.feed(data or b"")
         return bool(data)
 
-    def until(self, done: Callable[[], bool], *, answer: bool = True, secs: float = 10.0) -> None:
+    def until(self, done: Callable[[], bool], *, answer: bool = True, secs: float = 60.0) -> None:
         deadline = time.monotonic() + secs
         while not done():
             assert time.monotonic() < deadline, "waited in vain"

@@ -51,7 +51,7 @@ class Run:
             self.server.publish(frame, encode(frame))
         self.server.publish(beat := Heartbeat(seq=self.seq, pid=self.pid), encode(beat))
 
-    def read(self, viewer: Tcp, done: Callable[[list[AnyFrame]], bool], secs: float = 10.0) -> list[AnyFrame]:
+    def read(self, viewer: Tcp, done: Callable[[list[AnyFrame]], bool], secs: float = 60.0) -> list[AnyFrame]:
         frames: list[AnyFrame] = []
         deadline = time.monotonic() + secs
         while not done(frames):

@@ -47,14 +47,14 @@ def publish(server: Server, *seqs: int) -> None:
         server.publish(frame, encode(frame))
 
 
-def until(done: Callable[[], bool], secs: float = 10.0) -> None:
+def until(done: Callable[[], bool], secs: float = 60.0) -> None:
     deadline = time.monotonic() + secs
     while not done():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.002)
 
 
-def read_until(server: Server | None, client: Client, last: int, secs: float = 10.0) -> list[AnyFrame]:
+def read_until(server: Server | None, client: Client, last: int, secs: float = 60.0) -> list[AnyFrame]:
     """All frames up to number ``last``."""
     frames: list[AnyFrame] = []
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 
-def until(done: Callable[[], bool], secs: float = 10.0) -> None:
+def until(done: Callable[[], bool], secs: float = 60.0) -> None:
     """Until it is so; an error when it has not become so by the deadline."""
     deadline = time.monotonic() + secs
     while not done():

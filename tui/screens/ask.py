@@ -29,7 +29,9 @@ class Ask(ModalScreen["str | None"]):
     def compose(self) -> ComposeResult:
         with Horizontal(id="ask"):
             yield Static(f" {self._what} ", id="ask-what", markup=False)
-            yield Input(self._value, id="ask-line", compact=True)
+            line = Input(self._value, id="ask-line", compact=True)
+            line.cursor_blink = False  # a calm screen, and over ssh no bytes for it
+            yield line
             yield Static("", id="ask-refused", markup=False)
 
     def on_mount(self) -> None:
