@@ -69,8 +69,9 @@ class Agenda:
             return kind == "complete"
         if kind == "sharpness" and self.work.keys() & {"complete", "ladder"}:  # which must get done
             # With its part of the turns it comes a fifth as often: both in time, or late by the same factor.
-            got = self._since_sharpness * COMPLETE >= self._takes
-            return got and self.cadence.age(kind, context.step) >= SPARSEST
+            got = self._since_sharpness * COMPLETE >= self._takes or self._in_time(context)
+            # Within a tight budget turns are up to two DENSEST apart, and it begins at one.
+            return got and self.cadence.age(kind, context.step) >= SPARSEST - DENSEST
         return self.cadence.due(kind, context.step)
 
     def take(self, context: Context) -> tuple[str, Work] | None:
@@ -109,6 +110,11 @@ class Agenda:
             return every, min(SAVINGS, FOLLOWED * cost)
         # No more than can be saved until then, or what is due would wait.
         return every, max(cost, min(SAVINGS, TURNS[kind] * cost, every * saved))
+
+    def _in_time(self, context: Context) -> bool:
+        """A complete measurement is as far as it should be by now."""
+        age = self.cadence.age("complete", context.step)
+        return self._turns_of_complete * COMPLETE * SPARSEST >= self._takes * age
 
     def _waits(self, context: Context) -> bool:
         """Near the edge a complete measurement has let the many looks go first for long enough."""
