@@ -73,8 +73,8 @@ def worst_minute(wall: list[float], spent: list[float]) -> float:
 def gap(frames: list[Curvature], steps: int) -> str:
     """Largest distance in steps from one measurement's snapshot to the next, and from the start to the first."""
     at = sorted({0, *(frame.step for frame in frames)})
-    widest = max((b - a for a, b in pairwise(at)), default=steps)
-    return f"{widest:5} steps ({len(frames)} in {steps}, the last of step {at[-1]})"
+    widest, begin = max(((b - a, a) for a, b in pairwise(at)), default=(steps, 0))
+    return f"{widest:5} steps (from step {begin}; {len(frames)} in {steps}, the last of step {at[-1]})"
 
 
 def main() -> None:
