@@ -36,16 +36,17 @@ def binned(track: Track, axis: StepAxis, dots: int) -> Columns:
     """
     (firsts, steps, _, lows, highs, totals, errors), (counts, attempts) = track.buckets.columns()
     at = ((steps - axis.first) / axis.width).astype(np.int64)
-    inside = (at >= 0) & (at < dots)
     broken = np.zeros(dots, dtype=np.bool_)
     _mark_gaps(broken, firsts, steps, axis)
-    if not inside.all():
+    if len(at) and (at.min() < 0 or at.max() >= dots):
+        inside = (at >= 0) & (at < dots)
         at, counts, attempts = at[inside], counts[inside], attempts[inside]
         lows, highs, totals, errors = lows[inside], highs[inside], totals[inside], errors[inside]
+    if not counts.all():
+        broken[at[counts == 0]] = True
     low, high = np.full(dots, np.inf), np.full(dots, -np.inf)
     np.minimum.at(low, at, lows)
     np.maximum.at(high, at, highs)
-    seen = np.bincount(at, minlength=dots) > 0
     error = np.full(dots, -1.0)
     if track.buckets.doubted:
         np.maximum.at(error, at, errors)
@@ -64,7 +65,6 @@ def binned(track: Track, axis: StepAxis, dots: int) -> Columns:
         told = filled & (error >= 0)
         low[told] = np.minimum(low[told], means[told] - error[told])
         high[told] = np.maximum(high[told], means[told] + error[told])
-    broken |= seen
     broken &= ~filled
     return Columns(means, low, high, broken)
 
@@ -74,6 +74,8 @@ def _mark_gaps(broken: NDArray[np.bool_], firsts: Floats, steps: Floats, axis: S
     if len(steps) < 3:
         return
     apart = firsts[1:] - steps[:-1]
+    if apart.max() <= axis.width:  # as in most curves: nothing is wide on the screen
+        return
     middle = len(apart) // 2
     typical = float(np.partition(apart, middle)[middle])  # the median, at a fifth of what np.median takes
     wide = np.flatnonzero(apart > _RARE * max(typical, axis.width / _RARE))
