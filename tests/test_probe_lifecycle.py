@@ -10,9 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import weakref
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from lsmon.protocol.cards import read_cards
 from lsmon.protocol.frames import UNNUMBERED, AnyFrame, Mark, RunEnded, Scalars
 from lsmon.protocol.recording.folder import list_recordings
 from lsmon.protocol.recording.reader import Recording
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
@@ -71,13 +70,6 @@ def losses(frames: list[AnyFrame]) -> list[float]:
 
 def ends(frames: list[AnyFrame]) -> list[str]:
     return [f"{frame.reason}: {frame.error}" for frame in frames if isinstance(frame, RunEnded)]
-
-
-def until(condition: Callable[[], bool], secs: float = 60.0) -> None:
-    deadline = time.monotonic() + secs
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 LOADER = """

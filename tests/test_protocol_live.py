@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from lsmon.protocol.recording.writer import Recorder
 from lsmon.protocol.sources.live import Live
 from lsmon.protocol.wire.server import Server
 from tests.clock import Clock
+from tests.waiting import until
 
 HEADER = RunStarted(seq=1, run="0a1b", name="mlp")
 
@@ -74,13 +75,6 @@ def card_of(server: Server, pid: int | None = None) -> Card:
         run="0a1b", name="mlp", host=me.host, pid=pid or me.pid, boot=me.boot, pid_started=me.pid_started,
         live=str(server.live), ask=str(server.ask),
     )  # fmt: skip
-
-
-def until(done: Callable[[], bool], secs: float = 60.0) -> None:
-    deadline = time.monotonic() + secs
-    while not done():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.002)
 
 
 def phase(live: Live) -> str:

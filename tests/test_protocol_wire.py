@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from lsmon.protocol.errors import LsmonError, NewerFormat, Unreachable
 from lsmon.protocol.frames import AnyFrame, Heartbeat, Layers, RunEnded, RunStarted, Scalars
 from lsmon.protocol.wire.client import Client
 from lsmon.protocol.wire.server import Server
+from tests.waiting import until
 
 HEADER = RunStarted(seq=1, run="0a1b", name="mlp")
 
@@ -45,13 +46,6 @@ def publish(server: Server, *seqs: int) -> None:
     for seq in seqs:
         frame = Scalars(seq=seq, step=seq, values={"loss": 1 / seq})
         server.publish(frame, encode(frame))
-
-
-def until(done: Callable[[], bool], secs: float = 60.0) -> None:
-    deadline = time.monotonic() + secs
-    while not done():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.002)
 
 
 def read_until(server: Server | None, client: Client, last: int, secs: float = 60.0) -> list[AnyFrame]:
