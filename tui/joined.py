@@ -7,7 +7,7 @@ from array import array
 import numpy as np
 from numpy.typing import NDArray
 
-from .buckets import REALS, WHOLES
+from .buckets import WHOLES, Buckets
 
 Wholes = NDArray[np.int64]
 
@@ -19,8 +19,7 @@ def joined(
 
     ``odd`` is how many non-finite samples there are in all.
     """
-    columns = np.frombuffer(reals).reshape(-1, REALS).T
-    counts, attempts = np.frombuffer(wholes, np.int64).reshape(-1, WHOLES).T
+    columns, (counts, attempts) = Buckets(reals, wholes, len(wholes) // WHOLES).columns()
     begins, stride = _begins(counts, attempts, stride, odd)
     ends = np.append(begins[1:], len(counts)) - 1
     with np.errstate(all="ignore"):  # sums of what is near the largest number

@@ -130,10 +130,7 @@ def volume_change(before: Side, after: Side) -> tuple[Change | None, str]:
     one, two = before.spectrum, after.spectrum
     if one is None or two is None:
         lacking = before if one is None else after
-        return (
-            None,
-            f'no log-volume of {lacking.label}: it needs sensors="full" and budget',
-        )
+        return None, f'no log-volume of {lacking.label}: it needs sensors="full" and budget'
     try:
         return change(one, two), f"steps {one.step} and {two.step}"
     except UsageError as error:

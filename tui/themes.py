@@ -107,12 +107,9 @@ THEMES = {
 
 def no_theme(name: str) -> str:
     """Why there is none of this name, in words; empty when there is one, ours or of Textual."""
-    known = name in THEMES or name in BUILTIN_THEMES
-    return (
-        ""
-        if known
-        else f"there is no theme {clean_line(name, 40)!r}, but {', '.join(THEMES)}, and those of Textual"
-    )
+    if name in THEMES or name in BUILTIN_THEMES:
+        return ""
+    return f"there is no theme {clean_line(name, 40)!r}, but {', '.join(THEMES)}, and those of Textual"
 
 
 def palette_for(theme: Theme) -> Palette:

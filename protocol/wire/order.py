@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from ..frames import Alert, AnyFrame, Curvature, Heartbeat, Layers, Mark, Scalars, Summary
+from ..frames import Alert, AnyFrame, Curvature, Heartbeat, Layers, Mark, Summary
 
 BESIDE_SUMMARIES = (Alert, Mark, Curvature, Layers)
 """What a Summary does not fold away: what happened, and the last state of what is no number."""
@@ -33,9 +33,6 @@ class Order:
         What stays beside a Summary (alerts, for one) follows it, and is let through then. A Heartbeat that was
         sent before what has been let through is old: what it says of the probe has been said anew since.
         """
-        if isinstance(frame, Scalars) and frame.seq == self.last + 1:  # as nearly all are
-            self.last = self._folded_from = frame.seq
-            return frame
         if isinstance(frame, Heartbeat):
             if frame.seq < self.last:
                 return None
