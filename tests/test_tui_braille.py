@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from lsmon.tui.axes import StepAxis, ValueAxis
+from lsmon.tui.binning import binned
 from lsmon.tui.braille import plot, sparkline
-from lsmon.tui.columns import Columns, binned
+from lsmon.tui.columns import Columns
 from lsmon.tui.format import number, with_error
 from lsmon.tui.series import Series
 from lsmon.tui.view import Track

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from lsmon.tui.axes import StepAxis
-from lsmon.tui.columns import binned, bridged, smoothed, usual
+from lsmon.tui.binning import binned
+from lsmon.tui.columns import bridged, smoothed, usual
 from lsmon.tui.series import Series
 
 Sample = tuple[int, int, float, float]

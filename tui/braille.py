@@ -17,6 +17,7 @@ from .axes import ValueAxis
 from .columns import Columns, Floats, bridged
 
 Dots = NDArray[np.bool_]
+"""Of shape (curves, rows, columns)."""
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII_LEVELS = "_.-=+*%#"
@@ -54,26 +55,18 @@ def plot(
     ascii_only: bool = False,
     blocks: bool = False,
 ) -> Picture:
-    """All curves in one picture of ``rows`` cells; the first is on top, the others are dashed."""
+    """All curves, one at least, in one picture of ``rows`` cells; the first is on top, the others are dashed."""
     bits = _halves if blocks else _cells
-    dots = len(curves[0].means) if curves else 0
-    cols = dots // 2
+    cols = len(curves[0].means) // 2
     codes = np.zeros((rows, cols), dtype=np.uint32)
     owners = np.full((rows, cols), -1000, dtype=np.int16)
-    lines, bands = [], []
-    for index, curve in enumerate(curves):
-        lines.append(_line_dots(_heights(bridged(curve), axis), rows * 4, _PATTERNS[min(index, 3)]))
-        bands.append(_band_dots(_heights(curve.lows, axis), _heights(curve.highs, axis), rows * 4))
-    for index in range(len(curves) - 1, -1, -1):
-        cells = bits(lines[index])
+    for index, cells in reversed(list(enumerate(bits(_lines(curves, axis, rows * 4))))):
         codes |= cells
         np.copyto(owners, index, where=cells > 0)
-    if band:
-        for index in range(len(curves)):
-            cells = bits(bands[index])
-            here = (cells > 0) & (codes == 0)
-            np.copyto(codes, cells, where=here)
-            np.copyto(owners, -1 - index, where=here)
+    for index, cells in enumerate(bits(_bands(curves, axis, rows * 4)) if band else ()):
+        here = (cells > 0) & (codes == 0)
+        np.copyto(codes, cells, where=here)
+        np.copyto(owners, -1 - index, where=here)
     filled = codes > 0
     if ascii_only:
         marks = np.array([ord(mark) for mark in ASCII_MARKS], dtype=np.uint32)
@@ -119,25 +112,30 @@ def _dot_rows(heights: Floats, rows: int) -> Floats:
     return placed
 
 
-def _line_dots(heights: Floats, rows: int, pattern: tuple[int, int]) -> Dots:
-    """A connected line: each column reaches half-way to its neighbours."""
-    y = _dot_rows(heights, rows)
-    before, after = np.concatenate(([np.nan], y[:-1])), np.concatenate((y[1:], [np.nan]))
-    to_left = np.where(np.isnan(before), y, (y + before) / 2)
-    to_right = np.where(np.isnan(after), y, (y + after) / 2)
-    top = np.ceil(np.minimum(y, np.minimum(to_left, to_right)))
-    bottom = np.floor(np.maximum(y, np.maximum(to_left, to_right)))
-    drawn, period = pattern
-    if period:
-        # Where the line is steep a gap would hide a jump, so it is drawn there.
-        off = (np.arange(len(y)) % period >= drawn) & (bottom - top < 2)
-        top[off] = np.nan
+def _lines(curves: Sequence[Columns], axis: ValueAxis, rows: int) -> Dots:
+    """A connected line of each: every column reaches half-way to its neighbours."""
+    y = _dot_rows(_heights(np.array([bridged(curve) for curve in curves]), axis), rows)
+    between = (y[:, 1:] + y[:, :-1]) / 2
+    top, bottom = y.copy(), y.copy()
+    for side in (np.s_[:, 1:], np.s_[:, :-1]):
+        np.fmin(top[side], between, out=top[side])
+        np.fmax(bottom[side], between, out=bottom[side])
+    np.ceil(top, out=top)
+    np.floor(bottom, out=bottom)
+    for index, line in enumerate(top):
+        drawn, period = _PATTERNS[min(index, 3)]
+        if period:
+            # Where the line is steep a gap would hide a jump, so it is drawn there.
+            line[(np.arange(len(line)) % period >= drawn) & (bottom[index] - line < 2)] = np.nan
     return _between(top, bottom, rows)
 
 
-def _band_dots(low: Floats, high: Floats, rows: int) -> Dots:
-    dots = _between(_dot_rows(high, rows), _dot_rows(low, rows), rows)
-    dots &= _stipple(*dots.shape)
+def _bands(curves: Sequence[Columns], axis: ValueAxis, rows: int) -> Dots:
+    """A stipple from minimum to maximum of each."""
+    ends = np.array([[curve.highs for curve in curves], [curve.lows for curve in curves]])
+    high, low = _dot_rows(_heights(ends, axis), rows)
+    dots = _between(high, low, rows)
+    dots &= _stipple(*dots.shape[1:])
     return dots
 
 
@@ -150,20 +148,20 @@ def _stipple(rows: int, dots: int) -> Dots:
 
 def _between(top: Floats, bottom: Floats, rows: int) -> Dots:
     y = np.arange(rows, dtype=np.float64)[:, None]
-    dots: Dots = y >= top
-    dots &= y <= bottom
+    dots: Dots = y >= top[:, None]
+    dots &= y <= bottom[:, None]
     return dots
 
 
 def _cells(dots: Dots) -> NDArray[np.uint32]:
-    rows, cols = dots.shape[0] // 4, dots.shape[1] // 2
-    grouped = dots[: rows * 4, : cols * 2].reshape(rows, 4, cols, 2).transpose(0, 2, 1, 3)
-    return _CODES[np.packbits(grouped.reshape(-1), bitorder="little")].reshape(rows, cols)
+    count, rows, cols = dots.shape[0], dots.shape[1] // 4, dots.shape[2] // 2
+    grouped = dots[:, : rows * 4, : cols * 2].reshape(count, rows, 4, cols, 2).transpose(0, 1, 3, 2, 4)
+    return _CODES[np.packbits(grouped.reshape(-1), bitorder="little")].reshape(count, rows, cols)
 
 
 def _halves(dots: Dots) -> NDArray[np.uint32]:
     """1 where the upper half of a cell has a dot, 2 where the lower has, 3 where both have."""
-    rows, cols = dots.shape[0] // 4, dots.shape[1] // 2
-    grouped = dots[: rows * 4, : cols * 2].reshape(rows, 2, 2, cols, 2)
-    halves: NDArray[np.uint32] = np.asarray(grouped.any(axis=(2, 4)), dtype=np.uint32)
-    return halves[:, 0] + 2 * halves[:, 1]
+    count, rows, cols = dots.shape[0], dots.shape[1] // 4, dots.shape[2] // 2
+    grouped = dots[:, : rows * 4, : cols * 2].reshape(count, rows, 2, 2, cols, 2)
+    halves: NDArray[np.uint32] = np.asarray(grouped.any(axis=(3, 5)), dtype=np.uint32)
+    return halves[:, :, 0] + 2 * halves[:, :, 1]

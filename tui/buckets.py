@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from array import array
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,9 +33,19 @@ class Buckets:
     open: Bucket | None = None
     doubted: bool = False
     """Whether an error ever came with a sample."""
+    lowest: float = math.inf
+    """Of all finite samples; infinite where there is none, and so is ``highest``."""
+    highest: float = -math.inf
 
     def __len__(self) -> int:
         return self.closed + (self.open is not None)
+
+    def at(self, index: int) -> Bucket:
+        """A closed one."""
+        reals, wholes = self.reals, self.wholes
+        return (
+            tuple(reals[index * REALS : (index + 1) * REALS]), tuple(wholes[index * WHOLES : (index + 1) * WHOLES]),
+        )  # fmt: skip
 
     def real(self, at: int) -> array[float]:
         column = self.reals[at : self.closed * REALS : REALS]
@@ -48,20 +59,16 @@ class Buckets:
             column.append(self.open[1][at])
         return column
 
-    def columns(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """All columns at once, of shapes (REALS, buckets) and (WHOLES, buckets)."""
+    def columns(self, begin: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """All columns at once, of the closed buckets from ``begin`` on, of shapes (REALS, buckets) and (WHOLES, buckets).
+
+        They are copies: while an array is looked at nothing can be appended to it.
+        """
         import numpy as np  # not before: the first paint needs none
 
-        reals, wholes = np.empty((REALS, len(self))), np.empty((WHOLES, len(self)), dtype=np.int64)
-        reals[:, : self.closed] = (
-            np.asarray(memoryview(self.reals)[: self.closed * REALS]).reshape(-1, REALS).T
-        )
-        wholes[:, : self.closed] = (
-            np.asarray(memoryview(self.wholes)[: self.closed * WHOLES]).reshape(-1, WHOLES).T
-        )
-        if self.open is not None:
-            reals[:, -1], wholes[:, -1] = self.open
-        return reals, wholes
+        reals = np.asarray(memoryview(self.reals)[begin * REALS : self.closed * REALS])
+        wholes = np.asarray(memoryview(self.wholes)[begin * WHOLES : self.closed * WHOLES])
+        return reals.reshape(-1, REALS).T.copy(), wholes.reshape(-1, WHOLES).T.copy()
 
     def moved(self, firsts: bytes, steps: bytes, begin: int = 0) -> Buckets:
         """With these in place of the steps, and without the first ``begin`` buckets."""
@@ -70,6 +77,10 @@ class Buckets:
             reals.extend(self.open[0])
             wholes.extend(self.open[1])
         reals[0::REALS], reals[1::REALS] = array("d", firsts), array("d", steps)
+        if not begin:
+            return replace(self, reals=reals, wholes=wholes, closed=len(self), open=None)
+        del reals[: begin * REALS], wholes[: begin * WHOLES]
         return Buckets(
-            reals[begin * REALS :], wholes[begin * WHOLES :], len(self) - begin, doubted=self.doubted
-        )
+            reals, wholes, len(self) - begin, None, self.doubted,
+            min(reals[3::REALS], default=math.inf), max(reals[4::REALS], default=-math.inf),
+        )  # fmt: skip

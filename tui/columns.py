@@ -1,4 +1,4 @@
-"""A track binned to the columns of dots of a plot: what each column has to show, and where nothing may be drawn."""
+"""What each column of dots of a plot has to show, and where nothing may be drawn."""
 
 from __future__ import annotations
 
@@ -7,14 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .axes import StepAxis
-from .view import Track
-
 Floats = NDArray[np.float64]
-
-_RARE = 20.0
-"""A stretch without samples that is so many times their usual distance is a gap: a suspended run, or frames that were
-lost. A sensor that waits for its budget comes at distances that differ by ten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,63 +19,6 @@ class Columns:
     highs: Floats
     broken: NDArray[np.bool_]
     """Columns over which no line may be drawn: they hold non-finite samples only, or lie in a gap."""
-
-
-def binned(track: Track, axis: StepAxis, dots: int) -> Columns:
-    """Minimum, maximum and mean of a track in each column of dots: O(buckets).
-
-    Where several attempts were at the same step the mean is that of the latest, and the others lie between minimum and
-    maximum. Where errors came with the samples, minimum and maximum reach at least one error from the mean.
-    """
-    (firsts, steps, _, lows, highs, totals, errors), (counts, attempts) = track.buckets.columns()
-    at = ((steps - axis.first) / axis.width).astype(np.int64)
-    broken = np.zeros(dots, dtype=np.bool_)
-    _mark_gaps(broken, firsts, steps, axis)
-    if len(at) and (at.min() < 0 or at.max() >= dots):
-        inside = (at >= 0) & (at < dots)
-        at, counts, attempts = at[inside], counts[inside], attempts[inside]
-        lows, highs, totals, errors = lows[inside], highs[inside], totals[inside], errors[inside]
-    if not counts.all():
-        broken[at[counts == 0]] = True
-    low, high = np.full(dots, np.inf), np.full(dots, -np.inf)
-    np.minimum.at(low, at, lows)
-    np.maximum.at(high, at, highs)
-    error = np.full(dots, -1.0)
-    if track.buckets.doubted:
-        np.maximum.at(error, at, errors)
-    if len(at) and attempts[0] != attempts[-1]:
-        latest = np.zeros(dots, dtype=np.int64)
-        np.maximum.at(latest, at, np.where(counts > 0, attempts, 0))
-        chosen = attempts == latest[at]
-        at, counts, totals = at[chosen], counts[chosen], totals[chosen]
-    number = np.bincount(at, weights=counts, minlength=dots)
-    total = np.bincount(at, weights=totals, minlength=dots)
-    filled = number > 0
-    means = np.full(dots, np.nan)
-    np.divide(total, number, out=means, where=filled)
-    low[~filled] = high[~filled] = np.nan
-    if track.buckets.doubted:
-        told = filled & (error >= 0)
-        low[told] = np.minimum(low[told], means[told] - error[told])
-        high[told] = np.maximum(high[told], means[told] + error[told])
-    broken &= ~filled
-    return Columns(means, low, high, broken)
-
-
-def _mark_gaps(broken: NDArray[np.bool_], firsts: Floats, steps: Floats, axis: StepAxis) -> None:
-    """Between two buckets that are much further apart than buckets of this track usually are."""
-    if len(steps) < 3:
-        return
-    apart = firsts[1:] - steps[:-1]
-    if apart.max() <= axis.width:  # as in most curves: nothing is wide on the screen
-        return
-    middle = len(apart) // 2
-    typical = float(np.partition(apart, middle)[middle])  # the median, at a fifth of what np.median takes
-    wide = np.flatnonzero(apart > _RARE * max(typical, axis.width / _RARE))
-    for left, right in zip(steps[wide].tolist(), firsts[wide + 1].tolist(), strict=True):
-        start, end = axis.column(left) + 1, axis.column(right)
-        if end > 0 and start < len(broken):
-            broken[max(start, 0) : end] = True
 
 
 def smoothed(curve: Columns, radius: float) -> Columns:
@@ -115,7 +51,7 @@ def usual(values: Floats) -> tuple[float, float]:
 def bridged(curve: Columns) -> Floats:
     """The means with straight lines over columns without samples, but not over non-finite ones."""
     at = np.flatnonzero(~np.isnan(curve.means))
-    if len(at) == 0:
+    if len(at) == 0 or len(at) == at[-1] - at[0] + 1:  # none, or none without samples in between
         return curve.means
     between = np.arange(len(curve.means))
     values = np.interp(between, at, curve.means[at], left=np.nan, right=np.nan)

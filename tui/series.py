@@ -26,8 +26,8 @@ class Series:
     """Samples, or stretches of them already folded, in; a Track of at most ``cap`` buckets out."""
 
     __slots__ = (
-        "_attempt", "_cap", "_doubt", "_doubted", "_error", "_first", "_high", "_low", "_n", "_name", "_odd",
-        "_odd_step", "_odd_total", "_reals", "_step", "_stride", "_total", "_track", "_value", "_value_step", "_wall",
+        "_attempt", "_cap", "_doubt", "_doubted", "_error", "_first", "_high", "_highest", "_low", "_lowest", "_n",
+        "_name", "_odd", "_odd_step", "_odd_total", "_reals", "_step", "_stride", "_total", "_track", "_value", "_value_step", "_wall",
         "_wholes", "_words",
     )  # fmt: skip
 
@@ -36,6 +36,7 @@ class Series:
         # Never changed but at their ends: tracks that were given away go on reading them.
         self._reals, self._wholes = array("d"), array("q")
         self._doubted = False
+        self._lowest, self._highest = math.inf, -math.inf  # of the closed buckets
         self._odd_total, self._odd_step = 0, 0
         self._value, self._value_step = math.nan, 0
         self._error, self._words = math.nan, ""
@@ -78,6 +79,7 @@ class Series:
                 rows = zip(here, here, walls[at:end], part, part, part, repeat(_NONE), strict=False)
                 self._reals.extend(chain.from_iterable(rows))
                 self._wholes.extend((1, attempt) * len(part))
+                self._lowest, self._highest = min(self._lowest, *part), max(self._highest, *part)
                 self._make_room()
             else:
                 if not self._n and not self._odd:
@@ -161,6 +163,7 @@ class Series:
         """A bucket that is full, of the attempt that goes on."""
         self._reals.extend(reals)
         self._wholes.extend((count, self._attempt))
+        self._lowest, self._highest = min(self._lowest, reals[3]), max(self._highest, reals[4])
         self._make_room()
 
     def _make_room(self) -> None:
@@ -184,7 +187,11 @@ class Series:
         if self._track is None:
             filling = (self._last(), (self._n, self._attempt)) if self._n or self._odd else None
             self._track = Track(
-                self._name, Buckets(self._reals, self._wholes, len(self._wholes) // WHOLES, filling, self._doubted),
+                self._name,
+                Buckets(
+                    self._reals, self._wholes, len(self._wholes) // WHOLES, filling, self._doubted,
+                    min(self._lowest, self._low), max(self._highest, self._high),
+                ),
                 value=self._value, step=self._value_step, error=self._error, words=self._words,
                 odd=self._odd_total, odd_step=self._odd_step,
             )  # fmt: skip

@@ -73,15 +73,6 @@ class Track:
         attempts = self.buckets.whole(1)
         return attempts.tobytes() if attempts and attempts[0] != attempts[-1] else b""
 
-    @property
-    def lowest(self) -> float:
-        """Of all finite samples; infinite where there is none, and so is ``highest``."""
-        return min(self.buckets.real(3), default=math.inf)
-
-    @property
-    def highest(self) -> float:
-        return max(self.buckets.real(4), default=-math.inf)
-
     def moved(self, firsts: bytes, steps: bytes, begin: int = 0) -> Track:
         """With these in place of the steps, and without the first ``begin`` buckets."""
         return replace(self, buckets=self.buckets.moved(firsts, steps, begin))

@@ -19,11 +19,9 @@ from ..view import Track, read
 from .canvas import Canvas
 from .curve_content import Content, Look, doubt, reads_log
 from .panel import Panel, Readout, Scene, put_readouts, shortened
-from .plot import GUTTER, Plot
+from .plot import GUTTER, MOST_CURVES, Plot
 from .value_axis import value_axis
 
-MOST_CURVES = 4
-"""More in one plot cannot be told apart."""
 _AXIS_ROWS = 7
 """From so many rows on, one of them goes to the labels of the steps."""
 _NAME_ROWS = 10
@@ -172,11 +170,11 @@ class CurvePanel(Panel):
             return
         # What counts in a line of shares is the last of them: accuracy on data held out.
         lead = len(held.tracks) - 1 if self.look.share else 0
-        said = self.spelled()
+        said = self.said
         said = [said[lead], *said[:lead], *said[lead + 1 :]]
         if canvas.cols >= 50:
+            from ..binning import binned
             from ..braille import sparkline
-            from ..columns import binned
 
             cols = _spark_cols(canvas.cols)
             curve = binned(held.tracks[lead], held.axis, 2 * cols)
@@ -190,17 +188,19 @@ class CurvePanel(Panel):
             canvas.centre(held.empty)
             return
         top = 0
-        if not self.titled():
-            put_readouts(canvas, 0, 0, shortened(self.spelled(), canvas.cols), self.ascii_only)
+        if not self.titled:
+            put_readouts(canvas, 0, 0, shortened(self.said, canvas.cols), self.ascii_only)
             top = 1
         bottom = canvas.rows - (1 if canvas.rows - top >= _AXIS_ROWS else 0)
         rows, cols = bottom - top, canvas.cols - GUTTER
         if rows < 1 or cols < 4:
             return
-        from ..columns import binned, smoothed
+        from ..columns import smoothed
 
         radius = SMOOTHING[held.lens.smoothing] * 2 * cols
-        curves = [smoothed(binned(track, held.axis, 2 * cols), radius) for track in held.tracks]
+        curves = [
+            smoothed(self.binnings.columns(track, held.axis, 2 * cols), radius) for track in held.tracks
+        ]
         values = value_axis(held, self.look, curves, max(2, rows // 3))
         if isinstance(values, str):
             canvas.centre(values)

@@ -66,20 +66,20 @@ class Content:
     @property
     def tallest(self) -> float:
         """The largest value of the curves."""
-        return max((track.highest for track in self.tracks), default=0.0)
+        return max((track.buckets.highest for track in self.tracks), default=0.0)
 
     @property
     def edge_in_sight(self) -> bool:
         """Whether the edge is so near to the curves that an axis can hold it without flattening them."""
         if not math.isfinite(self.edge):  # as in most panels
             return False
-        least = min((track.lowest for track in self.tracks), default=0.0)
+        least = min((track.buckets.lowest for track in self.tracks), default=0.0)
         return 0 < self.edge <= self.tallest * _EDGE_IN_SIGHT and least <= self.edge * _EDGE_IN_SIGHT
 
 
 def reads_log(tracks: Sequence[Track]) -> bool:
     """Whether the axis is logarithmic unless a person says otherwise: never where it would hide negative values."""
-    return bool(tracks) and quantity(tracks[0].name).log and not any(track.lowest < 0 for track in tracks)
+    return bool(tracks) and quantity(tracks[0].name).log and not any(track.buckets.lowest < 0 for track in tracks)
 
 
 def doubt(tracks: Sequence[Track]) -> tuple[str, str]:

@@ -106,8 +106,8 @@ class DetailPanel(Scrolled):
         track = scene.view.series.get(name) if scene is not None else None
         if scene is None or track is None:
             return x
+        from ..binning import binned
         from ..braille import sparkline
-        from ..columns import binned
 
         curve = binned(track, scene.axis(_COURSE), 2 * _COURSE)
         line = sparkline(curve, _COURSE, log=quantity(name).log, ascii_only=self.ascii_only)

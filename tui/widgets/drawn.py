@@ -28,13 +28,18 @@ class Drawn(Widget):
     def palette(self) -> Palette:
         return palette_for(self.app.current_theme)
 
+    @property
+    def size(self) -> Size:
+        """As it was laid out: nothing here has a border or a padding of Textual's, and Textual looks for them each time."""
+        return self.outer_size
+
     def draw(self, canvas: Canvas) -> None:
         raise NotImplementedError
 
     def redraw(self) -> None:
         """Draw anew and ask for a repaint of the difference."""
         size = self.size
-        if not size:
+        if not size or not self.display:
             return
         canvas = Canvas(size.width, size.height, ascii_only=self.ascii_only)
         self.draw(canvas)

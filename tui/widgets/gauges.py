@@ -119,7 +119,6 @@ class GaugesPanel(Panel):
             canvas.centre(held.empty)
             return
         from ..braille import sparkline
-        from ..columns import binned
 
         cols, label = _course(held.tracks, canvas.cols), _label(held.tracks)
         said = self._folded()
@@ -134,7 +133,7 @@ class GaugesPanel(Panel):
             known, y = quantity(track.name), top + index * pitch
             canvas.put(0, y, known.label, "dim", end=label)
             if cols >= 4:
-                curve = binned(track, held.axis, 2 * cols)
+                curve = self.binnings.columns(track, held.axis, 2 * cols)
                 line = sparkline(curve, cols, log=known.log, ascii_only=self.ascii_only)
                 canvas.put(label + 1, y, line, "soft curve0")
             ink = "dim" if track.name in held.old else "bold ink"

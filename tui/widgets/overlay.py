@@ -57,7 +57,7 @@ class OverlayPanel(Panel):
             return
         self._told = told
         tracks = tuple(side.aligned(name, how) for side in sides[:MOST_SIDES])
-        log = self._log.get(name, quantity(name).log and all(track.lowest > 0 for track in tracks if track))
+        log = self._log.get(name, quantity(name).log and all(track.buckets.lowest > 0 for track in tracks if track))
         ats = tuple(
             measured_at(track, side.view.step, side.view.first_step) if track else ""
             for track, side in zip(tracks, sides, strict=False)
@@ -90,7 +90,7 @@ class OverlayPanel(Panel):
 
     def draw_line(self, canvas: Canvas) -> None:
         x = canvas.put(0, 0, f" {self.title():<12.12} ", "dim")
-        put_readouts(canvas, x, 0, shortened(self.spelled(), canvas.cols - x - 1), self.ascii_only)
+        put_readouts(canvas, x, 0, shortened(self.said, canvas.cols - x - 1), self.ascii_only)
 
     def draw_inside(self, canvas: Canvas) -> None:
         held = self.held
@@ -102,13 +102,13 @@ class OverlayPanel(Panel):
             canvas.centre(words)
             return
         top = 0
-        if not self.titled():
-            put_readouts(canvas, 0, 0, shortened(self.spelled(), canvas.cols), self.ascii_only)
+        if not self.titled:
+            put_readouts(canvas, 0, 0, shortened(self.said, canvas.cols), self.ascii_only)
             top = 1
         rows, cols = canvas.rows - top - 1, canvas.cols - GUTTER
         if rows < 1 or cols < 4:
             return
-        from ..columns import binned
+        from ..binning import binned
 
         nothing = Track(held.name)
         curves = [binned(nothing if track is None else track, held.axis, 2 * cols) for track in held.tracks]

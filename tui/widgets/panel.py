@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from textual.reactive import reactive
 
@@ -15,6 +17,9 @@ from ..lens import LENS, Lens
 from ..view import View
 from .canvas import Canvas, cells, cut, fit, plain
 from .drawn import Drawn
+
+if TYPE_CHECKING:
+    from ..binning import Binnings
 
 _ROUND = {"h": "─", "v": "│", "nw": "╭", "ne": "╮", "sw": "╰", "se": "╯"}
 _ASCII = {"h": "-", "v": "|", "nw": "+", "ne": "+", "sw": "+", "se": "+"}
@@ -68,6 +73,17 @@ class Panel(Drawn, can_focus=True):
         super().__init__(name=name)
         self.content: object = None
         self.scene: Scene | None = None
+        self.said: Sequence[Readout] = ()
+        """The read-outs of this drawing, in characters that the terminal has."""
+        self.titled = False
+        """Whether they stand in the upper border of it."""
+
+    @cached_property
+    def binnings(self) -> Binnings:
+        """What its curves were binned to, for the next drawing."""
+        from ..binning import Binnings  # not before: the first paint needs no numpy
+
+        return Binnings()
 
     def pick(self, scene: Scene) -> object:
         """The content: a value that compares."""
@@ -114,9 +130,11 @@ class Panel(Drawn, can_focus=True):
         return canvas.put(0, 0, f" {self.name!s:<{width}.{width}} ", "bold ink" if self.has_focus else "dim")
 
     def draw(self, canvas: Canvas) -> None:
+        self.said = self._spelled()
         if not self.boxed or canvas.rows < 3:
             self.draw_line(canvas)
             return
+        self.titled = bool(self.said) and readouts_width(self.said) <= canvas.cols - cells(self.title()) - 9
         self._frame(canvas)
         inside = Canvas(canvas.cols - 4, canvas.rows - 2, ascii_only=self.ascii_only)
         self.draw_inside(inside)
@@ -146,36 +164,30 @@ class Panel(Drawn, can_focus=True):
         glyphs = _ASCII if self.ascii_only else _ROUND
         ink = "focus" if self.has_focus else "rule"
         last, right = canvas.rows - 1, canvas.cols - 1
-        canvas.put(0, 0, glyphs["nw"] + glyphs["h"] * (right - 1) + glyphs["ne"], ink)
-        canvas.put(0, last, glyphs["sw"] + glyphs["h"] * (right - 1) + glyphs["se"], ink)
-        for y in range(1, last):
-            canvas.put(0, y, glyphs["v"], ink)
-            canvas.put(right, y, glyphs["v"], ink)
+        across = [glyphs["h"]] * (right - 1)
+        canvas.text[0] = [glyphs["nw"], *across, glyphs["ne"]]
+        canvas.text[last] = [glyphs["sw"], *across, glyphs["se"]]
+        canvas.inks[0], canvas.inks[last] = [ink] * canvas.cols, [ink] * canvas.cols
+        for text, inks in zip(canvas.text[1:last], canvas.inks[1:last], strict=True):
+            text[0] = text[right] = glyphs["v"]
+            inks[0] = inks[right] = ink
         x = canvas.put(1, 0, " ", ink)
         if self.number:
             key = str(self.number) if self.ascii_only else _RAISED[self.number]
             x = canvas.put(x, 0, key, "faint")
         x = canvas.put(x, 0, fit(self.title(), right - 6), "bold ink" if self.has_focus else "ink")
         canvas.put(x, 0, " ", ink)
-        if self.titled():
-            said = self._chosen(right - x - 4)
-            put_readouts(canvas, right - 2 - readouts_width(said), 0, said, self.ascii_only, pad=True)
+        if self.titled:
+            put_readouts(
+                canvas, right - 2 - readouts_width(self.said), 0, self.said, self.ascii_only, pad=True
+            )
         ink, words = self.note()
         if words:
             words = plain(words) if self.ascii_only else words
             words = f" {cut(words, right - 5, '~' if self.ascii_only else '…')} "
             canvas.put(right - 1 - cells(words), last, words, ink)
 
-    def titled(self) -> bool:
-        """Whether the read-outs go into the border."""
-        return bool(self._chosen(self.size.width - len(self.title()) - 9))
-
-    def _chosen(self, room: int) -> Sequence[Readout]:
-        said = self.spelled()
-        return said if said and readouts_width(said) <= room else ()
-
-    def spelled(self) -> Sequence[Readout]:
-        """The read-outs in characters that the terminal has."""
+    def _spelled(self) -> Sequence[Readout]:
         said = self.readouts()
         if not self.ascii_only:
             return said

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 
 GUTTER = 7
 """Cells left of a curve, for the labels of its axis: the same in all panels, so that steps stand below each other."""
+MOST_CURVES = 4
+"""More in one plot cannot be told apart."""
+_INKS = (
+    *(f"curve{index}" for index in range(MOST_CURVES)),
+    *(f"soft curve{index}" for index in reversed(range(MOST_CURVES))),
+)
+"""By the owner of a cell, which is negative where only a stipple is."""
 _LABEL_CELLS = 9
 """Columns of cells for each label of a step: "41.2 k" and air on both sides."""
 
@@ -43,13 +50,13 @@ class Plot:
         from ..braille import plot
 
         picture = plot(curves, values, self.rows, band=band, ascii_only=self.ascii_only, blocks=self.blocks)
-        for y, (codes, owners) in enumerate(
-            zip(picture.codes.tolist(), picture.owners.tolist(), strict=True), start=self.top
+        ys, xs = picture.codes.nonzero()
+        codes, owners = picture.codes[ys, xs].tolist(), picture.owners[ys, xs].tolist()
+        text, inks = self.canvas.text, self.canvas.inks
+        for y, x, code, owner in zip(
+            (ys + self.top).tolist(), (xs + GUTTER).tolist(), codes, owners, strict=True
         ):
-            text, inks = self.canvas.text[y], self.canvas.inks[y]
-            for x, (code, owner) in enumerate(zip(codes, owners, strict=True), start=GUTTER):
-                if code:
-                    text[x], inks[x] = chr(code), f"curve{owner}" if owner >= 0 else f"soft curve{-1 - owner}"
+            text[y][x], inks[y][x] = chr(code), _INKS[owner]
 
     def value_labels(self, values: ValueAxis, say: Callable[[float], str]) -> None:
         for tick in values.ticks:
