@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,13 +37,20 @@ _CODES = np.array(
 """By the dots of a cell as bits, row by row."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Picture:
     """A plot in cells: ``codes`` are code points and 0 where nothing is; ``owners`` tells whose the cell is:
     the index of the curve, or -1 - index where only its stipple is."""
 
     codes: NDArray[np.uint32]
     owners: NDArray[np.int16]
+
+    @cached_property
+    def filled(self) -> list[tuple[int, int, str, int]]:
+        """(row, column, character, owner) of each cell with something in it."""
+        ys, xs = self.codes.nonzero()
+        chars = map(chr, self.codes[ys, xs].tolist())
+        return list(zip(ys.tolist(), xs.tolist(), chars, self.owners[ys, xs].tolist(), strict=True))
 
 
 def plot(
@@ -56,14 +63,26 @@ def plot(
     blocks: bool = False,
 ) -> Picture:
     """All curves, one at least, in one picture of ``rows`` cells; the first is on top, the others are dashed."""
+    values = [[bridged(curve) for curve in curves]]
+    if band:
+        values += [[curve.highs for curve in curves], [curve.lows for curve in curves]]
+    places = _dot_rows(_heights(np.array(values), axis), rows * 4)
+    return _picture(places.tobytes(), len(curves), rows, band, ascii_only, blocks)
+
+
+@lru_cache(maxsize=16)
+def _picture(places: bytes, count: int, rows: int, band: bool, ascii_only: bool, blocks: bool) -> Picture:
+    """From rows of dots, of shape (line, and both ends of the band; curves; columns): most of the time a curve has grown by
+    less than a dot since the last drawing."""
     bits = _halves if blocks else _cells
-    cols = len(curves[0].means) // 2
+    lines, *ends = np.frombuffer(places).reshape(3 if band else 1, count, -1)
+    cols = lines.shape[1] // 2
     codes = np.zeros((rows, cols), dtype=np.uint32)
     owners = np.full((rows, cols), -1000, dtype=np.int16)
-    for index, cells in reversed(list(enumerate(bits(_lines(curves, axis, rows * 4))))):
+    for index, cells in reversed(list(enumerate(bits(_lines(lines, rows * 4))))):
         codes |= cells
         np.copyto(owners, index, where=cells > 0)
-    for index, cells in enumerate(bits(_bands(curves, axis, rows * 4)) if band else ()):
+    for index, cells in enumerate(bits(_bands(*ends, rows * 4)) if band else ()):
         here = (cells > 0) & (codes == 0)
         np.copyto(codes, cells, where=here)
         np.copyto(owners, -1 - index, where=here)
@@ -75,6 +94,7 @@ def plot(
         codes = _BLOCKS[codes]
     else:
         codes[filled] += 0x2800
+    codes.flags.writeable = owners.flags.writeable = False
     return Picture(codes, owners)
 
 
@@ -112,9 +132,8 @@ def _dot_rows(heights: Floats, rows: int) -> Floats:
     return placed
 
 
-def _lines(curves: Sequence[Columns], axis: ValueAxis, rows: int) -> Dots:
+def _lines(y: Floats, rows: int) -> Dots:
     """A connected line of each: every column reaches half-way to its neighbours."""
-    y = _dot_rows(_heights(np.array([bridged(curve) for curve in curves]), axis), rows)
     between = (y[:, 1:] + y[:, :-1]) / 2
     top, bottom = y.copy(), y.copy()
     for side in (np.s_[:, 1:], np.s_[:, :-1]):
@@ -130,10 +149,8 @@ def _lines(curves: Sequence[Columns], axis: ValueAxis, rows: int) -> Dots:
     return _between(top, bottom, rows)
 
 
-def _bands(curves: Sequence[Columns], axis: ValueAxis, rows: int) -> Dots:
+def _bands(high: Floats, low: Floats, rows: int) -> Dots:
     """A stipple from minimum to maximum of each."""
-    ends = np.array([[curve.highs for curve in curves], [curve.lows for curve in curves]])
-    high, low = _dot_rows(_heights(ends, axis), rows)
     dots = _between(high, low, rows)
     dots &= _stipple(*dots.shape[1:])
     return dots

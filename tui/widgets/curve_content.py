@@ -79,7 +79,11 @@ class Content:
 
 def reads_log(tracks: Sequence[Track]) -> bool:
     """Whether the axis is logarithmic unless a person says otherwise: never where it would hide negative values."""
-    return bool(tracks) and quantity(tracks[0].name).log and not any(track.buckets.lowest < 0 for track in tracks)
+    return (
+        bool(tracks)
+        and quantity(tracks[0].name).log
+        and not any(track.buckets.lowest < 0 for track in tracks)
+    )
 
 
 def doubt(tracks: Sequence[Track]) -> tuple[str, str]:

@@ -57,7 +57,9 @@ class OverlayPanel(Panel):
             return
         self._told = told
         tracks = tuple(side.aligned(name, how) for side in sides[:MOST_SIDES])
-        log = self._log.get(name, quantity(name).log and all(track.buckets.lowest > 0 for track in tracks if track))
+        log = self._log.get(
+            name, quantity(name).log and all(track.buckets.lowest > 0 for track in tracks if track)
+        )
         ats = tuple(
             measured_at(track, side.view.step, side.view.first_step) if track else ""
             for track, side in zip(tracks, sides, strict=False)

@@ -50,13 +50,9 @@ class Plot:
         from ..braille import plot
 
         picture = plot(curves, values, self.rows, band=band, ascii_only=self.ascii_only, blocks=self.blocks)
-        ys, xs = picture.codes.nonzero()
-        codes, owners = picture.codes[ys, xs].tolist(), picture.owners[ys, xs].tolist()
-        text, inks = self.canvas.text, self.canvas.inks
-        for y, x, code, owner in zip(
-            (ys + self.top).tolist(), (xs + GUTTER).tolist(), codes, owners, strict=True
-        ):
-            text[y][x], inks[y][x] = chr(code), _INKS[owner]
+        text, inks = self.canvas.text[self.top :], self.canvas.inks[self.top :]
+        for y, x, char, owner in picture.filled:
+            text[y][GUTTER + x], inks[y][GUTTER + x] = char, _INKS[owner]
 
     def value_labels(self, values: ValueAxis, say: Callable[[float], str]) -> None:
         for tick in values.ticks:
