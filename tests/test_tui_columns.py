@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lsmon.tui.axes import StepAxis
-from lsmon.tui.binning import binned
+from lsmon.tui.binning import Binning, binned
 from lsmon.tui.columns import bridged, smoothed, usual
 from lsmon.tui.series import Series
 
@@ -132,3 +132,27 @@ def test_what_is_usual_leaves_out_spikes_and_nothing_else() -> None:
     assert usual(spiked) == (values.min(), values.max())
     assert usual(np.array([1.0] * 99 + [5.0])) == (1.0, 5.0)
     assert usual(np.array([2.0, np.nan])) == (2.0, 2.0)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_binned_from_drawing_to_drawing_is_binned_at_once(seed: int) -> None:
+    """To the last bit, over resumes, gaps, nan, errors, frames that come late, joined buckets and other axes."""
+    chance = random.Random(seed)
+    series, binning = Series("loss", chance.choice([8, 64])), Binning()
+    step, attempt, axis, doubted = 0, 1, StepAxis(0.0, 1.0), chance.random() < 0.5
+    for _ in range(60):
+        for _ in range(chance.choice([0, 1, 5, 60])):
+            step += 300 if chance.random() < 0.02 else chance.choice([1, 1, 2, 5])
+            if chance.random() < 0.02:
+                attempt, step = attempt + 1, max(step - chance.randrange(100), 0)
+            value = math.nan if chance.random() < 0.1 else chance.gauss(0, 10.0 ** chance.choice([0, 8]))
+            error = chance.random() if doubted and chance.random() < 0.5 else math.nan
+            late = chance.random() < 0.02
+            series.add(step, float(step), max(attempt - late, 1), value, error, "")
+        if chance.random() < 0.5:
+            axis = chance.choice(
+                [StepAxis.over(0.0, step, 40), StepAxis(step / 2, chance.choice([1.0, 9.5]))]
+            )
+        got, wanted = binning.columns(series.track(), axis, 40), binned(series.track(), axis, 40)
+        for each in ("means", "lows", "highs", "broken"):
+            assert getattr(got, each).tobytes() == getattr(wanted, each).tobytes()

@@ -130,6 +130,7 @@ class LsmonApp(App[None]):
         """Load the other screens while nobody waits for them: a tenth of a second that the first key would take longer."""
         self.run_worker(groups, thread=True, exit_on_error=False)
         gc.freeze()  # what is there by now stays, and need not be looked through for what can be freed
+        gc.set_threshold(10_000)  # thousands of frames come and go a second, and none of them is a cycle
 
     async def on_event(self, event: Event) -> None:
         """What is pasted comes from anywhere, and a line to type into shows it as it is."""

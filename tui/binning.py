@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from array import array
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .axes import UNIT, StepAxis
 from .buckets import Bucket, Buckets
-from .columns import Columns, Floats
+from .columns import Columns
 from .view import Track
 
 _RARE = 20.0
@@ -20,6 +20,11 @@ lost. A sensor that waits for its budget comes at distances that differ by ten."
 
 _FEW = 20
 """Buckets that are put one by one sooner than at once."""
+
+_Sum = tuple[float, float, float, int, float, float, bool]
+"""Of the buckets in a column: minimum, maximum, largest error (below 0 where none came), latest attempt with a finite
+sample, how many such samples it has, their sum, and whether a bucket had none that is finite."""
+_NOTHING: _Sum = (math.inf, -math.inf, -1.0, 0, 0.0, 0.0, False)
 
 
 class Binning:
@@ -31,30 +36,99 @@ class Binning:
     """
 
     def __init__(self) -> None:
-        self._axis, self._sums = UNIT, _Sums.of(0)
         self._rows: weakref.ref[array[float]] | None = None
-        """The rows of which ``closed`` are in the sums; not held, since a series may have left them behind."""
-        self._closed = 0
+        """The rows of which ``_closed`` are in the sums; not held, since a series may have left them behind."""
+        self._begin(UNIT, 0)
+
+    def _begin(self, axis: StepAxis, dots: int) -> None:
+        self._axis, self._dots, self._closed = axis, dots, 0
+        self._sums = [_NOTHING] * dots
+        means, lows, highs = np.full((3, dots), np.nan)
+        self._shown = Columns(means, lows, highs, np.zeros(dots, dtype=np.bool_))
+        self._open_at = -1
+        """Column of the bucket that was being filled at the last drawing."""
+        self._end, self._widest = math.inf, 0.0
+        """Where the last bucket ends, and the longest way between two."""
 
     def columns(self, track: Track, axis: StepAxis, dots: int) -> Columns:
-        """The same as of a Binning that never saw anything, to the last bit."""
+        """The same as of a Binning that never saw anything, to the last bit. They hold until the next call."""
         buckets = track.buckets
         same = self._rows is not None and self._rows() is buckets.reals and self._closed <= buckets.closed
-        if not same or axis != self._axis or dots != len(self._sums.low):
-            self._axis, self._sums, self._closed = axis, _Sums.of(dots), 0
+        if not same or axis != self._axis or dots != self._dots:
+            self._begin(axis, dots)
             self._rows = weakref.ref(buckets.reals)
+        changed = {self._open_at}
         if buckets.closed - self._closed > _FEW:
-            self._sums.add(buckets, self._closed, axis)
+            self._add(buckets)
+            changed.update(range(dots))
         else:
-            for at in range(self._closed, buckets.closed):
-                self._sums.put(buckets.at(at), axis)
+            for index in range(self._closed, buckets.closed):
+                changed.add(self._put(buckets.at(index)))
         self._closed = buckets.closed
-        sums = self._sums.copy()
+        for at in changed:
+            if 0 <= at < dots:
+                self._show(at, self._sums[at])
+        widest = self._widest
         if buckets.open is not None:
-            sums.put(buckets.open, axis)
-        if sums.widest > axis.width and len(buckets) > 2:
-            _mark_gaps(sums.broken, buckets, axis)
-        return sums.columns(doubted=buckets.doubted)
+            self._open_at = at = axis.column(buckets.open[0][1])
+            widest = max(widest, buckets.open[0][0] - self._end)
+            if 0 <= at < dots:
+                self._show(at, _with(self._sums[at], buckets.open))
+        if widest <= axis.width or len(buckets) < 3:  # as in most curves: no gap would be seen
+            return self._shown
+        shown = self._shown
+        return Columns(shown.means, shown.lows, shown.highs, _gaps(shown, buckets, axis))
+
+    def _put(self, bucket: Bucket) -> int:
+        """One more; gives its column, which may lie outside."""
+        first, end, *_ = bucket[0]
+        self._widest, self._end = max(self._widest, first - self._end), end
+        at = self._axis.column(end)
+        if 0 <= at < self._dots:
+            self._sums[at] = _with(self._sums[at], bucket)
+        return at
+
+    def _show(self, at: int, so_far: _Sum) -> None:
+        low, high, error, _, number, total, broken = so_far
+        mean = math.nan
+        if not number:  # the bucket that was being filled here has moved on
+            low = high = math.nan
+        else:
+            mean = total / number
+        if error >= 0:
+            low, high = min(low, mean - error), max(high, mean + error)
+        shown = self._shown
+        shown.means[at], shown.lows[at], shown.highs[at] = mean, low, high
+        shown.broken[at] = broken and not number
+
+    def _add(self, buckets: Buckets) -> None:
+        """All the closed ones that are not in the sums."""
+        (firsts, ends, _, lows, highs, totals, errors), (counts, attempts) = buckets.columns(self._closed)
+        ways = np.append(firsts[0] - self._end, firsts[1:] - ends[:-1])
+        self._widest, self._end = max(self._widest, float(ways.max())), float(ends[-1])
+        at = ((ends - self._axis.first) / self._axis.width).astype(np.int64)
+        if at.min() < 0 or at.max() >= self._dots:
+            inside = (at >= 0) & (at < self._dots)
+            at, counts, attempts = at[inside], counts[inside], attempts[inside]
+            lows, highs, totals, errors = lows[inside], highs[inside], totals[inside], errors[inside]
+            if not len(at):
+                return
+        low, high, error, latest, number, total, broken = map(np.array, zip(*self._sums, strict=True))
+        broken[at[counts == 0]] = True
+        np.minimum.at(low, at, lows)
+        np.maximum.at(high, at, highs)
+        np.maximum.at(error, at, errors)
+        # One attempt after the other, as they come.
+        cuts = (np.flatnonzero(attempts[1:] != attempts[:-1]) + 1).tolist()
+        for left, right in zip((0, *cuts), (*cuts, len(at)), strict=True):
+            here, attempt, finite = at[left:right], attempts[left], counts[left:right] > 0
+            first = here[finite & (latest[here] < attempt)]
+            latest[first], number[first], total[first] = attempt, 0.0, 0.0
+            told = latest[here] == attempt
+            np.add.at(number, here[told], counts[left:right][told])
+            np.add.at(total, here[told], totals[left:right][told])
+        sums = (low, high, error, latest, number, total, broken)
+        self._sums = list(zip(*(each.tolist() for each in sums), strict=True))
 
 
 class Binnings:
@@ -74,118 +148,29 @@ def binned(track: Track, axis: StepAxis, dots: int) -> Columns:
     return Binning().columns(track, axis, dots)
 
 
-@dataclass(slots=True)
-class _Sums:
-    """Of the buckets so far, by column."""
-
-    low: Floats
-    high: Floats
-    error: Floats
-    """Below 0 where none came."""
-    latest: NDArray[np.int64]
-    """The latest attempt with a finite sample, ..."""
-    number: Floats
-    """... how many such samples it has, ..."""
-    total: Floats
-    """... and their sum."""
-    broken: NDArray[np.bool_]
-    step: float = np.inf
-    """Where the last bucket ends."""
-    widest: float = 0.0
-    """The longest way between two buckets."""
-
-    @classmethod
-    def of(cls, dots: int) -> _Sums:
-        return cls(
-            np.full(dots, np.inf), np.full(dots, -np.inf), np.full(dots, -1.0), np.zeros(dots, dtype=np.int64),
-            np.zeros(dots), np.zeros(dots), np.zeros(dots, dtype=np.bool_),
-        )  # fmt: skip
-
-    def copy(self) -> _Sums:
-        return _Sums(
-            self.low.copy(), self.high.copy(), self.error.copy(), self.latest.copy(),
-            self.number.copy(), self.total.copy(), self.broken.copy(), self.step, self.widest,
-        )  # fmt: skip
-
-    def add(self, buckets: Buckets, begin: int, axis: StepAxis) -> None:
-        """The closed buckets from this one on."""
-        (firsts, steps, _, lows, highs, totals, errors), (counts, attempts) = buckets.columns(begin)
-        self.widest = max(self.widest, float(firsts[0] - self.step))
-        if len(steps) > 1:
-            self.widest = max(self.widest, float((firsts[1:] - steps[:-1]).max()))
-        self.step = float(steps[-1])
-        at = ((steps - axis.first) / axis.width).astype(np.int64)
-        dots = len(self.low)
-        if at.min() < 0 or at.max() >= dots:
-            inside = (at >= 0) & (at < dots)
-            at, counts, attempts = at[inside], counts[inside], attempts[inside]
-            lows, highs, totals, errors = lows[inside], highs[inside], totals[inside], errors[inside]
-            if not len(at):
-                return
-        if not counts.all():
-            self.broken[at[counts == 0]] = True
-        np.minimum.at(self.low, at, lows)
-        np.maximum.at(self.high, at, highs)
-        if buckets.doubted:
-            np.maximum.at(self.error, at, errors)
-        # An attempt after the other, as they come.
-        cuts = (np.flatnonzero(attempts[1:] != attempts[:-1]) + 1).tolist()
-        for left, right in zip((0, *cuts), (*cuts, len(at)), strict=True):
-            part = slice(left, right)
-            self._count(int(attempts[left]), at[part], counts[part], totals[part])
-
-    def _count(self, attempt: int, at: NDArray[np.int64], counts: NDArray[np.int64], totals: Floats) -> None:
-        known = self.latest[at]
-        if (known != attempt).any():
-            first = at[(known < attempt) & (counts > 0)]
-            self.latest[first] = attempt
-            self.number[first] = self.total[first] = 0.0
-            chosen = self.latest[at] == attempt
-            at, counts, totals = at[chosen], counts[chosen], totals[chosen]
-        np.add.at(self.number, at, counts)
-        np.add.at(self.total, at, totals)
-
-    def put(self, bucket: Bucket, axis: StepAxis) -> None:
-        """One more bucket."""
-        (first, step, _, low, high, total, error), (count, attempt) = bucket
-        self.widest, self.step = max(self.widest, first - self.step), step
-        at = axis.column(step)
-        if not 0 <= at < len(self.low):
-            return
-        if not count:
-            self.broken[at] = True
-            return
-        self.low[at], self.high[at] = min(self.low[at], low), max(self.high[at], high)
-        self.error[at] = max(self.error[at], error)
-        if attempt > self.latest[at]:
-            self.latest[at], self.number[at], self.total[at] = attempt, 0.0, 0.0
-        if attempt == self.latest[at]:
-            self.number[at] += count
-            self.total[at] += total
-
-    def columns(self, *, doubted: bool) -> Columns:
-        """What they come to; the sums are used up."""
-        empty = self.number == 0
-        means, low, high = np.full(len(empty), np.nan), self.low, self.high
-        np.divide(self.total, self.number, out=means, where=~empty)
-        low[empty] = high[empty] = np.nan
-        if doubted:
-            told = self.error >= 0
-            told &= ~empty
-            low[told] = np.minimum(low[told], means[told] - self.error[told])
-            high[told] = np.maximum(high[told], means[told] + self.error[told])
-        self.broken &= empty
-        return Columns(means, low, high, self.broken)
+def _with(so_far: _Sum, bucket: Bucket) -> _Sum:
+    low, high, error, latest, number, total, broken = so_far
+    (_, _, _, its_low, its_high, its_total, its_error), (count, attempt) = bucket
+    if not count:
+        return low, high, error, latest, number, total, True
+    if attempt > latest:
+        latest, number, total = attempt, 0.0, 0.0
+    if attempt == latest:
+        number, total = number + count, total + its_total
+    return min(low, its_low), max(high, its_high), max(error, its_error), latest, number, total, broken
 
 
-def _mark_gaps(broken: NDArray[np.bool_], buckets: Buckets, axis: StepAxis) -> None:
-    """Between two buckets that are much further apart than buckets of this track usually are."""
-    firsts, steps = np.frombuffer(buckets.real(0)), np.frombuffer(buckets.real(1))
-    apart = firsts[1:] - steps[:-1]
+def _gaps(shown: Columns, buckets: Buckets, axis: StepAxis) -> NDArray[np.bool_]:
+    """Broken also between two buckets that are much further apart than buckets of this track usually are."""
+    broken = shown.broken.copy()
+    firsts, ends = np.frombuffer(buckets.real(0)), np.frombuffer(buckets.real(1))
+    apart = firsts[1:] - ends[:-1]
     middle = len(apart) // 2
     typical = float(np.partition(apart, middle)[middle])  # the median, at a fifth of what np.median takes
     wide = np.flatnonzero(apart > _RARE * max(typical, axis.width / _RARE))
-    for left, right in zip(steps[wide].tolist(), firsts[wide + 1].tolist(), strict=True):
+    for left, right in zip(ends[wide].tolist(), firsts[wide + 1].tolist(), strict=True):
         start, end = axis.column(left) + 1, axis.column(right)
         if end > 0 and start < len(broken):
             broken[max(start, 0) : end] = True
+    broken &= np.isnan(shown.means)
+    return broken

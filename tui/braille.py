@@ -6,6 +6,7 @@ Half blocks, one by two a cell, are for fonts without braille; ASCII has a chara
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -82,7 +83,7 @@ def _picture(places: bytes, count: int, rows: int, band: bool, ascii_only: bool,
     for index, cells in reversed(list(enumerate(bits(_lines(lines, rows * 4))))):
         codes |= cells
         np.copyto(owners, index, where=cells > 0)
-    for index, cells in enumerate(bits(_bands(*ends, rows * 4)) if band else ()):
+    for index, cells in enumerate(bits(_bands(ends[0], ends[1], rows * 4)) if band else ()):
         here = (cells > 0) & (codes == 0)
         np.copyto(codes, cells, where=here)
         np.copyto(owners, -1 - index, where=here)
@@ -100,21 +101,25 @@ def _picture(places: bytes, count: int, rows: int, band: bool, ascii_only: bool,
 
 def sparkline(curve: Columns, cols: int, *, log: bool = False, ascii_only: bool = False) -> str:
     """One row of blocks; of ``2 * cols`` columns of dots each pair becomes a block, empty where nothing is."""
-    values = bridged(curve)[: 2 * cols].copy()
+    values = bridged(curve)[: 2 * cols].tolist()
     if log:
-        values[~(values > 0)] = np.nan
-        values = np.log10(values)
-    left, right = np.resize(values, 2 * cols).reshape(cols, 2).T
-    level = np.where(np.isnan(left), right, np.where(np.isnan(right), left, (left + right) / 2))
-    seen = ~np.isnan(level)
-    if not seen.any():
+        values = [math.log10(value) if value > 0 else math.nan for value in values]
+    pairs = zip(values[::2], values[1::2], strict=True)
+    levels = [
+        right if math.isnan(left) else left if math.isnan(right) else (left + right) / 2
+        for left, right in pairs
+    ]
+    seen = [level for level in levels if not math.isnan(level)]
+    if not seen:
         return " " * cols
-    low, high = float(level[seen].min()), float(level[seen].max())
+    low, high = min(seen), max(seen)
     glyphs = ASCII_LEVELS if ascii_only else BLOCKS
     # A constant is drawn low and flat rather than as a full bar.
-    scaled = np.zeros(cols) if high - low <= 1e-9 * max(abs(high), abs(low)) else (level - low) / (high - low)
-    marks = np.where(seen, np.nan_to_num(scaled) * (len(glyphs) - 1) + 0.5, -1).astype(int)
-    return "".join(glyphs[mark] if mark >= 0 else " " for mark in marks.tolist())
+    span = high - low if high - low > 1e-9 * max(abs(high), abs(low)) else math.inf
+    most = len(glyphs) - 1
+    return "".join(
+        " " if math.isnan(level) else glyphs[int((level - low) / span * most + 0.5)] for level in levels
+    )
 
 
 def _heights(values: Floats, axis: ValueAxis) -> Floats:

@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Iterable
 from itertools import groupby
+from typing import cast
 
 from lsmon.protocol.frames import (
     Alert,
@@ -70,7 +71,7 @@ class Store:
             attempt, names = kind
             steps, walls = [frame.step for frame in alike], [frame.wall for frame in alike]
             self._reached.add_all(alike, steps, walls)
-            columns = zip(*(scalars(frame)[0].values() for frame in alike), strict=True)
+            columns = zip(*[cast("Scalars", frame).values.values() for frame in alike], strict=True)
             for name, values in zip(names, columns, strict=True):
                 series = self._series.get(name) or self._opened(name)
                 if series is not None:

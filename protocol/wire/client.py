@@ -11,7 +11,7 @@ import zmq
 
 from ..codec import decode
 from ..errors import BadFrame, NewerFormat, Unreachable
-from ..frames import FORMAT, AnyFrame, Heartbeat, RunStarted
+from ..frames import FORMAT, AnyFrame, Heartbeat, RunStarted, Scalars
 from .order import Order
 from .request import EVENTS, FULL, HEARTBEAT, LIVE_BYTES, PROTOCOL, Head, Request
 
@@ -20,6 +20,8 @@ RECEIVE_FRAMES = 4000
 full gets lost, so it is more than a publisher and a kernel queue together."""
 BUFFER_FRAMES, BUFFER_BYTES = 5000, 8 << 20
 """Live frames kept while history is on its way; what does not fit is asked for afterwards."""
+AT_ONCE_FRAMES = 100
+"""Taken from the socket before they are looked at."""
 REPLY_BYTES = 4 << 20
 """A page has half a MiB, and its last row may have one more with its events."""
 ASK_SECS = 2.0
@@ -105,7 +107,7 @@ class Client:
             elif self._asking:
                 if self._take_page():
                     continue
-                self._fill_buffer()
+                self._fill_buffer(BUFFER_FRAMES)
                 self._send_request()
                 return
             elif self._held is not None:
@@ -115,6 +117,10 @@ class Client:
                 if message is None:
                     return
                 frame = self._decode(message)
+                if isinstance(frame, Scalars) and self.order.follows(frame.seq):  # as nearly always
+                    rejects = old = 0
+                    yield frame
+                    continue
                 if frame is not None and self.order.gap_before(frame):
                     self._held = frame
                     self._want_history(self.order.last)
@@ -144,7 +150,8 @@ class Client:
         poller.register(self._ask, zmq.POLLIN)
         for descriptor in descriptors:
             poller.register(descriptor, zmq.POLLIN)
-        ready = dict(poller.poll(round(secs * 1000)))
+        held = self._buffer or self._page or self._held is not None
+        ready = dict(poller.poll(0 if held else round(secs * 1000)))
         return [descriptor for descriptor in descriptors if descriptor in ready]
 
     def close(self) -> None:
@@ -161,32 +168,36 @@ class Client:
         self._connect(socket, path)
         return socket
 
-    def _receive(self) -> bytes | None:
+    def _receive(self, most: int) -> list[bytes]:
+        """What has come, at most so many messages and about so many bytes as are held."""
+        receive, messages, size = self._live.recv, list[bytes](), 0
         try:
-            message = self._live.recv(zmq.NOBLOCK)
+            while len(messages) < most and size < BUFFER_BYTES:
+                message = receive(zmq.NOBLOCK)
+                messages.append(message)
+                size += len(message)
         except zmq.ZMQError:
-            return None
-        self.heard = self._clock()
-        return message
+            pass  # that was all
+        if messages:
+            self.heard = self._clock()
+        return messages
+
+    def _fill_buffer(self, most: int) -> None:
+        while len(self._buffer) < most and self._buffer_bytes < BUFFER_BYTES:
+            messages = self._receive(min(most - len(self._buffer), AT_ONCE_FRAMES))
+            if not messages:
+                return
+            self._buffer.extend(messages)
+            self._buffer_bytes += sum(map(len, messages))
 
     def _next_message(self) -> bytes | None:
-        if self._buffer:
-            message = self._buffer.popleft()
-            self._buffer_bytes -= len(message)
-        else:
-            received = self._receive()
-            if received is None:
+        if not self._buffer:
+            self._fill_buffer(AT_ONCE_FRAMES)
+            if not self._buffer:
                 return None
-            message = received
+        message = self._buffer.popleft()
+        self._buffer_bytes -= len(message)
         return message[1:]  # without its topic
-
-    def _fill_buffer(self) -> None:
-        while len(self._buffer) < BUFFER_FRAMES and self._buffer_bytes < BUFFER_BYTES:
-            message = self._receive()
-            if message is None:
-                return
-            self._buffer.append(message)
-            self._buffer_bytes += len(message)
 
     def _want_history(self, after: int) -> None:
         self._cursor, self._asking, self._asked = after, True, None
@@ -233,6 +244,6 @@ class Client:
         except (BadFrame, ValueError):
             self.bad += 1
             return None
-        if isinstance(frame, Heartbeat | RunStarted):
+        if not isinstance(frame, Scalars) and isinstance(frame, Heartbeat | RunStarted):
             self.speaker = frame.pid, frame.boot, frame.pid_started
         return frame

@@ -20,6 +20,13 @@ class Order:
         self._folded_from = after
         self._beside = after
 
+    def follows(self, seq: int) -> bool:
+        """Whether this is the very next number; it is let through then. Of a frame with a number of its own."""
+        if seq != self.last + 1:
+            return False
+        self.last = self._folded_from = seq
+        return True
+
     def gap_before(self, frame: AnyFrame) -> bool:
         """Whether frames before this one have not come (yet)."""
         if isinstance(frame, Summary):

@@ -21,13 +21,19 @@ def value_axis(held: Content, look: Look, curves: Sequence[Columns], labels: int
     import numpy as np
 
     every = np.concatenate([part for curve in curves for part in (curve.lows, curve.highs)])
-    every = every[np.isfinite(every)]
-    low, high = (every.min(), every.max()) if len(every) else (math.nan, math.nan)
-    if held.log:
+    low, high = float(np.fmin.reduce(every)), float(np.fmax.reduce(every))
+    if not math.isfinite(high - low):  # an error may be infinite
+        every = every[np.isfinite(every)]
+        low, high = (float(every.min()), float(every.max())) if len(every) else (math.nan, math.nan)
+    if held.log and not low > 0:
         every = every[every > 0]
-    if not len(every):
+        if not len(every):
+            return blank(held.tracks, low, high)
+        low = float(every.min())
+    if math.isnan(low):
         return blank(held.tracks, low, high)
-    low, high = _usual(every, held.log) if held.lens.usual else (float(every.min()), float(every.max()))
+    if held.lens.usual:
+        low, high = _usual(every, held.log)
     if held.edge_in_sight:
         low, high = min(low, held.edge), max(high, held.edge)
     return between(low, high, labels, log=held.log, share=look.share, whole=look.whole)
