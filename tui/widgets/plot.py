@@ -72,10 +72,10 @@ class Plot:
         """An upright rule at each (column of dots, severity)."""
         glyph = ":" if self.ascii_only else "┊"
         for column, severity in alerts:
-            x = GUTTER + column // 2
+            x, ink = GUTTER + column // 2, "rule" if severity == "info" else f"soft {severity}"
             for y in range(self.top, self.top + self.rows):
                 if self.canvas.text[y][x] == " ":
-                    self.canvas.put(x, y, glyph, "rule" if severity == "info" else f"soft {severity}")
+                    self.canvas.text[y][x], self.canvas.inks[y][x] = glyph, ink
 
     def cursor(self, column: int) -> None:
         """An upright rule at this column of dots, over everything but the curves."""
@@ -104,6 +104,7 @@ class Plot:
 
     def _across(self, y: int, ink: str) -> None:
         glyph = "." if self.ascii_only else "╌"
+        text, inks = self.canvas.text[y], self.canvas.inks[y]
         for x in range(GUTTER, self.canvas.cols):
-            if self.canvas.text[y][x] == " ":
-                self.canvas.put(x, y, glyph, ink)
+            if text[x] == " ":
+                text[x], inks[x] = glyph, ink
