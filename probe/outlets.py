@@ -69,6 +69,8 @@ class Outlets:
 class _File:
     """The recorder as a sink: what keeps it from recording is said when it begins."""
 
+    quiet = Recorder.quiet
+
     def __init__(self, header: RunStarted, guard: Guard) -> None:
         self._recorder = Recorder(Path(header.recording), header)
         self._guard = guard
@@ -103,6 +105,10 @@ class _Wire:
         self._server: Server | None = None
         self._look_at = 0.0
         self.tick()
+
+    @property
+    def quiet(self) -> bool:
+        return self._server is None or self._server.quiet
 
     def write(self, frame: AnyFrame, data: bytes) -> None:
         if self._server is not None:

@@ -31,6 +31,8 @@ from tests.clock import Clock
 class Sink:
     """Remembers what it is given."""
 
+    quiet = True
+
     def __init__(self) -> None:
         self.frames: list[AnyFrame] = []
         self.ticks = 0

@@ -142,6 +142,27 @@ def test_the_last_frame_arrives_though_the_server_closes_at_once(server: Server)
     assert isinstance(frames[-1], RunEnded) and seqs(frames) == list(range(3, 601))
 
 
+def test_a_server_is_quiet_until_somebody_comes_and_again_when_the_last_has_left(server: Server) -> None:
+    """Then the training's sender may sleep longer."""
+
+    def quiet(wanted: bool) -> bool:
+        server.poll()
+        return server.quiet is wanted
+
+    until(lambda: quiet(True))
+    with closing(joined(server)) as client:
+        read_until(server, client, 1)
+        until(lambda: quiet(False))
+        server.poll()
+        assert not server.quiet, "who listens need not say anything"
+        with closing(joined(server)) as other:
+            read_until(server, other, 1)
+        for _ in range(50):
+            server.poll()
+            assert not server.quiet, "one is still there"
+    until(lambda: quiet(True))
+
+
 def test_files_are_private_and_leave_with_the_server(folder: Path) -> None:
     server = Server(folder, HEADER)
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}

@@ -40,6 +40,9 @@ class Recorder:
     numbers; ``missing`` counts it.
     """
 
+    quiet = True
+    """Nobody waits for what is written."""
+
     def __init__(
         self,
         folder: Path,

@@ -46,6 +46,14 @@ class Desk:
         self._asked: dict[bytes, int] = {}
         """Who waits for an answer, and the number after which."""
         self._odd_bytes = 0
+        self._topics = set[bytes]()
+        """Those that somebody listens to."""
+        self._stirred = True
+
+    @property
+    def quiet(self) -> bool:
+        """Nobody listens, nobody waits for an answer, and nothing came in at the last poll."""
+        return not (self._topics or self._asked or self._stirred)
 
     def flooded(self) -> bool:
         """Somebody subscribes to more and more that is not there; it counts anew once that has been said. libzmq does
@@ -62,6 +70,7 @@ class Desk:
 
     def poll(self, history: History) -> None:
         """Let viewers in and answer them."""
+        self._stirred = False
         self._take_subscriptions()
         self._take_requests()
         self._answer(history)
@@ -73,9 +82,14 @@ class Desk:
                 message = self.publisher.recv(zmq.NOBLOCK)
             except zmq.ZMQError:
                 return
+            self._stirred = True
             if message[1:] not in TOPICS or message[:1] not in b"\0\1":
                 self.ignored += 1
                 self._odd_bytes += len(message)
+            elif message[:1] == b"\1":
+                self._topics.add(message[1:])
+            else:
+                self._topics.discard(message[1:])
 
     def _take_requests(self) -> None:
         """All of them, also those that cannot be answered yet: until they are read, whoever has left is not let go."""
@@ -84,6 +98,7 @@ class Desk:
                 peer, *body = self.router.recv_multipart(zmq.NOBLOCK)
             except zmq.ZMQError:
                 return
+            self._stirred = True
             try:
                 (asked,) = body
                 after = max(0, _read_request.decode(asked).after)

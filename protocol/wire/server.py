@@ -80,8 +80,8 @@ class Server:
             self._tcp = TcpDesk(self._context, at)
 
     def poll(self) -> None:
-        """Let viewers in, answer them, and listen again if a socket's file is gone. Due every 50 ms at least:
-        libzmq takes subscriptions in only when it is called."""
+        """Let viewers in, answer them, and listen again if a socket's file is gone. Due every 100 ms while
+        anybody is there, since libzmq takes subscriptions in only when it is called; ``quiet`` says when it may be less."""
         if not self._usable:
             return
         self._desk.poll(self._history)
@@ -103,6 +103,11 @@ class Server:
             return
         self.poll()
         self._end()
+
+    @property
+    def quiet(self) -> bool:
+        """Nobody listens or asks."""
+        return self._desk.quiet and (self._tcp is None or self._tcp.quiet)
 
     @property
     def _usable(self) -> bool:
