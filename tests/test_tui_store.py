@@ -8,6 +8,7 @@ from array import array
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -113,12 +114,13 @@ def test_neighbours_join_up_to_the_stride(sizes: list[int], resumed: bool) -> No
     assert reals[::7].tolist() == _greedy(sizes, attempts, stride)
 
 
-def test_frames_at_once_are_frames_one_by_one() -> None:
-    """Names that come and go, errors, words, resumes, holes in the numbers and measurements, however they are cut."""
-    chance = random.Random(0)
+@pytest.mark.parametrize("seed", range(6))
+def test_frames_at_once_are_frames_one_by_one(seed: int) -> None:
+    """Folded rows, names that come and go, errors, words, resumes, holes and measurements, however they are cut."""
+    chance = random.Random(seed)
     frames: list[AnyFrame] = []
     seq = attempt = 1
-    while len(frames) < 30_000:
+    while len(frames) < 10_000:
         names = chance.choice((("loss",), ("loss", "lr"), ("lr", "loss"), ("val/loss",)))
         extra: dict[str, Any] = chance.choice(
             ({}, {}, {"errors": {"loss": 0.1}}, {"words": {"loss": "unreliable"}})
@@ -127,6 +129,27 @@ def test_frames_at_once_are_frames_one_by_one() -> None:
             seq += 1 + (chance.random() < 0.01)
             values = {name: chance.gauss(0, 1) for name in names}
             frames.append(Scalars(seq=seq, step=seq, wall=seq / 7, attempt=attempt, values=values, **extra))
+        size = chance.choice((0, 0, 4, 64, 4096))
+        for _ in range(size and chance.randint(1, 200)):
+            first, seq = seq + 1, seq + size
+            odds = [chance.choice((1, size)) if chance.random() < 0.01 else 0 for _ in names]
+            rows = {
+                name: (
+                    size - odd,
+                    -chance.random(),
+                    chance.random(),
+                    chance.gauss(0, 1),
+                    chance.random(),
+                    odd,
+                )
+                for name, odd in zip(names, odds, strict=True)
+            }
+            frames.append(
+                Summary(
+                    seq=seq, first_seq=first, step=seq, first_step=first, wall=seq / 7, first_wall=first / 7,
+                    attempt=attempt, series=dict(chance.sample(sorted(rows.items()), chance.randint(1, len(rows)))),
+                )
+            )  # fmt: skip
         seq += 1
         frames.append(Curvature(seq=seq, step=seq - 5, wall=seq / 7, attempt=attempt, top=(Ritz(seq, 0.1),)))
         frames.append(Heartbeat(seq=seq, step=seq, wall=seq / 7, attempt=attempt, share=0.01))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import sys
@@ -23,6 +22,7 @@ from lsmon.protocol.sources.source import Source
 
 from .every_key import groups
 from .feed import Feed
+from .free_memory import settle
 from .keys import keys_of, written
 from .remembered import Remembered
 from .ringing import Terminal, line_of
@@ -129,8 +129,7 @@ class LsmonApp(App[None]):
     def _warm(self) -> None:
         """Load the other screens while nobody waits for them: a tenth of a second that the first key would take longer."""
         self.run_worker(groups, thread=True, exit_on_error=False)
-        gc.freeze()  # what is there by now stays, and need not be looked through for what can be freed
-        gc.set_threshold(10_000)  # thousands of frames come and go a second, and none of them is a cycle
+        settle()
 
     async def on_event(self, event: Event) -> None:
         """What is pasted comes from anywhere, and a line to type into shows it as it is."""

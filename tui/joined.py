@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,11 @@ def joined(
         ))  # fmt: skip
     held = np.column_stack((np.add.reduceat(counts, begins), attempts[ends]))
     return array("d", rows.tobytes()), array("q", held.tobytes()), stride
+
+
+def rows_of(kind: str, *columns: Sequence[float]) -> bytes:
+    """Columns of equal length as rows behind each other, of that type."""
+    return np.array(columns, dtype=kind).T.tobytes()
 
 
 def _begins(counts: Wholes, attempts: Wholes, stride: int, odd: int) -> tuple[Wholes, int]:

@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Sequence
 from functools import reduce
 from itertools import chain, repeat
-from operator import add
+from operator import add, mul
 
 from .buckets import WHOLES, Buckets
 from .view import Track
@@ -20,6 +20,11 @@ CAP = 4096
 
 _NONE = -1.0
 """In place of an error where none came: unlike NaN it is less than any, and equal to itself."""
+
+Row = tuple[int, float, float, float, float, int]
+"""Finite samples, least, largest, mean, last finite one, samples that are not finite."""
+Stretch = tuple[int, int, float, Row]
+"""First and last step, wall time of the last, and what is in it."""
 
 
 class Series:
@@ -106,9 +111,9 @@ class Series:
         step: int,
         wall: float,
         attempt: int,
-        row: tuple[int, float, float, float, float, int],
+        row: Row,
     ) -> None:
-        """A stretch of samples: (finite samples, min, max, mean, last finite, non-finite samples)."""
+        """A stretch of samples."""
         count, low, high, mean, last, odd = row
         if odd > 0:
             self._note_odd(first)
@@ -119,6 +124,32 @@ class Series:
         elif odd > 0:
             self._value = math.nan
             self._merge(first, step, wall, attempt, 0, math.inf, -math.inf, 0.0, odd, math.nan)
+
+    def add_all_folded(self, stretches: Sequence[Stretch], attempt: int) -> None:
+        """The same as adding each, to the last bit: quicker where they are buckets by themselves, as are most of a seek."""
+        firsts, steps, walls, rows = zip(*stretches, strict=True)
+        counts, lows, highs, means, lasts, odds = zip(*rows, strict=True)
+        plain = min(counts) >= self._stride and min(odds) == 0
+        if plain and attempt != self._attempt:
+            self._close(attempt)
+        if not plain or self._n or self._odd or len(rows) > self._cap - len(self._wholes) // WHOLES:
+            for first, step, wall, row in stretches:
+                self.add_folded(first, step, wall, attempt, row)
+            return
+        if any(odds):
+            at = max(index for index, odd in enumerate(odds) if odd)
+            if at or math.isfinite(self._value) or not self._odd_total:
+                self._odd_step = firsts[at]
+            self._odd_total += sum(odds)
+        from .joined import rows_of  # not before: the first paint needs no numpy
+
+        totals = tuple(map(mul, means, counts))
+        self._reals.frombytes(rows_of("d", firsts, steps, walls, lows, highs, totals, (_NONE,) * len(rows)))
+        self._wholes.frombytes(rows_of("q", counts, (attempt,) * len(rows)))
+        self._lowest, self._highest = min(self._lowest, *lows), max(self._highest, *highs)
+        self._value, self._value_step, self._error, self._words = lasts[-1], steps[-1], math.nan, ""
+        self._track = None
+        self._make_room()
 
     def _note_odd(self, step: int) -> None:
         """Where a stretch of non-finite samples begins."""

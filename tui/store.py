@@ -25,7 +25,7 @@ from lsmon.protocol.thinned import Thinned
 
 from .examples import with_examples
 from .reached import Reached
-from .series import CAP, Series
+from .series import CAP, Series, Stretch
 from .view import EMPTY, View
 
 MAX_SERIES = 1000
@@ -69,6 +69,9 @@ class Store:
                     self.fold(frame)
                 continue
             attempt, names = kind
+            if names is None:
+                self._fold_rows(cast("list[Summary]", alike), attempt)
+                continue
             steps, walls = [frame.step for frame in alike], [frame.wall for frame in alike]
             self._reached.add_all(alike, steps, walls)
             columns = zip(*[cast("Scalars", frame).values.values() for frame in alike], strict=True)
@@ -76,6 +79,18 @@ class Store:
                 series = self._series.get(name) or self._opened(name)
                 if series is not None:
                     series.add_all(steps, walls, attempt, values)
+
+    def _fold_rows(self, rows: list[Summary], attempt: int) -> None:
+        stretches: dict[str, list[Stretch]] = {}
+        for row in rows:
+            self._reached.add(row)
+            first, step, wall = row.first_step, row.step, row.wall
+            for name, folded in row.series.items():
+                stretches.setdefault(name, []).append((first, step, wall, folded))
+        for name, some in stretches.items():
+            series = self._series.get(name) or self._opened(name)
+            if series is not None:
+                series.add_all_folded(some, attempt)
 
     def fold(self, frame: AnyFrame) -> None:
         """Add one frame, or one Summary in place of the frames that it folds."""
@@ -159,10 +174,12 @@ class Store:
         return series
 
 
-def _kind(frame: AnyFrame) -> tuple[int, tuple[str, ...]] | None:
-    """Attempt and names of a frame that has nothing but values; None of any other."""
+def _kind(frame: AnyFrame) -> tuple[int, tuple[str, ...] | None] | None:
+    """Attempt and names of a frame that has nothing but values, attempt alone of folded ones; None of any other."""
     if isinstance(frame, Scalars) and not frame.errors and not frame.words:
         return frame.attempt, tuple(frame.values)
+    if isinstance(frame, Summary):
+        return frame.attempt, None
     return None
 
 

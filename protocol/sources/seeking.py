@@ -10,12 +10,12 @@ from ..fold import LEVELS
 from ..frames import UNNUMBERED, Alert, AnyFrame, Heartbeat, Mark, Summary
 from ..recording.reader import Recording
 
-EXACT_FRAMES = 12_000
+EXACT_FRAMES = 8_000
 """Up to here the frames themselves lead up to a step, so that the state is exactly what it was; they are read and folded
 in a tenth of a second, and no seek takes longer."""
 
-FINE_ROWS = 2_000
-"""128 000 frames, the last stretch of a long run; what lies before comes in coarse rows, of which ten million frames have
+FINE_ROWS = 1_500
+"""96 000 frames, the last stretch of a long run; what lies before comes in coarse rows, of which ten million frames have
 six to a column of a wide screen. They read and fold in 50 ms."""
 
 SKIP_FRAMES = 200_000

@@ -28,6 +28,7 @@ from lsmon.protocol.recording.writer import Recorder
 from lsmon.protocol.sources.replay import Replay
 from lsmon.protocol.sources.seeking import EXACT_FRAMES
 from lsmon.tui.feed import Feed
+from lsmon.tui.free_memory import settle
 from tests.bench.terminal import Terminal
 
 RATE = 1000  # frames a second of recorded time
@@ -98,6 +99,7 @@ def read(folder: Path, cold: bool) -> None:
     replay = Replay(recording, playing=False)
     feed = Feed(replay)
     last = replay.timeline.last_step  # which the screen shows at once
+    settle()  # as the screen does after its first paint
     print(f"open {time.perf_counter() - start:.3f} s (CPU {time.process_time() - spent:.3f})", end="")
     seeks: list[tuple[float, float, int]] = []
     targets = places(folder, last)
