@@ -115,8 +115,9 @@ class Feed:
                 if frames:
                     self._heard = self._clock()
                     self._unseen = True
-                if not frames or self._clock() >= until:
-                    break
+                drained = not frames or (self.seekable is None and len(frames) < READ_FRAMES)
+                if drained or self._clock() >= until:
+                    break  # what has come meanwhile is for the next tick
             self.link = self.source.link
         except LsmonError as error:
             self.trouble = str(error)
