@@ -261,6 +261,41 @@ def test_going_back_abandons_what_is_half_measured(clock: Clock, monkeypatch: py
     assert max(frame.step for frame in run.curvatures()) < run.steps
 
 
+@pytest.mark.parametrize("while_it_lasts", ["slower", "nothing"])
+def test_the_best_way_is_tried_again_when_what_had_worked_has_failed(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, while_it_lasts: str
+) -> None:
+    """Memory that is gone for a while, or everything: what is less comes meanwhile, or the reason, and then the best."""
+    training = Simulated(clock, monkeypatch, budget_share=1.0)
+    training.train(200)
+    assert "double backward" in training.curvatures()[-1].method
+    build = Hessian.__init__
+
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(Hessian, "__init__", full)
+    if while_it_lasts == "nothing":
+        training.context.loss_fn = full
+    training.train(1500)  # tried again once, in vain
+    meanwhile = training.curvatures()[-1]
+    words = training.context.notes.get("curvature", "")
+    if while_it_lasts == "nothing":
+        assert meanwhile.step <= 201
+        assert words.startswith(
+            "curvature cannot be measured here: not enough memory; tried again at step 3 2"
+        )
+    else:
+        assert meanwhile.step > 1600 and "finite difference" in meanwhile.method and not words
+        assert "not double backward: not enough memory" in meanwhile.notes
+    monkeypatch.setattr(Hessian, "__init__", build)
+    training.context.loss_fn = loss_fn
+    training.train(2000)
+    after = training.curvatures()[-1]
+    assert after.step > 3600 and "double backward" in after.method
+    assert not any("memory" in note for note in after.notes) and "curvature" not in training.context.notes
+
+
 def test_without_a_limit_everything_is_measured(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """budget=1: complete measurements one after the other, on all examples, with the density when asked for."""
     run = Simulated(clock, monkeypatch, budget_share=1.0, reference=64)

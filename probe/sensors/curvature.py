@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
+from lsmon.protocol.counts import grouped
 from lsmon.protocol.frames import Scalars
 
 from ..cadence import COMPLETE, SPARSEST
@@ -47,6 +48,10 @@ DENSITY_EVERY = 4
 DENSITY_PRODUCTS = 512
 """Products that a density takes: 8 probes of 64."""
 
+AGAIN = 1000
+"""Steps after which the best way is tried again that failed once it had worked (memory that others had taken for a while,
+a batch that could not be read), and twice as many after each time."""
+
 EXACT = "exact: double backward, kept graph"
 UNCHECKED = "not yet checked against a finite difference"
 
@@ -76,6 +81,11 @@ class CurvatureSensor(Sensor):
         self.agenda = Agenda()
         self._known = Known()
         self._chosen: Chosen | None = None
+        self._proved: int | None = None
+        """The best way, by its rung, on which anything has been measured."""
+        self._again_at: int | None = None
+        """The step from which on a better way than the one now is tried again, since it has worked once."""
+        self._patience = AGAIN
         self._costs: list[float] = []  # seconds of the last products
         self._turns: deque[bool] = deque()  # whose cost is not known yet: was it a whole product?
         self._completes = 0
@@ -90,6 +100,8 @@ class CurvatureSensor(Sensor):
         if context.attempt != self._attempt:
             self._attempt = context.attempt
             self._begin_anew()
+            if self._again_at is not None:
+                self._again_at = context.step
         chosen = self.examples.part is not None
         missing = self.examples.choose(context)
         if missing is None:
@@ -130,6 +142,12 @@ class CurvatureSensor(Sensor):
     def _begin(self, context: Context) -> None:
         part = self.examples.part
         assert part is not None
+        if self._again_at is not None and "ladder" not in self.agenda.work:
+            if context.step >= self._again_at:
+                self._chosen, self._again_at = None, None
+                self._begin_anew()
+            elif self._chosen is None:
+                return
         if self._chosen is None:
             if "ladder" in self.agenda.work:
                 return
@@ -200,6 +218,13 @@ class CurvatureSensor(Sensor):
             self._chosen = None
         subject = Context(context.model, context.optimizer, context.loss_fn, reference=part)
         chosen = yield from ladder.choosing(subject, after=before if because else None, because=because)
+        if self._proved is not None and not 0 < chosen.rung <= self._proved:
+            self._again_at, self._patience = context.step + self._patience, 2 * self._patience
+            if chosen.rung == 0:
+                self._chosen = None
+                self._begin_anew()
+                context.notes[self.name] = f"{chosen.reason}; tried again at step {grouped(self._again_at)}"
+                return []
         if chosen.rung == 0:
             raise ValueError(chosen.reason)
         if before is None or chosen.rung != before.rung:
@@ -217,7 +242,7 @@ class CurvatureSensor(Sensor):
             context.notes[self.name] = f"not measured at step {self._step}: {error}"
         except Exception as error:  # out of memory, a branch of the model not met before
             if self._chosen is not None:  # else the search for the next one has begun already
-                if self._chosen.rung == 3:
+                if self._chosen.rung == 3 and self._proved is None:
                     raise
                 # What else is half measured on this way goes with it, and the search is not kept waiting.
                 self.agenda.work = {"ladder": self._choose(context, part, error)}
@@ -226,8 +251,11 @@ class CurvatureSensor(Sensor):
     def _run(self, context: Context, kind: str, part: Reference) -> Work:
         """One measurement, and whatever follows from it."""
         assert self._chosen is not None
-        if self._chosen.rung == 3:
-            return (yield from critical(context, self._chosen))
+        rung = self._chosen.rung
+        if rung == 3:
+            found = yield from critical(context, self._chosen)
+            self._proved = min(rung, self._proved or rung)
+            return found
         complete, step, known = kind == "complete", context.step, self._known
         whole = context.allowance >= UNLIMITED  # then the plain sharpness is in the complete measurements
         cadence = self.agenda.cadence
@@ -251,6 +279,7 @@ class CurvatureSensor(Sensor):
             halves=halves,
             follows=follows,
         )
+        self._proved = min(rung, self._proved or rung)
         if complete:
             self._completes += 1
             known.compared = known.compared and self._completes % HALVES_EVERY != 0
