@@ -18,7 +18,7 @@ _RARE = 20.0
 """A stretch without samples that is so many times their usual distance is a gap: a suspended run, or frames that were
 lost. A sensor that waits for its budget comes at distances that differ by ten."""
 
-_FEW = 20
+_FEW = 100
 """Buckets that are put one by one sooner than at once."""
 
 _Sum = tuple[float, float, float, int, float, float, bool]
@@ -59,11 +59,9 @@ class Binning:
             self._rows = weakref.ref(buckets.reals)
         changed = {self._open_at}
         if buckets.closed - self._closed > _FEW:
-            self._add(buckets)
-            changed.update(range(dots))
-        else:
-            for index in range(self._closed, buckets.closed):
-                changed.add(self._put(buckets.at(index)))
+            changed.update(self._add(buckets))
+        elif buckets.closed > self._closed:
+            changed.update(map(self._put, buckets.rows(self._closed)))
         self._closed = buckets.closed
         for at in changed:
             if 0 <= at < dots:
@@ -101,8 +99,8 @@ class Binning:
         shown.means[at], shown.lows[at], shown.highs[at] = mean, low, high
         shown.broken[at] = broken and not number
 
-    def _add(self, buckets: Buckets) -> None:
-        """All the closed ones that are not in the sums."""
+    def _add(self, buckets: Buckets) -> list[int]:
+        """All the closed ones that are not in the sums; gives their columns."""
         (firsts, ends, _, lows, highs, totals, errors), (counts, attempts) = buckets.columns(self._closed)
         ways = np.append(firsts[0] - self._end, firsts[1:] - ends[:-1])
         self._widest, self._end = max(self._widest, float(ways.max())), float(ends[-1])
@@ -112,7 +110,7 @@ class Binning:
             at, counts, attempts = at[inside], counts[inside], attempts[inside]
             lows, highs, totals, errors = lows[inside], highs[inside], totals[inside], errors[inside]
             if not len(at):
-                return
+                return []
         low, high, error, latest, number, total, broken = map(np.array, zip(*self._sums, strict=True))
         broken[at[counts == 0]] = True
         np.minimum.at(low, at, lows)
@@ -129,6 +127,8 @@ class Binning:
             np.add.at(total, here[told], totals[left:right][told])
         sums = (low, high, error, latest, number, total, broken)
         self._sums = list(zip(*(each.tolist() for each in sums), strict=True))
+        columns: list[int] = np.unique(at).tolist()
+        return columns
 
 
 class Binnings:

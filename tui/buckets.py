@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -40,12 +41,15 @@ class Buckets:
     def __len__(self) -> int:
         return self.closed + (self.open is not None)
 
-    def at(self, index: int) -> Bucket:
-        """A closed one."""
-        reals, wholes = self.reals, self.wholes
-        return (
-            tuple(reals[index * REALS : (index + 1) * REALS]), tuple(wholes[index * WHOLES : (index + 1) * WHOLES]),
-        )  # fmt: skip
+    def rows(self, begin: int) -> Iterator[Bucket]:
+        """The closed ones from ``begin`` on."""
+        reals, wholes = (
+            self.reals[begin * REALS : self.closed * REALS],
+            self.wholes[begin * WHOLES : self.closed * WHOLES],
+        )
+        return zip(
+            zip(*[iter(reals)] * REALS, strict=True), zip(*[iter(wholes)] * WHOLES, strict=True), strict=True
+        )
 
     def real(self, at: int) -> array[float]:
         column = self.reals[at : self.closed * REALS : REALS]

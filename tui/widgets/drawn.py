@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.style import Style
 from textual.filter import ANSIToTruecolor
-from textual.geometry import Region, Size
+from textual.geometry import NULL_OFFSET, Offset, Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -32,6 +32,10 @@ class Drawn(Widget):
     def size(self) -> Size:
         """As it was laid out: nothing here has a border or a padding of Textual's, and Textual looks for them each time."""
         return self.outer_size
+
+    @property
+    def content_offset(self) -> Offset:
+        return NULL_OFFSET
 
     def draw(self, canvas: Canvas) -> None:
         raise NotImplementedError
