@@ -119,6 +119,7 @@ class Run:
 def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ExitStack]:
     monkeypatch.setenv("LSMON_DIR", str(tmp_path / "home"))
     monkeypatch.delenv("LSMON_STRICT", raising=False)
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # what is printed comes without it too
     with ExitStack() as stack:
         yield stack
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -216,6 +218,35 @@ def test_a_silence_is_told_once_however_long_it_lasts(capsys: pytest.CaptureFixt
         "lsmon: Nothing heard for 1 s.",
         "lsmon: The training process 7 is gone.",
     ]
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_what_tail_prints_into_a_pipe_is_there_before_it_waits(
+    monkeypatch: pytest.MonkeyPatch, as_json: bool
+) -> None:
+    """A pipe gives nothing on before 8 kB, unless it is told to: of a quiet run that took a minute."""
+    through = io.BytesIO()
+    pipe = io.TextIOWrapper(io.BufferedWriter(through, 1 << 13), encoding="utf-8")
+    monkeypatch.setattr(sys, "stdout", pipe)
+    seen: list[int] = []
+
+    class Quiet:
+        """One frame, then nothing."""
+
+        run = "quiet"
+        link = Link("live", "")
+
+        def read(self, max_items: int = 5000, max_secs: float = 0.02) -> list[AnyFrame]:
+            seen.append(through.getvalue().count(b"\n"))
+            if len(seen) > 1:
+                self.link = Link("ended", "")
+            return [RunStarted(seq=1, run="quiet", name="quiet")] if len(seen) == 1 else []
+
+        def close(self) -> None:
+            pass
+
+    follow(Quiet(), as_json)
+    assert seen[:2] == [0, 1]
 
 
 def test_no_alerts_are_said_and_those_of_the_probe_are_kept(

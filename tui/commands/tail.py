@@ -65,7 +65,9 @@ def follow(source: Source, json: bool = False, *, stop: Callable[[], bool] = lam
             frames = source.read()
             for frame in frames:
                 printer.show(frame)
-            if not frames:
+            if frames:
+                sys.stdout.flush()  # into a pipe it would wait for 8 kB, which a quiet run says in a minute
+            else:
                 words = source.link.words or source.link.phase
                 subject = re.sub(r"\d+", "", words)  # "nothing heard for 4 s" is no news after "for 3 s"
                 if subject != said and source.link.phase != "live" and not printer.ended:
@@ -99,9 +101,6 @@ class Printer:
         else:
             for line in self._lines.fold(frame):
                 sys.stdout.write(line + "\n")
-        if self._json or isinstance(frame, Alert | RunEnded):
-            return
-        sys.stdout.flush()
 
     def talk(self, words: str) -> None:
         sys.stderr.write(f"lsmon: {words}\n")
