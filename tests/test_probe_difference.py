@@ -89,6 +89,28 @@ def test_a_calibrated_difference_is_the_hessian_within_its_error(
     assert float(operator.error) < bound
 
 
+def test_a_check_stops_at_two_steps_that_agree() -> None:
+    """Half of the gradients then; where they do not agree well enough all steps are tried."""
+    model, batch = perceptron(), classes()
+    truth = dense_hessian(model, cross_entropy, batch)
+    operator = Difference(model, cross_entropy, Reference(batch), precision=torch.float64)
+    direction = unit(operator.dim)
+    asked: list[float] = []
+    product = operator.product
+
+    def counted(vector: Tensor, step: float) -> Tensor:
+        asked.append(step)
+        return product(vector, step)
+
+    operator.product = counted  # type: ignore[method-assign]
+    found = drain(calibrate(operator, direction, 1e-4))
+    assert len(asked) == 2 and found.step == min(asked) and found.error < 1e-4
+    assert apart(found.product, truth @ direction.double()) < 3 * max(found.error, 1e-7)
+    asked.clear()
+    drain(calibrate(operator, direction, 1e-15))
+    assert len(asked) == 4
+
+
 def test_relu_and_max_pooling_need_double_precision() -> None:
     """Their gradient jumps: in float32 no step is good and the error says so, in float64 it is short enough."""
     model = nn.Sequential(

@@ -20,11 +20,14 @@ BELIEVED = 0.1
 AGREE = 1e-3
 """Relative difference that rounding alone may make in float32; measured 1e-6 … 1e-5."""
 
-SAME = 1e-2
-"""Relative difference of two gradients in float32 and float64 below which they are of the same function."""
-
 BEYOND = 3.0
 """Times the estimated error: it is an estimate."""
+
+ENOUGH = AGREE / BEYOND
+"""Two steps of a finite difference that agree so well tell whether an exact product is right."""
+
+SAME = 1e-2
+"""Relative difference of two gradients in float32 and float64 below which they are of the same function."""
 
 
 class Product(NamedTuple):
@@ -75,7 +78,7 @@ def differences(
             (other,) = yield from numbers(_apart(operator.gradient, gradient))
             if precision is not None and other > SAME:
                 continue  # what draws random numbers, or computes in float32 by itself, is another function here
-            one = yield from calibrate(operator, direction)
+            one = yield from calibrate(operator, direction, ENOUGH if exact else 0.0)
             if found and found[0].believed:  # then the error is known, and not only estimated
                 (true,) = yield from numbers(_apart(one.product, found[0].calibration.product))
                 one = one._replace(error=max(one.error, true))

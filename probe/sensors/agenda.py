@@ -17,6 +17,9 @@ TURNS = {"sharpness": 8, "complete": 32}
 FOLLOWED = 4
 """The same of a look near the edge, which follows the sharpness from the last one."""
 
+SEARCH_TURNS = 3
+"""Turns of the search for a way to the curvature between two sharpnesses."""
+
 RESERVE = 2
 """Such looks that are kept for the crossing, while it is far enough away to wait for the next one."""
 
@@ -68,8 +71,10 @@ class Agenda:
         if unlimited:  # one after the other
             return kind == "complete"
         if kind == "sharpness" and self.work.keys() & {"complete", "ladder"}:  # which must get done
-            # With its part of the turns it comes a fifth as often: both in time, or late by the same factor.
-            got = self._since_sharpness * COMPLETE >= self._takes or self._in_time(context)
+            if "ladder" in self.work:
+                got = self._since_sharpness >= SEARCH_TURNS
+            else:  # With its part of the turns it comes a fifth as often: both in time, or late by the same factor.
+                got = self._since_sharpness * COMPLETE >= self._takes or self._in_time(context)
             # Within a tight budget turns are up to two DENSEST apart, and it begins at one.
             return got and self.cadence.age(kind, context.step) >= SPARSEST - DENSEST
         return self.cadence.due(kind, context.step)
