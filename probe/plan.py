@@ -36,12 +36,16 @@ FREE = 0.5
 """Examples that add no more than this part to what a product costs whatever the batch (a small network's is nearly all
 of that) are not saved: one of 512 would cost as much and be several times too sharp."""
 
+DOUBT = 0.15
+"""What timings may be wrong by: that examples cost nothing must be seen beyond it, or a small convolutional network,
+timed on 29 and on 24, would seem to have 384 for nothing."""
+
+FURTHER = 8
+"""Times as far apart as the two numbers of examples that were timed may be how many more are tried at once."""
+
 WORTH = 4
 """Times as many as the allowance pays for they must be: what λ_max is too high by goes with one over the root of their
 number, and half of that is worth being late."""
-
-FASTER = 16.0
-"""Largest growth at one correction, which rests on a guess of what an example costs."""
 
 FEWEST = 16
 """Of the training's own batch at least one example in so many, whatever it costs."""
@@ -57,23 +61,24 @@ class Plan:
         self.available = available
         self._left = CHANGES
         self.fewest = max(1, min(available, trained_on or available) // (QUARTER if whole else FEWEST))
-        target = self._target(step_secs, allowance)
-        self._each = GUESS * step_secs / max(1, trained_on or available)
+        self._each = GUESS / max(1, trained_on or available)
         self._last: tuple[int, float] | None = None
-        """Another number of examples, and the seconds of a product on them."""
-        self.examples = self._within(target / self._each if self._each > 0 else available)
+        """Another number of examples, and the steps that a product on them lasted: a machine gets slower and faster."""
+        self.examples = self._within(self._target(step_secs, allowance) / self._each)
 
     def corrected(self, product_secs: float, step_secs: float, allowance: float) -> bool:
         """A product on ``examples`` took so long: true when their number changed, and the measurement starts anew."""
-        if not self._left or product_secs <= 0:
+        if not self._left or product_secs <= 0 or step_secs <= 0:
             return False
-        each = self._an_example(product_secs)
-        constant = product_secs - each * self.examples
+        lasts = product_secs / step_secs
+        each = self._an_example(lasts)
+        constant = lasts - each * self.examples
         pays = (self._target(step_secs, allowance) - constant) / each
-        free = FREE * constant / each
-        if free >= WORTH * max(pays, self.fewest):
-            pays = free
-        wanted = self._within(min(pays, FASTER * self.examples))
+        apart = abs(self.examples - self._last[0]) if self._last is not None else self.examples
+        surely = each + DOUBT * lasts / apart
+        if FREE * (lasts - surely * self.examples) / surely >= WORTH * max(pays, self.fewest):
+            pays = FREE * constant / each
+        wanted = self._within(min(pays, self.examples + FURTHER * apart))
         if _alike(wanted, self.examples):
             if self._last is not None or self.examples in (1, self.available):
                 return False
@@ -81,17 +86,17 @@ class Plan:
         elif self._last is not None and _alike(wanted, self._last[0]):
             wanted = self._last[0]
         self._left -= 1
-        self._last = (self.examples, product_secs)
+        self._last = (self.examples, lasts)
         self.examples = wanted
         return True
 
-    def _an_example(self, product_secs: float) -> float:
-        """Seconds that one example more would cost: by the last two numbers of them, or at most as first guessed."""
+    def _an_example(self, lasts: float) -> float:
+        """Steps that one example more would cost: by the last two numbers of them, or at most as first guessed."""
         each = self._each
         if self._last is not None:
-            examples, secs = self._last
-            each = (product_secs - secs) / (self.examples - examples)
-        dearest = product_secs / self.examples
+            examples, lasted = self._last
+            each = (lasts - lasted) / (self.examples - examples)
+        dearest = lasts / self.examples
         return min(max(each, dearest / 1000), dearest)
 
     def _within(self, wanted: float) -> int:
@@ -101,10 +106,10 @@ class Plan:
 
     @staticmethod
     def _target(step_secs: float, allowance: float) -> float:
-        """Seconds that one product may take."""
+        """Steps that one product may last."""
         if allowance >= 1.0 or step_secs <= 0:
             return math.inf
-        return step_secs * min(LONGEST, FILL * allowance * COMPLETE * SPARSEST / PRODUCTS)
+        return min(LONGEST, FILL * allowance * COMPLETE * SPARSEST / PRODUCTS)
 
 
 def _alike(wanted: int, examples: int) -> bool:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 import math
 import random
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from .algorithms.basis import unit
-from .algorithms.lanczos import Krylov, lanczos
+from .algorithms.ends import ACCURACY, Ends
+from .algorithms.lanczos import RANDOM_SHARE, Early, Krylov, lanczos
 from .host_memory import host_room
 from .operators.difference import Difference
 from .operators.hessian import Hessian
@@ -80,41 +81,48 @@ def survey(
     seed: int = 0,
     max_bytes: int = 1 << 30,
     alone: Generator[None, None, Krylov] | None = None,
+    last: Tensor | None = None,
+    tell: Callable[[Survey], None] | None = None,
 ) -> Generator[None, None, Survey]:
     """λ_1 alone, or both ends with five values from the top and ĝᵀHĝ; at most one product between two yields.
 
-    ``alone``: how λ_1 is found, where it is not by a search that knows nothing yet.
+    ``alone``: how λ_1 is found, where it is not by a search that knows nothing yet. ``last`` (d,): where it was found the
+    last time, for a complete one. ``tell``: is told λ_1 as soon as a search for it alone would have ended.
 
     Raises ValueError for a product that is not finite and for a basis that ``max_bytes`` has no room for.
     """
-    facts = [point.loss, point.grad_norm]
-    if complete:
-        gradient = point.gradient.to(point.device, point.dtype)
-        unit = gradient / torch.linalg.vector_norm(gradient).clamp_min(torch.finfo(gradient.dtype).tiny)
-        facts.append(torch.dot(unit, point.matvec(unit)))
-        yield
-    reading = read(torch.stack([fact.to(point.device, point.dtype) for fact in facts]))
-    if complete:
-        krylov = yield from lanczos(
-            point,
-            max_products=products,
-            known=point.gradient,
-            seed=seed,
-            max_bytes=max_bytes,
-            host_bytes=host_room(point.device),
-        )
-    else:
+    facts = read(torch.stack([fact.to(point.device, point.dtype) for fact in (point.loss, point.grad_norm)]))
+
+    def found(krylov: Krylov, along: float | None = None) -> Survey:
+        loss, grad_norm = facts.values()
+        bent = along if grad_norm > 0 else None
+        return Survey(krylov, loss, grad_norm, bent, krylov.extremes.hvps + (along is not None))
+
+    if not complete:
         krylov = yield from alone or sharpest(point, seed, max_bytes, products)
-    while not reading.ready():
-        yield
-    loss, grad_norm, *along = reading.values()
-    return Survey(
-        krylov=krylov,
-        loss=loss,
-        grad_norm=grad_norm,
-        grad_curvature=along[0] if along and grad_norm > 0 else None,
-        hvps=krylov.extremes.hvps + len(along),
+        while not facts.ready():
+            yield
+        return found(krylov)
+    early = None
+    if tell is not None:
+        surely = _surely(last)
+        ends = Ends(1, 0, ACCURACY, RANDOM_SHARE, unseen=surely[0], overlooked=surely[1])
+        early = Early(ends, lambda krylov: tell(found(krylov)))
+    krylov = yield from lanczos(
+        point,
+        max_products=products,
+        known=_known(point, last),
+        seed=seed,
+        max_bytes=max_bytes,
+        host_bytes=host_room(point.device),
+        early=early,
     )
+    direction = unit(point.gradient.to(point.device, point.dtype))
+    along = read(torch.dot(direction, point.matvec(direction)).reshape(1))
+    yield
+    while not (facts.ready() and along.ready()):
+        yield
+    return found(krylov, along.values()[0])
 
 
 def along(point: Hessian, chunks: Chunks, vector: Tensor) -> Generator[None, None, tuple[float, float]]:
@@ -176,20 +184,28 @@ def _product(snapshot: Snapshot, vector: Tensor) -> Tensor:
 def sharpest(
     point: Landscape, seed: int, max_bytes: int, products: int = MOST_SHARPNESS, last: Tensor | None = None
 ) -> Generator[None, None, Krylov]:
-    """λ_1 alone. ``last`` (d,) is where it was found the last time: two values of which one is a little larger are told
-    apart late, and then it is not the smaller one that is found."""
-    known = point.gradient
-    if last is not None:
-        known = unit(last.to(point.device, point.dtype)) + unit(known.to(point.device, point.dtype)) / 2
+    """λ_1 alone. ``last`` (d,) is where it was found the last time."""
+    unseen, overlooked = _surely(last)
     return lanczos(
         point,
         top=1,
         bottom=0,
         max_products=min(products, MOST_SHARPNESS),
-        unseen=UNSEEN if last is None else FOUND_BEFORE,
-        overlooked=OVERLOOKED if last is None else FOUND_BEFORE,
-        known=known,
+        unseen=unseen,
+        overlooked=overlooked,
+        known=_known(point, last),
         seed=seed,
         max_bytes=max_bytes,
         host_bytes=host_room(point.device),
     )
+
+
+def _known(point: Landscape, last: Tensor | None) -> Tensor:
+    """Two values of which one is a little larger are told apart late, and then it is not the smaller one that is found."""
+    if last is None:
+        return point.gradient
+    return unit(last.to(point.device, point.dtype)) + unit(point.gradient.to(point.device, point.dtype)) / 2
+
+
+def _surely(last: Tensor | None) -> tuple[float, float]:
+    return (UNSEEN, OVERLOOKED) if last is None else (FOUND_BEFORE, FOUND_BEFORE)

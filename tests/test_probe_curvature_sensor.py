@@ -163,6 +163,30 @@ def test_both_kinds_come_where_a_product_is_dear_whatever_the_examples(
         assert 1.0 < max(late) < 1.5 * min(late)
 
 
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+def test_a_complete_measurement_tells_the_sharpness_first(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, optimizer: str
+) -> None:
+    """Long before it is done, with the optimizer's edge where that limits it, and no other is begun meanwhile."""
+    run = Simulated(clock, monkeypatch, optimizer=optimizer, slow=0.1, constant=0.035)
+    run.train(4000)
+    frames = run.curvatures()
+    for complete in run.curvatures(complete=True):
+        first, last = (frame for frame in frames if frame.step == complete.step)
+        assert last is complete and not first.bottom and first.hvps < complete.hvps / 2
+        between = frames[frames.index(first) + 1 : frames.index(complete)]
+        assert all(frame.step >= complete.step + 225 for frame in between)
+        assert abs(first.top[0].value - complete.top[0].value) <= first.top[0].residual
+        ratios = [
+            frame.values["stability/ratio"]
+            for frame in run.found
+            if isinstance(frame, Scalars) and frame.step == complete.step
+        ]
+        assert len(ratios) == (2 if optimizer == "SGD" else 1)
+    newest = max(frames, key=lambda frame: frame.step)
+    assert run.context.sharpness == newest.top[0].value  # not that of the last complete one
+
+
 def test_what_the_numbers_were_measured_on_is_said(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer examples than the reference batch has: how many, how far above all of them at most, and what halves say."""
     run = Simulated(clock, monkeypatch, budget_share=0.2)
@@ -241,6 +265,8 @@ def test_an_event_brings_everything_forward(clock: Clock, monkeypatch: pytest.Mo
     run.sensor.agenda.cadence.interval = 250
     run.sensor.agenda.cadence.began("complete", run.steps)
     run.train(60)
+    while run.sensor.agenda.work:
+        run.train(1)
     asked = run.steps
     run.instruments.request("loss_spike")
     run.train(300)

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lsmon.probe.algorithms.basis import DeviceBasis, HostBasis, RecentBasis, norm
-from lsmon.probe.algorithms.ends import Extremes
+from lsmon.probe.algorithms.ends import ACCURACY, Ends, Extremes
 from lsmon.probe.algorithms.krylov import KrylovSpace
-from lsmon.probe.algorithms.lanczos import Krylov, lanczos
+from lsmon.probe.algorithms.lanczos import Early, Krylov, lanczos
 from tests.one_thread import one_thread  # noqa: F401 (autouse)
 from tests.spectra import (
     SPECTRA,
@@ -73,6 +73,21 @@ def test_the_sharpness_alone_is_cheap() -> None:
     both = finish(lanczos(operator, top=5, bottom=1)).extremes
     assert alone.top[0].value == pytest.approx(10.0, rel=HUNDREDTH)
     assert alone.hvps <= 12 < both.hvps
+
+
+def test_the_sharpness_is_told_on_the_way() -> None:
+    """Once, after as many products as a search for it alone takes from the same start, and as the same; the rest is as
+    without."""
+    ends = Ends(1, 0, ACCURACY, 1.0)
+    told: list[Krylov] = []
+    whole = finish(lanczos(Known(network()), early=Early(ends, told.append)))
+    alone, plain = finish(lanczos(Known(network()), top=1, bottom=0)), finish(lanczos(Known(network())))
+    assert len(told) == 1 and told[0].vector is not None and alone.vector is not None
+    assert told[0].extremes == alone.extremes and torch.equal(told[0].vector, alone.vector)
+    assert whole.extremes == plain.extremes and alone.extremes.hvps < plain.extremes.hvps
+    told.clear()
+    finish(lanczos(Known(SPECTRA["rank one"]), early=Early(ends, told.append)))
+    assert not told  # everything is known as soon
 
 
 def test_a_value_that_has_not_appeared_keeps_it_going() -> None:

@@ -189,7 +189,7 @@ def test_the_plan_finds_its_batch(slope: float, constant: float) -> None:
     plan = Plan(512, 32, step_secs, allowance)
     for _ in range(10):
         plan.corrected(constant + slope * plan.examples, step_secs, allowance)
-    target = plan._target(step_secs, allowance)
+    target = step_secs * plan._target(step_secs, allowance)
     cost = constant + slope * plan.examples
     assert cost <= 1.5 * target or plan.examples == plan.fewest
     assert cost >= 0.6 * target or plan.examples == 512
@@ -214,6 +214,35 @@ def test_one_example_more_is_not_worth_being_late(noise: float) -> None:
     for _ in range(10):
         plan.corrected((0.026 + 0.008 * plan.examples) * (1 + noise * dice.random()), 0.05, 0.0345)
     assert plan.examples == 1
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "step_secs", "constant", "each", "most"),
+    [(8, 0.06, 0.04, 0.012, 3), (128, 0.033, 0.0065, 0.55e-3, 70)],
+)
+def test_timings_that_scatter_make_no_example_free(
+    trained_on: int, step_secs: float, constant: float, each: float, most: int
+) -> None:
+    """A small language model and a small convolutional network, of whose timings two in a row say that more examples cost
+    nothing: a product on all that were tried then would last seconds."""
+    for seed in range(200):
+        dice = random.Random(seed)
+        plan, tried = Plan(512, trained_on, step_secs, 0.036), 0
+        for _ in range(10):
+            tried = max(tried, plan.examples)
+            secs = (constant + each * plan.examples) * (1 + 0.2 * dice.random())
+            if not plan.corrected(secs, step_secs * (1 + 0.2 * dice.random()), 0.036):
+                break
+        assert tried <= most
+
+
+def test_a_machine_that_gets_slower_does_not_make_examples_dear() -> None:
+    """Two examples are timed while everything takes as it should, and one while everything takes twice as long."""
+    plan, steady = Plan(512, 8, 0.05, 0.0345), Plan(512, 8, 0.05, 0.0345)
+    for slow in (1.0, 2.0, 1.0, 1.5, 1.0, 2.0):
+        plan.corrected(slow * (0.026 + 0.008 * plan.examples), slow * 0.05, 0.0345)
+        steady.corrected(0.026 + 0.008 * steady.examples, 0.05, 0.0345)
+        assert plan.examples == steady.examples
 
 
 def test_without_a_limit_all_examples_are_used() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 
 import torch
@@ -41,6 +41,14 @@ class Krylov:
     """What the memory left out, in words."""
 
 
+@dataclass(frozen=True, slots=True)
+class Early:
+    """What is told on the way, once, if it is known before everything is."""
+
+    ends: Ends
+    tell: Callable[[Krylov], None]
+
+
 def lanczos(
     operator: Operator,
     *,
@@ -54,6 +62,7 @@ def lanczos(
     seed: int = 0,
     max_bytes: int = 1 << 30,
     host_bytes: int = 0,
+    early: Early | None = None,
 ) -> Generator[None, None, Krylov]:
     """At most one product per ``next``; stops when ``top`` largest and ``bottom`` smallest values are known.
 
@@ -81,6 +90,11 @@ def lanczos(
     polled = operator.device.type in ("cpu", "cuda")
     rows: deque[Reading] = deque()
     certified, found = 0, False
+
+    def outcome(ends: Ends, stopped: bool) -> Krylov:
+        _, coefficients, _ = space.ritz()
+        return Krylov(ends.extremes(space), vectors.combine(coefficients[:, -1]), stopped, vectors.remark)
+
     while space.products < steps and not found:
         rows.append(read(space.multiply()))
         yield
@@ -91,6 +105,9 @@ def lanczos(
                 continue
             space.take(rows.popleft().values())
             found = wanted.found(space)
+            if early is not None and not found and not forgets and early.ends.found(space):
+                early.tell(outcome(early.ends, True))
+                early = None
         if full and not found and space.products < steps:
             certified = max(certified, wanted.extremes(space).negative_at_least)
             space.restart(wanted.kept(space.multiplied))
@@ -100,11 +117,12 @@ def lanczos(
             continue
         space.take(rows.popleft().values())
         found = wanted.found(space) or found
-    extremes = wanted.extremes(space)
-    if certified > extremes.negative_at_least:  # a restart discards values, and what was certain stays so
-        extremes = replace(extremes, negative_at_least=certified)
-    _, coefficients, _ = space.ritz()
-    return Krylov(extremes, vectors.combine(coefficients[:, -1]), found, vectors.remark)
+    krylov = outcome(wanted, found)
+    if (
+        certified > krylov.extremes.negative_at_least
+    ):  # a restart discards values, and what was certain stays so
+        krylov = replace(krylov, extremes=replace(krylov.extremes, negative_at_least=certified))
+    return krylov
 
 
 def _start(operator: Operator, known: Tensor | None, seed: int) -> Tensor:

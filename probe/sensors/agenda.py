@@ -20,6 +20,10 @@ FOLLOWED = 4
 SEARCH_TURNS = 3
 """Turns of the search for a way to the curvature between two sharpnesses."""
 
+OPENING = 2 * TURNS["sharpness"]
+"""Turns in which a complete measurement, which finds the sharpness first, is waited for; where there is no memory for a
+basis it tells nothing before its end."""
+
 RESERVE = 2
 """Such looks that are kept for the crossing, while it is far enough away to wait for the next one."""
 
@@ -36,18 +40,29 @@ class Agenda:
         self.cadence = Cadence()
         self.work: dict[str, Work] = {}
         self._turn = 0
-        self._takes = TURNS["complete"]  # turns of the last complete measurement
+        self._takes = TURNS["complete"] - TURNS["sharpness"]
+        """Turns of the last complete measurement once it had told the sharpness."""
         self._turns_of_complete = 0
         self._since_sharpness = self._takes  # the very first one waits for nothing
+        self.opening = False
+        """The complete measurement under way will tell the sharpness, and has not."""
 
     def begin_anew(self) -> None:
         """What is half measured is of another trajectory, or of other examples; the search for a method goes on."""
         self.work = {kind: work for kind, work in self.work.items() if kind == "ladder"}
         self.cadence = Cadence()
         self._turns_of_complete = 0
+        self.opening = False
+
+    def told(self, step: int) -> None:
+        """The complete measurement of this step has told the sharpness, and goes on."""
+        self.opening = False
+        self.cadence.covered(step)
+        self._turns_of_complete = self._since_sharpness = 0
 
     def completed(self, step: int) -> None:
         """A complete measurement of this step is done."""
+        self.opening = False
         self.cadence.covered(step)
         self._takes, self._turns_of_complete = self._turns_of_complete, 0
 
@@ -70,7 +85,13 @@ class Agenda:
             return self.cadence.age(kind, context.step) >= patience
         if unlimited:  # one after the other
             return kind == "complete"
-        if kind == "sharpness" and self.work.keys() & {"complete", "ladder"}:  # which must get done
+        if kind == "complete":  # in which the sharpness comes first, so it begins with the next one
+            return self.cadence.due(kind, context.step) and (
+                not begun or self.cadence.due("sharpness", context.step)
+            )
+        if "complete" in self.work and self.opening and self._turns_of_complete < OPENING:
+            return False
+        if self.work.keys() & {"complete", "ladder"}:  # which must get done
             if "ladder" in self.work:
                 got = self._since_sharpness >= SEARCH_TURNS
             else:  # With its part of the turns it comes a fifth as often: both in time, or late by the same factor.

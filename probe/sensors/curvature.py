@@ -10,6 +10,7 @@ import statistics
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from lsmon.protocol.counts import grouped
 from lsmon.protocol.frames import Scalars
@@ -91,6 +92,8 @@ class CurvatureSensor(Sensor):
         self._completes = 0
         self._next_halves = 1
         self._next_density = 1
+        self._told: list[Finding] = []
+        """What a measurement that goes on has found, until it is handed on."""
         self._attempt = 1
         self._step = 0
 
@@ -201,7 +204,14 @@ class CurvatureSensor(Sensor):
             found: list[Finding] = done.value
             return found
         self.agenda.put_back(kind, work)
-        return []
+        told, self._told = self._told, []
+        return told
+
+    def _tell(self, step: int, found: list[Finding]) -> None:
+        """The sharpness, of a complete measurement that goes on."""
+        self._told = found
+        self.agenda.told(step)
+        self._saw(found)
 
     def _correct(self, context: Context) -> None:
         """After a sharpness: are products on so many examples as dear as was thought? If not, once more with others."""
@@ -267,6 +277,8 @@ class CurvatureSensor(Sensor):
             self._compare(alone)
             return alone
         cadence.began("plain", step)
+        early = complete and not whole
+        self.agenda.opening = self.agenda.opening or early
         halves = not complete and self._completes >= self._next_halves and self._chosen.rung == 1
         found = yield from look(
             context,
@@ -278,15 +290,16 @@ class CurvatureSensor(Sensor):
             max_bytes=self.max_memory,
             halves=halves,
             follows=follows,
+            tell=partial(self._tell, step) if early else None,
         )
         self._proved = min(rung, self._proved or rung)
         if complete:
+            early = early and not self.agenda.opening
             self._completes += 1
             known.compared = known.compared and self._completes % HALVES_EVERY != 0
             self.agenda.completed(step)
-        if known.sharpness is not None and not follows:
-            self.agenda.cadence.found(known.sharpness)
-        self._compare(found)
+        if not early:
+            self._saw(found, follows=follows)
         if known.halves:
             self._next_halves = self._completes + HALVES_EVERY
             check = compare_halves(known, context.seed, self.max_memory)
@@ -296,8 +309,13 @@ class CurvatureSensor(Sensor):
             self.agenda.work["overshoot"] = self._safely(context, check)
         return found
 
+    def _saw(self, found: Sequence[Finding], *, follows: bool = False) -> None:
+        """What moved, and how near the edge is, decide when the sharpness is wanted again."""
+        if self._known.sharpness is not None and not follows:
+            self.agenda.cadence.found(self._known.sharpness)
+        self._compare(found)
+
     def _compare(self, found: Sequence[Finding]) -> None:
-        """How near the edge is decides when the sharpness is wanted again."""
         name = "stability/ratio"
         for one in found:
             if isinstance(one, Scalars) and name in one.values:

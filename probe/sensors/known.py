@@ -64,6 +64,10 @@ class Known:
         """The largest curvature as the optimizer sees it has been looked for among all directions."""
         self.sharpest, self.felt, self.followed = found.vector, found.extremes.top[0].value, 0
 
+    def take_over(self, found: Krylov) -> None:
+        """The newest sharpness."""
+        self.sharpness, self.vector, self.point = found.extremes.top[0].value, found.vector, None
+
     def level_of(self, part: Reference, whole: Reference | None) -> float:
         """λ_max of all examples over that of this part: at least so much; 0 while it is not known."""
         return self.level if part.part_of(whole) else 1.0

@@ -1,28 +1,28 @@
-"""What one measurement of curvature does at its snapshot, and the frame that it becomes."""
+"""What one measurement of curvature does at its snapshot."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+
+from msgspec import structs
 
 from lsmon.protocol.edge import UNSURE
-from lsmon.protocol.frames import Curvature, Ritz
+from lsmon.protocol.frames import Ritz
 
+from ..algorithms.lanczos import Krylov
 from ..operators.hessian import Hessian
 from ..operators.ladder import Chosen
 from ..operators.metric import metric
 from ..operators.preconditioned import Preconditioned
 from ..optimizers import edge
 from ..reference import Reference
-from ..subject import eval_mode
 from ..survey import Survey, sharpest, survey
 from .edge_look import against, sharpest_felt
 from .known import Known, NotMeasured, Work
-from .sensor import Context
+from .report import report
+from .sensor import Context, Finding
 from .way import Way, bend
-
-UNDERSAMPLED = 0.15
-"""Excess of the halves' mean λ_max above which the batch is too small for the level of the sharpness."""
 
 
 def look(
@@ -36,13 +36,15 @@ def look(
     max_bytes: int,
     halves: bool,
     follows: bool = False,
+    tell: Callable[[list[Finding]], None] | None = None,
 ) -> Work:
     """One unit of work between two yields: the snapshot with its gradient, then product after product.
 
-    ``follows``: the sharpness is followed from the last look, where it is what the optimizer feels.
+    ``follows``: the sharpness is followed from the last look, where it is what the optimizer feels. ``tell``: is told the
+    sharpness of a complete measurement as soon as it is found.
     """
     began = time.perf_counter()
-    step, share = context.step, context.share
+    step = context.step
     model, optimizer = context.model, context.optimizer
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
     limit = edge(optimizer, named.values()) if optimizer is not None else None
@@ -56,6 +58,12 @@ def look(
     spent = time.perf_counter() - began
     yield
 
+    told = False
+    sooner: list[Survey] = []
+
+    def compared(edge: tuple[float, float] | None, krylov: Krylov) -> list[Finding]:
+        return [] if edge is None else [against(context, part, known, krylov.extremes.top[0], *edge, step)]
+
     def body() -> Generator[None, None, tuple[Survey, Ritz | None]]:
         if follows:
             alone = sharpest_felt(point, known, context.seed, max_bytes)
@@ -68,6 +76,8 @@ def look(
             seed=context.seed,
             max_bytes=max_bytes,
             alone=alone,
+            last=known.vector,
+            tell=sooner.append if tell else None,
         )
         felt = None
         if shape is not None:
@@ -75,7 +85,7 @@ def look(
             felt = (
                 yield from sharpest_felt(operator, known, context.seed, max_bytes, anew=complete)
             ).extremes.top[0]
-        elif limit is not None and not follows:
+        elif limit is not None and not follows and not told:
             known.searched(found.krylov)
         return found, felt
 
@@ -92,56 +102,34 @@ def look(
             raise NotMeasured(str(error)) from error
         finally:
             spent += time.perf_counter() - began
+        if tell and sooner:
+            alone = sooner.pop()
+            known.take_over(alone.krylov)
+            if limit is not None:
+                known.searched(alone.krylov)
+            context.sharpness, told = known.sharpness, True
+            frame = report(context, chosen, part, known, alone, point.dim, step, spent, complete=False)
+            tell([frame, *compared(limit, alone.krylov)])
         yield
     while came is not None and not came.ready():
         yield
-    length, bent = bend(came)
-    extremes = found.krylov.extremes
-    largest: Ritz = extremes.top[0]
+    largest: Ritz = found.krylov.extremes.top[0]
     context.notes.pop("curvature", None)
-    context.sharpness = known.sharpness = largest.value
-    known.vector, known.point = found.krylov.vector, None
+    if not told:  # else there are newer ones
+        known.take_over(found.krylov)
+        context.sharpness = known.sharpness
     if largest.converged and not complete and not follows:
         if parts:
             known.halves = parts
         if not known.compared:
             known.point = point
-    whole = context.reference
-    fewer = whole is not None and part.part_of(whole)
-    examples = known.excess or (f"{part.examples} of {whole.examples} examples" if whole and fewer else "")
-    notes = [examples] if examples else []
-    notes += [*chosen.notes, *([found.krylov.remark] if found.krylov.remark else [])]
-    if not largest.converged:
-        notes.append("λ_max not converged")
-    if complete and not extremes.bottom[0].converged:
-        notes.append("λ_min not converged: it may be lower")
-    if known.undersampled is not None and known.undersampled > UNDERSAMPLED:
-        notes.append(f"undersampled: halves of the batch have a sharpness {known.undersampled:.0%} higher")
-    curvature = Curvature(
-        step=step,
-        top=extremes.top if complete else extremes.top[:1],
-        bottom=extremes.bottom if complete else (),
-        negative_at_least=extremes.negative_at_least if complete else 0,
-        tolerance=extremes.tolerance if complete else 0.0,
-        lanczos_steps=extremes.hvps,
-        hvps=found.hvps,
-        seconds=spent,
-        share=share(),
-        method=f"Lanczos {extremes.hvps}, {chosen.method}, {eval_mode(model)}",
-        batch=part.examples,
-        parameters=point.dim,
-        loss=found.loss,
-        grad_norm=found.grad_norm,
-        noise=extremes.noise,
-        notes=tuple(notes),
-        grad_curvature=found.grad_curvature,
+    length, bent = bend(came)
+    frame = structs.replace(
+        report(context, chosen, part, known, found, point.dim, step, spent, complete=complete),
         preconditioned=felt,
-        undersampled=known.fresh,
-        memory=extremes.memory,
         displacement=length,
         displacement_curvature=bent,
     )
-    known.fresh = None
     if shape is not None and felt is not None:
-        return [curvature, against(context, part, known, felt, shape.limit, 0.0, step)]
-    return [curvature] if limit is None else [curvature, against(context, part, known, largest, *limit, step)]
+        return [frame, against(context, part, known, felt, shape.limit, 0.0, step)]
+    return [frame, *compared(limit, found.krylov)]
