@@ -36,16 +36,16 @@ FREE = 0.5
 """Examples that add no more than this part to what a product costs whatever the batch (a small network's is nearly all
 of that) are not saved: one of 512 would cost as much and be several times too sharp."""
 
-DOUBT = 0.15
-"""What timings may be wrong by: that examples cost nothing must be seen beyond it, or a small convolutional network,
-timed on 29 and on 24, would seem to have 384 for nothing."""
-
-FURTHER = 8
-"""Times as far apart as the two numbers of examples that were timed may be how many more are tried at once."""
-
 WORTH = 4
 """Times as many as the allowance pays for they must be: what λ_max is too high by goes with one over the root of their
 number, and half of that is worth being late."""
+
+DOUBT = 0.15
+"""What timings may be wrong by, and beyond which they must say that examples cost nothing: by chance they said it of a
+small convolutional network on 29 examples and on 24, and 384 were tried."""
+
+FURTHER = 8
+"""Times as far apart as the two numbers of examples that were timed may be how many more are tried at once."""
 
 FEWEST = 16
 """Of the training's own batch at least one example in so many, whatever it costs."""
