@@ -207,9 +207,10 @@ def test_ctrl_c_twice_ends_at_once_and_is_recorded(home: Path) -> None:
     """The second one comes while ``close`` waits for a slow disk: it is not swallowed, and the end is written at exit."""
     process = begin(
         """
-import sys, time
+import signal, sys, time
 from lsmon.probe import Probe
 from lsmon.protocol.recording.outfile import OutFile
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell runs the tests in the background
 finish = OutFile.finish
 def slowly(self):
     print("finishing", flush=True)

@@ -372,6 +372,19 @@ def test_a_measurement_of_an_earlier_step_does_not_set_the_run_back() -> None:
     assert store.view().step == 100
 
 
+def test_a_late_measurement_leaves_the_newest_value() -> None:
+    """A complete measurement of step 60 that is done behind the sharpness of step 100: both are drawn, and λ_max is that
+    of step 100; after a resume it is the new one's."""
+    sharpness = Curvature(seq=1, step=100, top=(Ritz(3.0, 0.1),))
+    complete = Curvature(seq=2, step=60, top=(Ritz(2.0, 0.1),), bottom=(Ritz(-1.0, 0.1),))
+    series = folded(sharpness, complete).series
+    top, bottom = series["hessian/max"], series["hessian/min"]
+    assert (top.value, top.step, len(top.buckets)) == (3.0, 100, 2)
+    assert (bottom.value, bottom.step) == (-1.0, 60)
+    again = Curvature(seq=3, step=70, attempt=2, top=(Ritz(4.0, 0.1),))
+    assert folded(sharpness, complete, again).series["hessian/max"].value == 4.0
+
+
 def test_a_copy_of_what_a_summary_brought_is_state_and_not_counted_again() -> None:
     store = Store()
     store.fold(Summary(seq=64, step=64, first_seq=1, series={"hessian/max": (2, 1.0, 3.0, 2.0, 3.0, 0)}))

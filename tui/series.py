@@ -55,14 +55,27 @@ class Series:
         self._n = self._odd = 0
         self._low, self._high, self._total, self._doubt = math.inf, -math.inf, 0.0, _NONE
 
-    def add(self, step: int, wall: float, attempt: int, value: float, error: float, words: str) -> None:
-        """One sample with its doubt (``error`` is NaN when none came with it)."""
-        if math.isfinite(value):
+    def add(
+        self,
+        step: int,
+        wall: float,
+        attempt: int,
+        value: float,
+        error: float,
+        words: str,
+        *,
+        late: bool = False,
+    ) -> None:
+        """One sample with its doubt (``error`` is NaN when none came with it). ``late``: it may be of a step long ago, and
+        then the newest stays the value."""
+        finite = math.isfinite(value)
+        if not finite:
+            self._note_odd(step)
+        if not (late and attempt == self._attempt and step < self._value_step):
             self._value, self._value_step, self._error, self._words = value, step, error, words
+        if finite:
             self._merge(step, step, wall, attempt, 1, value, value, value, 0, error)
         else:
-            self._note_odd(step)
-            self._value, self._value_step, self._error, self._words = value, step, error, words
             self._merge(step, step, wall, attempt, 0, math.inf, -math.inf, 0.0, 1, math.nan)
 
     def add_all(

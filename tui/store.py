@@ -161,7 +161,9 @@ class Store:
             series = self._series.get(name) or self._opened(name)
             if series is not None:
                 error, said = errors.get(name, math.nan), words.get(name, "")
-                series.add(frame.step, frame.wall, frame.attempt, value, error, said)
+                # A complete measurement is done long after its step, and newer sharpnesses have come meanwhile.
+                late = isinstance(frame, Curvature)
+                series.add(frame.step, frame.wall, frame.attempt, value, error, said, late=late)
 
     def _opened(self, name: str) -> Series | None:
         """A series for a new name, or none when there are too many."""
