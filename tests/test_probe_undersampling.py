@@ -7,8 +7,8 @@ import torch
 
 from lsmon.probe.measurement import at_once
 from lsmon.probe.operators.hessian import Hessian
+from lsmon.probe.quotient import rayleigh_quotient
 from lsmon.probe.reference import Reference
-from lsmon.probe.survey import along
 from tests.landscape import classes, cross_entropy, perceptron
 from tests.one_thread import one_thread  # noqa: F401 (autouse)
 
@@ -16,11 +16,11 @@ from tests.one_thread import one_thread  # noqa: F401 (autouse)
 @pytest.mark.parametrize("wanted", [1, 4, 7, 64])
 def test_all_chunks_give_the_curvature_of_the_whole(wanted: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """vᵀHv over chunks of any size, all of them looked at, is that of the whole batch, and without an error."""
-    monkeypatch.setattr("lsmon.probe.survey.NEAR", 0.0)
+    monkeypatch.setattr("lsmon.probe.quotient.NEAR", 0.0)
     model, batch = perceptron(), classes(30)
     point = Hessian(model, cross_entropy, Reference(batch))
     unit = torch.nn.functional.normalize(point.gradient, dim=0)
-    value, error = at_once(along(point, Reference(batch).chunks(wanted), unit))
+    value, error = at_once(rayleigh_quotient(point, Reference(batch).chunks(wanted), unit))
     assert value == pytest.approx(float(unit @ point.matvec(unit)), rel=1e-4)
     assert error == 0.0
 
@@ -32,7 +32,7 @@ def test_a_few_chunks_give_it_within_their_error() -> None:
         batch = classes(400, seed=seed)
         point = Hessian(model, cross_entropy, Reference(batch))
         unit = torch.nn.functional.normalize(point.gradient, dim=0)
-        work = along(point, Reference(batch).chunks(2), unit)
+        work = rayleigh_quotient(point, Reference(batch).chunks(2), unit)
         used.append(0)
         while True:
             try:

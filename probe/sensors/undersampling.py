@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from ..operators.hessian import Hessian
+from ..quotient import rayleigh_quotient
 from ..reference import Reference
-from ..survey import along, sharpest
+from ..survey import sharpest
 from .known import Known, Work
 
 
@@ -19,7 +20,7 @@ def overshoot(
     vector, point, value = top
     assert whole is not None
     unit = vector / torch.linalg.vector_norm(vector)
-    all_of_it, error = yield from along(point, whole.chunks(part.examples), unit)
+    all_of_it, error = yield from rayleigh_quotient(point, whole.chunks(part.examples), unit)
     least = all_of_it - 2 * error
     known.level = min(1.0, max(0.0, least / value))
     known.excess = (
