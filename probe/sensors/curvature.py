@@ -9,14 +9,11 @@ from __future__ import annotations
 import statistics
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
-from lsmon.protocol.counts import grouped
 from lsmon.protocol.frames import Scalars
 
 from ..cadence import COMPLETE, SPARSEST
-from ..operators import ladder
 from ..operators.ladder import Chosen
 from ..optimizers import edge
 from ..reference import Reference
@@ -29,6 +26,7 @@ from .examples import Examples
 from .known import Known, NotMeasured, Work
 from .layer_sharpness import layer_sharpness
 from .look import look
+from .rungs import Rungs
 from .sensor import Context, Finding, Sensor
 from .spectral_density import density
 from .undersampling import compare_halves, overshoot
@@ -48,13 +46,6 @@ DENSITY_EVERY = 4
 
 DENSITY_PRODUCTS = 512
 """Products that a density takes: 8 probes of 64."""
-
-AGAIN = 1000
-"""Steps after which the best way is tried again that failed once it had worked (memory that others had taken for a while,
-a batch that could not be read), and twice as many after each time."""
-
-EXACT = "exact: double backward, kept graph"
-UNCHECKED = "not yet checked against a finite difference"
 
 CALM = frozenset({"probe_fault", "silent", "equilibrium"})
 """Kinds of alert that say nothing of the landscape."""
@@ -81,12 +72,7 @@ class CurvatureSensor(Sensor):
         self.examples = Examples()
         self.agenda = Agenda()
         self._known = Known()
-        self._chosen: Chosen | None = None
-        self._proved: int | None = None
-        """The best way, by its rung, on which anything has been measured."""
-        self._again_at: int | None = None
-        """The step from which on a better way than the one now is tried again, since it has worked once."""
-        self._patience = AGAIN
+        self._rungs = Rungs()
         self._costs: list[float] = []  # seconds of the last products
         self._turns: deque[bool] = deque()  # whose cost is not known yet: was it a whole product?
         self._completes = 0
@@ -103,8 +89,7 @@ class CurvatureSensor(Sensor):
         if context.attempt != self._attempt:
             self._attempt = context.attempt
             self._begin_anew()
-            if self._again_at is not None:
-                self._again_at = context.step
+            self._rungs.try_again(context.step)
         chosen = self.examples.part is not None
         missing = self.examples.choose(context)
         if missing is None:
@@ -115,7 +100,7 @@ class CurvatureSensor(Sensor):
             context.notes[self.name] = missing
         found = self._advance(context)
         self.every, self.price = 1, self._cost
-        if context.allowance < UNLIMITED and self._chosen is not None:
+        if context.allowance < UNLIMITED and self._rungs.chosen is not None:
             self.every, self.price = self.agenda.pause(context, self._cost)
         return found
 
@@ -131,7 +116,7 @@ class CurvatureSensor(Sensor):
         self._begin_anew()
         self.agenda.work.clear()
         self.examples = Examples()
-        self._chosen = None
+        self._rungs = Rungs()
 
     @property
     def _cost(self) -> float:
@@ -145,43 +130,35 @@ class CurvatureSensor(Sensor):
     def _begin(self, context: Context) -> None:
         part = self.examples.part
         assert part is not None
-        if self._again_at is not None and "ladder" not in self.agenda.work:
-            if context.step >= self._again_at:
-                self._chosen, self._again_at = None, None
-                self._begin_anew()
-            elif self._chosen is None:
-                return
-        if self._chosen is None:
-            if "ladder" in self.agenda.work:
-                return
-            self._chosen = Chosen(
-                1, EXACT, notes=(UNCHECKED,), model=context.model, loss_fn=context.loss_fn, reference=part
-            )
+        if "ladder" not in self.agenda.work and self._rungs.wanted(context, part):
+            self._begin_anew()
             self.agenda.work["ladder"] = self._choose(context, part)
-        always = self._chosen.rung == 3
+        chosen = self._rungs.chosen
+        if chosen is None:
+            return
+        always = chosen.rung == 3
         for kind in sorted(TURNS):  # "complete" first: while things move the sharpness is always due
             if kind == "complete" and ("ladder" in self.agenda.work or not self.examples.settled):
                 continue
             if self.agenda.due(kind, context, always=always):
                 self.agenda.cadence.began(kind, context.step)
-                self.agenda.work[kind] = self._safely(context, self._run(context, kind, part))
+                self.agenda.work[kind] = self._safely(context, self._run(context, chosen, kind, part))
                 return  # a snapshot is work enough for one step
         if (
             "density" not in self.agenda.work
             and self._completes >= self._next_density
-            and self._has_room(context)
+            and self._has_room(context, chosen)
         ):
             self._next_density = self._completes + DENSITY_EVERY
-            work = density(context, self._chosen, part, self._known, self.max_memory)
+            work = density(context, chosen, part, self._known, self.max_memory)
             self.agenda.work["density"] = self._safely(context, work)
-            layers = layer_sharpness(context, self._chosen, self.max_memory)
+            layers = layer_sharpness(context, chosen, self.max_memory)
             self.agenda.work["layers"] = self._safely(context, layers)
 
-    def _has_room(self, context: Context) -> bool:
+    def _has_room(self, context: Context, chosen: Chosen) -> bool:
         """For a spectral density: half of what is allowed from one to the next pays for it."""
-        assert self._chosen is not None
-        if self.density is not None or self._chosen.rung == 3:
-            return bool(self.density) and self._chosen.rung != 3
+        if self.density is not None or chosen.rung == 3:
+            return bool(self.density) and chosen.rung != 3
         if not self.examples.all or not self._costs:
             return False
         until = DENSITY_EVERY * COMPLETE * SPARSEST * context.step_secs
@@ -216,30 +193,17 @@ class CurvatureSensor(Sensor):
     def _correct(self, context: Context) -> None:
         """After a sharpness: are products on so many examples as dear as was thought? If not, once more with others."""
         if len(self._costs) >= TIMED and self.examples.correct(context, self._cost):
-            if self._chosen is not None:
-                self._chosen = replace(self._chosen, reference=self.examples.part)
+            self._rungs.on(self.examples.part)
             self._costs.clear()
             self._begin_anew()
 
     def _choose(self, context: Context, part: Reference, because: Exception | None = None) -> Work:
         """The way to the curvature that this model allows, or the next one when the first began to fail."""
-        before = self._chosen
-        if because is not None:
-            self._chosen = None
-        subject = Context(context.model, context.optimizer, context.loss_fn, reference=part)
-        chosen = yield from ladder.choosing(subject, after=before if because else None, because=because)
-        if self._proved is not None and not 0 < chosen.rung <= self._proved:
-            self._again_at, self._patience = context.step + self._patience, 2 * self._patience
-            if chosen.rung == 0:
-                self._chosen = None
-                self._begin_anew()
-                context.notes[self.name] = f"{chosen.reason}; tried again at step {grouped(self._again_at)}"
-                return []
-        if chosen.rung == 0:
-            raise ValueError(chosen.reason)
-        if before is None or chosen.rung != before.rung:
+        if (yield from self._rungs.choosing(context, part, because)):
             self._begin_anew()
-        self._chosen = replace(chosen, model=context.model, reference=self.examples.part)
+        if self._rungs.chosen is None:
+            context.notes[self.name] = self._rungs.waiting
+        self._rungs.on(self.examples.part)
         return []
 
     def _safely(self, context: Context, work: Work) -> Work:
@@ -251,20 +215,18 @@ class CurvatureSensor(Sensor):
         except NotMeasured as error:
             context.notes[self.name] = f"not measured at step {self._step}: {error}"
         except Exception as error:  # out of memory, a branch of the model not met before
-            if self._chosen is not None:  # else the search for the next one has begun already
-                if self._chosen.rung == 3 and self._proved is None:
-                    raise
+            if self._rungs.hopeless:
+                raise
+            if self._rungs.chosen is not None:  # else the search for the next one has begun already
                 # What else is half measured on this way goes with it, and the search is not kept waiting.
                 self.agenda.work = {"ladder": self._choose(context, part, error)}
         return []
 
-    def _run(self, context: Context, kind: str, part: Reference) -> Work:
+    def _run(self, context: Context, chosen: Chosen, kind: str, part: Reference) -> Work:
         """One measurement, and whatever follows from it."""
-        assert self._chosen is not None
-        rung = self._chosen.rung
-        if rung == 3:
-            found = yield from critical(context, self._chosen)
-            self._proved = min(rung, self._proved or rung)
+        if chosen.rung == 3:
+            found = yield from critical(context, chosen)
+            self._rungs.worked(chosen)
             return found
         complete, step, known = kind == "complete", context.step, self._known
         whole = context.allowance >= UNLIMITED  # then the plain sharpness is in the complete measurements
@@ -273,16 +235,16 @@ class CurvatureSensor(Sensor):
         trained = [p for p in context.model.parameters() if p.requires_grad]
         follows = near and edge(context.optimizer, trained) is not None
         if near and not follows and (whole or cadence.age("plain", step) < SPARSEST):
-            alone = yield from edge_look(context, self._chosen, part, known, self.max_memory)
+            alone = yield from edge_look(context, chosen, part, known, self.max_memory)
             self._compare(alone)
             return alone
         cadence.began("plain", step)
         early = complete and not whole
         self.agenda.opening = self.agenda.opening or early
-        halves = not complete and self._completes >= self._next_halves and self._chosen.rung == 1
+        halves = not complete and self._completes >= self._next_halves and chosen.rung == 1
         found = yield from look(
             context,
-            self._chosen,
+            chosen,
             part,
             known,
             complete=complete,
@@ -292,7 +254,7 @@ class CurvatureSensor(Sensor):
             follows=follows,
             tell=partial(self._tell, step) if early else None,
         )
-        self._proved = min(rung, self._proved or rung)
+        self._rungs.worked(chosen)
         if complete:
             early = early and not self.agenda.opening
             self._completes += 1
