@@ -321,6 +321,7 @@ def test_the_best_way_is_tried_again_when_what_had_worked_has_failed(
     else:
         assert meanwhile.step > 1600 and "finite difference" in meanwhile.method and not words
         assert "not double backward: not enough memory" in meanwhile.notes
+        assert meanwhile.notes[-1].startswith("what had worked is tried again at step 3 2")
     monkeypatch.setattr(Hessian, "__init__", build)
     training.context.loss_fn = loss_fn
     training.train(2000)

@@ -61,10 +61,11 @@ class Rungs:
         chosen = yield from ladder.choosing(subject, after=before if because else None, because=because)
         if self._proved is not None and not 0 < chosen.rung <= self._proved:
             self._again_at, self._patience = context.step + self._patience, 2 * self._patience
+            again = f"tried again at step {grouped(self._again_at)}"
             if chosen.rung == 0:
-                self.chosen = None
-                self.waiting = f"{chosen.reason}; tried again at step {grouped(self._again_at)}"
+                self.chosen, self.waiting = None, f"{chosen.reason}; {again}"
                 return True
+            chosen = replace(chosen, notes=(*chosen.notes, f"what had worked is {again}"))
         if chosen.rung == 0:
             raise ValueError(chosen.reason)
         self.chosen = replace(chosen, model=context.model)
