@@ -75,8 +75,7 @@ def survey(
 ) -> Generator[None, None, Survey]:
     """λ_1 alone, or both ends with five values from the top and ĝᵀHĝ; at most one product between two yields.
 
-    ``alone``: how λ_1 is found, where it is not by a search that knows nothing yet. ``last`` (d,): where it was found the
-    last time, for a complete one. ``tell``: is told λ_1 as soon as a search for it alone would have ended.
+    ``alone``: how λ_1 is found, where it is not by a search. ``last`` (d,): where it was found the last time. ``tell``: is told λ_1 as soon as a search for it alone would have ended.
 
     Raises ValueError for a product that is not finite and for a basis that ``max_bytes`` has no room for.
     """
@@ -88,14 +87,14 @@ def survey(
         return Survey(krylov, loss, grad_norm, bent, krylov.extremes.hvps + (along is not None))
 
     if not complete:
-        krylov = yield from alone or sharpest(point, seed, max_bytes, products)
+        krylov = yield from alone or sharpest(point, seed, max_bytes, products, last)
         while not facts.ready():
             yield
         return found(krylov)
     early = None
     if tell is not None:
-        surely = _surely(last)
-        ends = Ends(1, 0, ACCURACY, RANDOM_SHARE, unseen=surely[0], overlooked=surely[1])
+        unseen, overlooked = _surely(last)
+        ends = Ends(1, 0, ACCURACY, RANDOM_SHARE, unseen, overlooked)
         early = Early(ends, lambda krylov: tell(found(krylov)))
     krylov = yield from lanczos(
         point,

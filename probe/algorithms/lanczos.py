@@ -73,6 +73,7 @@ def lanczos(
     largest eigenvectors (Gur-Ari, Roberts and Dyer 2018), goes into the start beside a random vector.
     On the CPU and on CUDA the numbers are looked at as they arrive, without ever waiting for the device, so that a GPU
     may be a few products ahead; on other devices they cannot be polled and nothing stops it.
+    ``early``, once, is told of its own ends when they are found before everything is.
     When ``max_bytes`` on the device (and then ``host_bytes`` in host memory) has no room for all vectors, the space is
     restarted; when it has none for the wanted ones either, only the outermost value of each end is found.
     Raises ValueError for a product that is not finite and for a ``max_bytes`` that holds fewer than two vectors.
@@ -118,9 +119,8 @@ def lanczos(
         space.take(rows.popleft().values())
         found = wanted.found(space) or found
     krylov = outcome(wanted, found)
-    if (
-        certified > krylov.extremes.negative_at_least
-    ):  # a restart discards values, and what was certain stays so
+    # A restart discards values, and what was certain stays so.
+    if certified > krylov.extremes.negative_at_least:
         krylov = replace(krylov, extremes=replace(krylov.extremes, negative_at_least=certified))
     return krylov
 

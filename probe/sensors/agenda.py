@@ -86,13 +86,10 @@ class Agenda:
             return self.cadence.age(kind, context.step) >= patience
         if unlimited:  # one after the other
             return kind == "complete"
-        if (
-            kind == "complete" and begun
-        ):  # the sharpness comes first in it, so it begins with the one that is nearest
-            soon = self.cadence.due(kind, context.step + self.cadence.interval // 2)
-            return soon and self.cadence.due("sharpness", context.step)
         if kind == "complete":
-            return True
+            # The sharpness comes first in it, so it begins with the one that is nearest.
+            soon = self.cadence.due(kind, context.step + self.cadence.interval // 2)
+            return not begun or (soon and self.cadence.due("sharpness", context.step))
         if "complete" in self.work and self.opening and self._turns_of_complete < OPENING:
             return False
         if self.work.keys() & {"complete", "ladder"}:  # which must get done

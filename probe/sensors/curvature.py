@@ -239,8 +239,9 @@ class CurvatureSensor(Sensor):
             self._compare(alone)
             return alone
         cadence.began("plain", step)
-        early = complete and not whole
-        self.agenda.opening = self.agenda.opening or early
+        tells = complete and not whole
+        if tells:
+            self.agenda.opening = True
         halves = not complete and self._completes >= self._next_halves and chosen.rung == 1
         found = yield from look(
             context,
@@ -252,15 +253,15 @@ class CurvatureSensor(Sensor):
             max_bytes=self.max_memory,
             halves=halves,
             follows=follows,
-            tell=partial(self._tell, step) if early else None,
+            tell=partial(self._tell, step) if tells else None,
         )
         self._rungs.worked(chosen)
+        told = tells and not self.agenda.opening
         if complete:
-            early = early and not self.agenda.opening
             self._completes += 1
             known.compared = known.compared and self._completes % HALVES_EVERY != 0
             self.agenda.completed(step)
-        if not early:
+        if not told:
             self._saw(found, follows=follows)
         if known.halves:
             self._next_halves = self._completes + HALVES_EVERY

@@ -17,7 +17,7 @@ from ..operators.metric import metric
 from ..operators.preconditioned import Preconditioned
 from ..optimizers import edge
 from ..reference import Reference
-from ..survey import Survey, sharpest, survey
+from ..survey import Survey, survey
 from .edge_look import against, sharpest_felt
 from .known import Known, NotMeasured, Work
 from .report import report
@@ -65,17 +65,13 @@ def look(
         return [] if edge is None else [against(context, part, known, krylov.extremes.top[0], *edge, step)]
 
     def body() -> Generator[None, None, tuple[Survey, Ritz | None]]:
-        if follows:
-            alone = sharpest_felt(point, known, context.seed, max_bytes)
-        else:
-            alone = sharpest(point, context.seed, max_bytes, products, known.vector)
         found = yield from survey(
             point,
             complete=complete,
             products=products,
             seed=context.seed,
             max_bytes=max_bytes,
-            alone=alone,
+            alone=sharpest_felt(point, known, context.seed, max_bytes) if follows else None,
             last=known.vector,
             tell=sooner.append if tell else None,
         )
