@@ -150,24 +150,17 @@ def test_the_budget_is_kept_and_curvature_comes_often_enough(
 def test_both_kinds_come_where_a_product_is_dear_whatever_the_examples(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, optimizer: str, constant: float
 ) -> None:
-    """As in a small language model: both in time where a product takes a step, and where it takes so long that the budget
-    does not pay for them both are late by about as much in the mean (a search may take three times its products)."""
+    """As in a small language model: both in time where a product takes a step, and both late by about as much where it
+    takes so long that the budget pays for one of the two."""
     run = Simulated(clock, monkeypatch, optimizer=optimizer, slow=0.1, constant=constant)
-    run.train(7000)
+    run.train(6000)
     assert run.worst_minute() <= 0.06
     assert run.longest <= 3 * run.step_secs
-    sharpness, complete = run.curvatures(), run.curvatures(complete=True)
+    late = gaps(run.curvatures()) / 300, gaps(run.curvatures(complete=True)) / 1500
     if constant < 0.05:
-        assert gaps(sharpness) <= 300 and gaps(complete) <= 1500
+        assert max(late) <= 1.0
     else:
-        late = [
-            (max(steps) - min(steps)) / (len(steps) - 1) / wanted
-            for steps, wanted in (
-                ({frame.step for frame in sharpness}, 300),
-                ({frame.step for frame in complete}, 1500),
-            )
-        ]
-        assert 0.8 < max(late) < 1.5 * min(late)
+        assert 1.0 < max(late) < 1.5 * min(late)
 
 
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
@@ -272,8 +265,6 @@ def test_an_event_brings_everything_forward(clock: Clock, monkeypatch: pytest.Mo
     run.sensor.agenda.cadence.interval = 250
     run.sensor.agenda.cadence.began("complete", run.steps)
     run.train(60)
-    while run.sensor.agenda.work:
-        run.train(1)
     asked = run.steps
     run.instruments.request("loss_spike")
     run.train(300)
