@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 
+from ..twice.function import TwiceFunction
+
 
 class Callbacks:
     """What was planted in a graph while it was built."""
@@ -19,21 +21,25 @@ class Callbacks:
         self.hooks = False
 
     def any(self, outputs: Iterable[Tensor]) -> bool:
-        """Python runs in the backward pass of these: a hook, or a custom function (those of module hooks and of
-        reentrant checkpoints are). About a microsecond a node of the graph."""
+        """Python that is not ours runs in the backward pass of these: a hook, or a custom function (those of module
+        hooks and of reentrant checkpoints are). About a microsecond a node of the graph."""
         if self.hooks:
             return True
         waiting: list[Any] = [output.grad_fn for output in outputs if output.grad_fn is not None]
         met = set(waiting)
         while waiting:
             node = waiting.pop()
-            if isinstance(node, BackwardCFunction):
+            if isinstance(node, BackwardCFunction) and not _ours(node):
                 return True
             for following, _ in node.next_functions:
                 if following is not None and following not in met:
                     met.add(following)
                     waiting.append(following)
         return False
+
+
+def _ours(node: BackwardCFunction) -> bool:
+    return issubclass(getattr(node, "_forward_cls", object), TwiceFunction)
 
 
 @contextmanager

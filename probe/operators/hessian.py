@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ..twice.mode import CheaplyTwice
 from .callbacks import watched
 from .snapshot import NOTHING_TO_DIFFERENTIATE, Examples, LossFn, Snapshot, dense
 
@@ -32,7 +33,8 @@ class Hessian:
         wanted = list(self._leaves.values())
 
         def build() -> tuple[Tensor, Sequence[Tensor | None]]:
-            loss = torch.stack([term.to(self.device) for term in self.snapshot.terms()]).sum()
+            with CheaplyTwice(unless=lambda: callbacks.hooks):
+                loss = torch.stack([term.to(self.device) for term in self.snapshot.terms()]).sum()
             if not loss.requires_grad:
                 raise ValueError(NOTHING_TO_DIFFERENTIATE)
             return loss, torch.autograd.grad(loss, wanted, create_graph=True, allow_unused=True)
