@@ -18,7 +18,9 @@ class Fold:
 
     def __init__(self, level: int) -> None:
         self.level = level
-        self._newest: dict[str, tuple[int, int, float]] = {}  # name → attempt, step, value of the newest curvature
+        self._newest: dict[
+            str, tuple[int, int, float]
+        ] = {}  # name → attempt, step, value of the newest curvature
         self._clear()
 
     def _clear(self) -> None:

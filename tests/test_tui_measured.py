@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from textual.pilot import Pilot
 
-from lsmon.protocol.frames import AnyFrame, Curvature, Ritz, Scalars
+from lsmon.protocol.frames import AnyFrame, Curvature, Ritz, RunEnded, Scalars
 from lsmon.tui.app import LsmonApp
 from lsmon.tui.screens.dashboard import Dashboard
 from tests.bench.story import Told, header
@@ -69,7 +69,12 @@ def test_of_one_end_of_the_spectrum_the_other_is_not_denied() -> None:
         assert "λ_min is not measured yet" in " ".join(shown(app).split())
         assert "curvature is not measured yet" not in shown(app)
 
+    async def ended(app: LsmonApp, pilot: Pilot[None]) -> None:
+        rows = " ".join(shown(app).split())
+        assert "λ_min was not measured" in rows and "temperature was not measured" in rows
+
     drive(Told([header(), sharp(9, 3.0)]), check, (200, 60))
+    drive(Told([header(), sharp(9, 3.0), RunEnded(seq=10, step=9)]), ended, (200, 60))
 
 
 @pytest.mark.parametrize(

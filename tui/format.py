@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 from lsmon.protocol.counts import grouped
 
@@ -37,6 +38,15 @@ def number(value: float, digits: int = 3) -> str:
 def _minus(text: str) -> str:
     """The sign in front only: exponents keep their hyphen and stay pasteable."""
     return f"−{text[1:]}" if text.startswith("-") else text
+
+
+def in_words(sentence: str) -> str:
+    """A sentence whose numbers have the minus of all others; hyphens and exponents stay.
+
+    >>> in_words("λ_min was -0.163, low-rank, 1e-3 of -5")
+    'λ_min was −0.163, low-rank, 1e-3 of −5'
+    """
+    return re.sub(r"(?<![\w.)\]-])-(?=\.?\d)", "−", sentence)
 
 
 def short(value: float) -> str:

@@ -24,7 +24,7 @@ def critical(context: Context, chosen: Chosen) -> Work:
         context.notes["curvature"] = found.words
         return []
     context.notes.pop("curvature", None)
-    words = f"{chosen.method}, {found.passes} passes, along the update"
+    words = "; ".join((f"{chosen.method}, {found.passes} passes, along the update", *chosen.notes))
     half = (found.high - found.low) / 2
     return [
         Scalars(

@@ -186,11 +186,11 @@ class Dashboard(Looking):
         return ", ".join(part for part in (said, lens.words()) if part)
 
     @property
-    def hidden(self) -> int:
-        if self._large or not self._names:
-            return 0
+    def hidden(self) -> tuple[str, ...]:
+        if self._large:
+            return ()
         placed = {name for name, panel in self._panels.items() if panel.display}
-        return len(set(self._names).difference(placed, HIDDEN))
+        return tuple(name for name in self._names if name not in placed and name not in HIDDEN)
 
     def look(self, lens: Lens) -> None:
         self.lens, self._shown = lens, None

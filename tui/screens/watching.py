@@ -138,9 +138,9 @@ class Watching(Takeaway):
         return ""
 
     @property
-    def hidden(self) -> int:
+    def hidden(self) -> tuple[str, ...]:
         """Panels that have something to show and no place on it."""
-        return 0
+        return ()
 
     def hints(self, keys: Keys) -> Keys:
         """In the person's own keys."""

@@ -12,7 +12,7 @@ from lsmon.protocol.counts import counted, grouped
 from lsmon.protocol.frames import Alert, Mark
 from lsmon.protocol.names import QUANTITIES
 
-from ..format import number, percent
+from ..format import in_words, number, percent
 from .alerts import ASCII_SIGNS, SIGNS, title, wrapped
 from .canvas import Canvas, cells
 from .panel import Scene
@@ -86,7 +86,7 @@ def alert_lines(alert: Alert, before: Alert | None, signs: dict[str, str], cols:
     lines: list[Line] = [
         ((alert.severity, f"{signs[alert.severity]} "), (f"bold {alert.severity}", title(alert)), ("dim", f"   {alert.severity}")),
         (),
-        *((("ink", line),) for line in _folded(alert.message, cols)),
+        *((("ink", line),) for line in _folded(in_words(alert.message), cols)),
         (),
         _fact("known at", f"step {grouped(alert.step)}"),
     ]  # fmt: skip
@@ -150,4 +150,4 @@ def _folded(words: str, cols: int) -> list[str]:
 
 
 def _said(entry: Alert | Mark) -> str:
-    return entry.message if isinstance(entry, Alert) else entry.note
+    return in_words(entry.message) if isinstance(entry, Alert) else entry.note

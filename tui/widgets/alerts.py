@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from lsmon.protocol.counts import grouped
 from lsmon.protocol.frames import Alert, Mark
 
-from ..format import number
+from ..format import in_words, number
 from .canvas import Canvas, cells
 from .panel import Panel, Readout, Scene
 
@@ -140,7 +140,7 @@ def title(entry: Alert | Mark) -> str:
 def _event(alert: Alert) -> Event:
     since = f" Since step {grouped(alert.onset_step)}." if 0 < alert.onset_step < alert.step else ""
     return Event(
-        alert.step, alert.severity, title(alert), alert.message + since, alert.advice,
+        alert.step, alert.severity, title(alert), in_words(alert.message) + since, alert.advice,
         tuple((name, number(value)) for name, value in alert.evidence.items()),
     )  # fmt: skip
 

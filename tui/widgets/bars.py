@@ -30,6 +30,8 @@ _PHASES = {
 EVERYBODYS = {"sensors": "warning", "optimizer": "warning", "step": "warning", "steps": "dim"}
 """What a probe says of the whole run, and how it is drawn."""
 
+_MOST_NAMED = 3
+"""Panels that are named where there is no room for them; more are counted."""
 _LEAST_SAID = 24
 """Cells of the beginning of a sentence that still tell what it is about."""
 
@@ -74,7 +76,7 @@ class Moment:
     """(key, what it does), the most needed last."""
     words: str = ""
     """What the screen itself has to say."""
-    hidden: int = 0
+    hidden: tuple[str, ...] = ()
     """Panels for which the screen is too small, or too full."""
     place: str = ""
     """Where it is watched, as the person calls it; empty for this machine."""
@@ -223,7 +225,9 @@ def said(moment: Moment) -> list[tuple[str, str]]:
     if view.refused:
         parts.append(("warning", f"{grouped(view.refused)} names too many are not kept"))
     if moment.hidden:
-        parts.append(("dim", f"no room for {counted(moment.hidden, 'panel')}"))
+        few = len(moment.hidden) <= _MOST_NAMED
+        left = ", ".join(moment.hidden) if few else counted(len(moment.hidden), "panel")
+        parts.append(("dim", f"no room: {left}"))
     return parts
 
 
