@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import shutil
 from array import array
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -240,6 +241,16 @@ def test_without_a_terminal_the_differences_are_printed(
     assert "log-volume 7" in rows[4] and "wider than that of one" in rows[4]
     assert main(["compare", folders[0]]) == 2
     assert "two runs or more" in capsys.readouterr().err
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By their ids, and copies of one run by number."""
+    folder = record(tmp_path, run("one"))
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    assert main(["compare", str(folder), str(copy)]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert "(1)" in rows[1] and "(2)" in rows[2]
+    assert rows[1].split()[0] == rows[2].split()[0] == "one"
 
 
 def test_comparing_alone_is_left_by_escape() -> None:

@@ -6,7 +6,7 @@ import math
 from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from lsmon.protocol.errors import UsageError
 from lsmon.protocol.frames import Curvature
@@ -108,16 +108,19 @@ class Side:
 
 
 def sides_of(feeds: Sequence[Feed]) -> list[Side]:
-    """Whole runs by their names; those of one name with their ids."""
-    sides = [
-        Side(called(feed.view), feed.view, state=feed.link.phase.replace("replay", "")) for feed in feeds
+    """Whole runs by their names; those of one name with their ids, and copies of one run by number."""
+    names = [called(feed.view) for feed in feeds]
+    ids = [feed.view.header.run[:8] for feed in feeds]
+    labels = [
+        f"{name} {run}" if names.count(name) > 1 else name for name, run in zip(names, ids, strict=True)
     ]
-    names = [side.label for side in sides]
+    labels = [
+        f"{label} ({labels[: place + 1].count(label)})" if labels.count(label) > 1 else label
+        for place, label in enumerate(labels)
+    ]
     return [
-        replace(side, label=f"{side.label} {side.view.header.run[:8]}")
-        if names.count(side.label) > 1
-        else side
-        for side in sides
+        Side(label, feed.view, state=feed.link.phase.replace("replay", ""))
+        for label, feed in zip(labels, feeds, strict=True)
     ]
 
 
