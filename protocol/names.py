@@ -84,7 +84,7 @@ QUANTITIES: dict[str, Quantity] = {
                  "Largest eigenvalue of P^½HP^½, the sharpness that an adaptive optimizer feels.",
                  "Cohen et al. 2022, Adaptive Edge of Stability", "preconditioned"),
         Quantity("volume/log", "log V", "nats",
-                 "Log of the local posterior volume over the prior volume, -½ Σ ln(1 + max(λ,0)/δ).",
+                 "Log of the local posterior volume over the prior volume, −½ Σ ln(1 + max(λ,0)/δ).",
                  "Laplace's method; Hochreiter & Schmidhuber 1997", "volume"),
         Quantity("volume/llc", "λ̂ quad", "1",
                  "Quadratic learning coefficient, ½ Σ max(λ,0)/(max(λ,0)+δ): half the effective parameters.",
