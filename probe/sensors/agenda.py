@@ -55,11 +55,11 @@ class Agenda:
         self.opening = False
 
     def told(self, step: int) -> None:
-        """The complete measurement of this step has told the sharpness, and goes on: the next one waits for half of
-        the turns that it waits for otherwise, since the opening took some, or this would be the longest gap."""
+        """The complete measurement of this step has told the sharpness, and goes on: the next one waits for no turns
+        of it, since the opening took as many, or this would be the longest gap."""
         self.opening = False
         self.cadence.covered(step)
-        self._turns_of_complete, self._since_sharpness = 0, self._takes // (2 * COMPLETE)
+        self._turns_of_complete, self._since_sharpness = 0, self._takes
 
     def completed(self, step: int) -> None:
         """A complete measurement of this step is done."""
