@@ -75,7 +75,8 @@ def survey(
 ) -> Generator[None, None, Survey]:
     """λ_1 alone, or both ends with five values from the top and ĝᵀHĝ; at most one product between two yields.
 
-    ``alone``: how λ_1 is found, where it is not by a search. ``last`` (d,): where it was found the last time. ``tell``: is told λ_1 as soon as a search for it alone would have ended.
+    ``alone``: how λ_1 is found, where it is not by a search. ``last`` (d,): where it was found the last time.
+    ``tell``: is told λ_1 as soon as a search for it alone would have ended.
 
     Raises ValueError for a product that is not finite and for a basis that ``max_bytes`` has no room for.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from .codec import shorten
 from .frames import UNNUMBERED, AnyFrame, Curvature, Summary
@@ -18,9 +18,8 @@ class Fold:
 
     def __init__(self, level: int) -> None:
         self.level = level
-        self._newest: dict[
-            str, tuple[int, int, float]
-        ] = {}  # name → attempt, step, value of the newest curvature
+        # Name → attempt, step and value of the newest curvature.
+        self._newest: dict[str, tuple[int, int, float]] = {}
         self._clear()
 
     def _clear(self) -> None:
@@ -49,18 +48,19 @@ class Fold:
                 self._merge(name, count, low, high, mean, last, odd)
         else:
             self._count += 1
-            for name, value in scalars(frame)[0].items():
+            values, _ = scalars(frame)
+            for name, value in values.items():
                 if math.isfinite(value):
                     self._take(name, value)
                 else:
                     self._merge(name, 0, 0.0, 0.0, 0.0, 0.0, 1)
             if isinstance(frame, Curvature):
-                self._keep_newest(frame)
+                self._keep_newest(frame, values)
         return closed or (self.close() if self._count >= self.level else None)
 
-    def _keep_newest(self, frame: Curvature) -> None:
+    def _keep_newest(self, frame: Curvature, values: Mapping[str, float]) -> None:
         """A complete measurement is done long after its step: what came of a newer one meanwhile stays the last."""
-        for name, value in scalars(frame)[0].items():
+        for name, value in values.items():
             attempt, step, newest = self._newest.get(name, (-1, 0, 0.0))
             if attempt == frame.attempt and frame.step < step:
                 self._series[name][4] = newest

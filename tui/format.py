@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import lru_cache
 
 from lsmon.protocol.counts import grouped
 
@@ -40,6 +41,7 @@ def _minus(text: str) -> str:
     return f"−{text[1:]}" if text.startswith("-") else text
 
 
+@lru_cache(maxsize=1024)  # every alert is looked at anew in each frame of the screen
 def in_words(sentence: str) -> str:
     """A sentence whose numbers have the minus of all others; hyphens and exponents stay.
 
