@@ -247,10 +247,12 @@ class Dashboard(Looking):
             self._large = "" if self._large == name else name
             self._panels[name].focus()
             self._arrange()
+            self.show()
 
     def action_shrink(self) -> None:
         if self._large and self.lens.cursor is None:
             self._large = ""
             self._arrange()
+            self.show()
         elif not self.unlook():
             self.set_focus(None)

@@ -123,15 +123,15 @@ class Watching(Takeaway):
     def show(self) -> None:
         feed, view = self.feed, self.view
         replayed = feed.timeline is not None
-        moment = Moment(
-            view, feed.link, last_heard(feed.age), feed.paused, feed.newest.step - view.step, feed.timeline, feed.trouble,
-            self._ascii, len(feed.silences),
-            self.hints((REPLAY_KEYS if replayed else LIVE_KEYS) + self.OWN_KEYS), self.words(), self.hidden, feed.place,
-        )  # fmt: skip
         with self.app.batch_update():
+            self.renew()  # first: the status line tells what the body has no room for
+            moment = Moment(
+                view, feed.link, last_heard(feed.age), feed.paused, feed.newest.step - view.step, feed.timeline, feed.trouble,
+                self._ascii, len(feed.silences),
+                self.hints((REPLAY_KEYS if replayed else LIVE_KEYS) + self.OWN_KEYS), self.words(), self.hidden, feed.place,
+            )  # fmt: skip
             for bar in (Header, PhaseStrip, Status, ReplayBar):
                 self.query_one(bar).show(moment)
-            self.renew()
 
     def words(self) -> str:
         """What the status line says of this screen."""

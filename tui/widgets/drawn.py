@@ -40,6 +40,9 @@ class Drawn(Widget):
     def draw(self, canvas: Canvas) -> None:
         raise NotImplementedError
 
+    def fit(self) -> None:
+        """What ``draw`` shows is made for the present size; a paint may come before the news that there is another."""
+
     def redraw(self) -> None:
         """Draw anew and ask for a repaint of the difference."""
         size = self.size
@@ -86,6 +89,7 @@ class Drawn(Widget):
         canvas, palette = self._canvas, self.palette
         if canvas is None or (canvas.cols, canvas.rows) != (size.width, size.height):
             canvas = Canvas(size.width, size.height, ascii_only=self.ascii_only)
+            self.fit()
             self.draw(canvas)
             self._paint(canvas, palette)
         elif self._palette is not palette:

@@ -101,10 +101,13 @@ class Panel(Drawn, can_focus=True):
         """Let go of what it shows, which stays drawn until it is shown something again."""
         self.scene = self.content = None
 
-    def again(self) -> None:
-        """Pick and draw anew: the size, the focus or a setting has changed."""
+    def fit(self) -> None:
         if self.scene is not None:
             self.content = self.pick(self.scene)
+
+    def again(self) -> None:
+        """Pick and draw anew: the size, the focus or a setting has changed."""
+        self.fit()
         self.redraw()
 
     def on_resize(self) -> None:

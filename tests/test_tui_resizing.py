@@ -1,0 +1,46 @@
+"""A paint at another size, before anything on the screen has been told of it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from textual.geometry import Size
+from textual.pilot import Pilot
+
+from lsmon.tui.app import LsmonApp
+from lsmon.tui.screens.compare import CompareScreen
+from lsmon.tui.widgets.drawn import Drawn
+from tests.scenes import SCENES, Scene
+from tests.screenplay import settle, shown, until
+
+SIZES = [Size(width, height) for width in (1, 4, 9, 16, 33, 64, 120, 240) for height in (1, 3, 5, 9, 24, 70)]
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_every_widget_can_be_painted_at_any_size(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, in whichever form it has."""
+
+    async def check(app: LsmonApp, pilot: Pilot[None], scene: Scene) -> None:
+        await settle(app, pilot)
+        if scene.compared:
+            app.compare([source() for source in scene.compared])
+            await until(pilot, lambda: isinstance(app.screen, CompareScreen) and "−" in shown(app))
+        for key in scene.keys:
+            await pilot.press(key)
+        await pilot.pause()
+        widgets = [each for screen in app.screen_stack for each in screen.query(Drawn) if each.display]
+        assert widgets
+        for size in SIZES:
+            monkeypatch.setattr(Drawn, "size", size)
+            for widget in widgets:
+                assert len(widget._drawn(size)) == size.height
+        monkeypatch.undo()
+
+    async def session() -> None:
+        scene = SCENES[name]
+        app = LsmonApp(scene.source(), runs=scene.runs, fps=0.01, ascii_only=False, clock=lambda: 100.0)
+        async with app.run_test(size=(120, 36)) as pilot:
+            await check(app, pilot, scene)
+
+    asyncio.run(session())
