@@ -16,6 +16,7 @@ from lsmon.tui.app import LsmonApp
 from lsmon.tui.every_key import every_binding
 from lsmon.tui.screens.dashboard import Dashboard
 from lsmon.tui.screens.help import Help
+from lsmon.tui.screens.layers import LayersPage
 from lsmon.tui.widgets.drawn import Drawn
 from lsmon.tui.widgets.help import REPLAY_ONLY, HelpPanel
 from tests.bench.story import Tape, Told, frames, header
@@ -188,6 +189,22 @@ def test_what_has_no_room_is_told_of_what_is_on_the_screen_now() -> None:
             assert ("no room: " in text(app)[-1]) is ("no room: " not in before)
 
     drive(Told(STORY), check, (60, 10))
+
+
+def test_a_frame_that_comes_while_the_screens_are_taken_down_draws_nothing() -> None:
+    """The one on top goes first, its widgets before it, and the timer with the last."""
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        await pilot.press("l")
+        await pilot.pause()
+        page = app.screen
+        assert isinstance(page, LayersPage)
+        await page.query("*").remove()
+        app._running = False
+        dashboard(app).tick()
+        app._running = True
+
+    drive(Told(STORY[:300]), check)
 
 
 def test_y_changes_the_axis() -> None:

@@ -77,7 +77,7 @@ class CompareScreen(Ground):
                 feed.source.close()
 
     def on_resize(self) -> None:
-        self.call_after_refresh(self.show)
+        self.call_after_refresh(self.tick)
 
     @property
     def sides(self) -> list[Side]:
@@ -87,6 +87,8 @@ class CompareScreen(Ground):
         return sides_of(self._feeds)
 
     def tick(self) -> None:
+        if not (self.app.is_running and self.display):  # it is taken down, its widgets first
+            return
         if self._mine:
             for feed in self._feeds:
                 feed.tick(0.5 / max(len(self._feeds), 1) / self._fps)

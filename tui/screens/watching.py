@@ -114,6 +114,8 @@ class Watching(Takeaway):
 
     def tick(self) -> None:
         """Feed, then show what has changed on the screen that is on top of the others of its kind."""
+        if not self.app.is_running:  # the screens are taken down one by one, and the timer goes with the last
+            return
         self.feed.tick()
         stack = reversed(self.app.screen_stack)
         top = next((screen for screen in stack if isinstance(screen, Watching)), self)
