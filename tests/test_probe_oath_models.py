@@ -12,10 +12,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
 
 from lsmon.probe import Probe
 from lsmon.probe.operators.hessian import Hessian
 from lsmon.probe.sensors.curvature import CurvatureSensor
+from lsmon.probe.sensors.layers import LayerScale
 from lsmon.probe.sensors.scale import Scale
 from lsmon.probe.sensors.sensor import Sensor
 from lsmon.probe.sensors.temperature import Temperature
@@ -60,6 +62,26 @@ def conv_net() -> nn.Module:
     )  # fmt: skip
 
 
+class Shared(nn.Module):
+    """Layers in two places each, as in ALBERT, and a part with two names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.Tanh())
+        self.layers = nn.ModuleList([layer, layer])
+        self.head = self.out = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return self.out(x)  # type: ignore[no-any-return]
+
+
+def spectral() -> nn.Module:
+    """Whose weight is another one each time it is asked for."""
+    return nn.Sequential(spectral_norm(nn.Linear(8, 16)), nn.Tanh(), nn.Linear(16, 3))
+
+
 def vectors() -> Batch:
     return torch.randn(64, 8), torch.randint(0, 3, (64,))
 
@@ -85,6 +107,8 @@ def cast_loss_fn(model: nn.Module, batch: Batch) -> Tensor:
 
 CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[], Batch], bool, Any]] = {
     "dropout and BatchNorm": (dense_net, vectors, False, loss_fn),
+    "layers in two places": (Shared, vectors, False, loss_fn),
+    "spectral normalisation": (spectral, vectors, False, loss_fn),
     "convolutions": (conv_net, images, False, loss_fn),
     "convolutions, Adam": (conv_net, images, True, loss_fn),
     "fused attention, Adam": (Attention, windows, True, loss_fn),
@@ -126,6 +150,10 @@ def train(name: str, sensors: list[Sensor] | None) -> dict[str, Any]:
         "model": model.state_dict(),
         "gradients": [parameter.grad for parameter in model.parameters()],
         "optimizer": optimizer.state_dict(),
+        "moved by the optimizer": [
+            {id(p) for p in model.parameters()}
+            == {id(p) for g in optimizer.param_groups for p in g["params"]}
+        ],
         "flags": [module.training for module in model.modules()],
         "streams": (torch.get_rng_state(), random.getstate(), np.random.get_state()),
         "autocast": (torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")),
@@ -134,7 +162,7 @@ def train(name: str, sensors: list[Sensor] | None) -> dict[str, Any]:
 
 
 def everything() -> list[Sensor]:
-    return [Scale(seconds=0.0), Temperature(), CurvatureSensor(steps=10)]
+    return [Scale(seconds=0.0), LayerScale(seconds=0.0), Temperature(), CurvatureSensor(steps=10)]
 
 
 @pytest.mark.parametrize("name", CASES)

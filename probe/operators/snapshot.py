@@ -93,6 +93,7 @@ class Snapshot:
             if precision is not None:
                 cast = partial(_cast, precision=precision)
                 self.batches = [tree_map(cast, batch) for batch in self.batches]
+        self._places = _places(model)
         self._shared = [p for name, p in frozen.items() if name not in self._frozen and not p.is_inference()]
         self._versions = [parameter._version for parameter in self._shared]
         copies = list(self.parameters.values())
@@ -131,9 +132,14 @@ class Snapshot:
             **{name: buffer.clone() for name, buffer in self._buffers.items()},
             **parameters,
         }
-        named = {f"model.{name}": tensor for name, tensor in state.items()}
         with quiet(self.model, self.devices, twice=self._twice, by_example=self._by_example):
-            done: T = functional_call(self._inside, named, (act,), tie_weights=True)
+            return self._holding(state, act)
+
+    def _holding(self, state: Parameters, act: Callable[[], T]) -> T:
+        """``act()`` while these tensors are in every place of those whose names they have."""
+        named = {f"model.{place}": tensor for name, tensor in state.items() for place in self._places[name]}
+        # By its own ties PyTorch exchanges a module that is registered twice twice, and leaves our copies in it.
+        done: T = functional_call(self._inside, named, (act,), tie_weights=False)
         return done
 
     def backward(self, act: Callable[[], T]) -> T:
@@ -156,10 +162,8 @@ class Snapshot:
         """
         examples = sum(self.sizes)
         for batch, size in zip(self.batches, self.sizes, strict=True):
-            fresh = {f"model.{name}": buffer.clone() for name, buffer in self._buffers.items()}
-            loss = functional_call(
-                self._inside, fresh, (lambda batch=batch: self.loss_fn(self.model, batch),)
-            )
+            fresh = {name: buffer.clone() for name, buffer in self._buffers.items()}
+            loss = self._holding(fresh, partial(self.loss_fn, self.model, batch))
             if not isinstance(loss, Tensor) or loss.numel() != 1:
                 raise ValueError(
                     "loss_fn(model, batch) must return one number as a tensor, the mean loss of the batch"
@@ -228,6 +232,17 @@ class Snapshot:
         ]
         norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
         return norm
+
+
+def _places(model: nn.Module) -> dict[str, list[str]]:
+    """By the name of a parameter or buffer, all names that the same tensor has: one in each module that holds it."""
+    names = {id(tensor): name for name, tensor in [*model.named_parameters(), *model.named_buffers()]}
+    places: dict[str, list[str]] = {name: [] for name in names.values()}
+    every = {"recurse": False, "remove_duplicate": False}
+    for path, module in model.named_modules():
+        for name, tensor in [*module.named_parameters(**every), *module.named_buffers(**every)]:
+            places[names[id(tensor)]].append(f"{path}.{name}".lstrip("."))
+    return places
 
 
 def few(reference: Examples, count: int) -> Examples:

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from lsmon.protocol.depth import trend
 from lsmon.protocol.frames import Layers, Scalars
@@ -69,15 +70,16 @@ class LayerScale(Sensor):
         self._error: Exception | None = None
 
     def expect(self, context: Context) -> None:
-        if context.compiled:
-            context.notes[self.name] = "compiled models are not looked into: a hook would compile them again"
+        if context.compiled or any(isinstance(m, torch.jit.ScriptModule) for m in context.model.modules()):
+            context.notes[self.name] = (
+                "compiled models are not looked into: they take no hooks, or compile anew for one"
+            )
             return
         self._detach()
         self._seen, self._modes, self._batch = {}, {}, 0
         for name, module in context.model.named_modules():
-            weight = getattr(module, "weight", None)
-            inner = next(module.children(), None) is None
-            matrix = isinstance(weight, Tensor) and weight.dim() > 1 and not isinstance(module, nn.Embedding)
+            inner = not any(child != "parametrizations" for child in module._modules)
+            matrix = _holds_matrix(module) and not isinstance(module, nn.Embedding)
             if isinstance(module, nn.MultiheadAttention):
                 # It never calls its inner layer, whose output it returns; what its in-projection puts out no hook sees.
                 name = f"{name}.out_proj" if name else "out_proj"
@@ -191,6 +193,15 @@ class LayerScale(Sensor):
 _CHANNELS_FIRST = (
     nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
 )  # fmt: skip
+
+
+def _holds_matrix(module: nn.Module) -> bool:
+    """Whether its weight is one. Looked up, not asked for: asked for, a parametrization would be computed, and spectral
+    normalisation iterates whenever it is."""
+    if "parametrizations" in module._modules:
+        return is_parametrized(module, "weight")
+    weight = dict(module.named_parameters(recurse=False)).get("weight", module.__dict__.get("weight"))
+    return isinstance(weight, Tensor) and weight.dim() > 1
 
 
 def _mean_square(tensor: Tensor) -> Tensor:
