@@ -19,6 +19,7 @@ from lsmon.protocol.frames import Alert, AnyFrame, Mark, RunEnded
 from .guard import Guard
 from .lifetime import CLOSE_SECS, EXIT_SECS, Run, begin, by_hand, ending, over, replace, while_alive
 from .listeners import Listeners
+from .measuring import measuring
 from .readings import Reading, number
 from .schedule import Budget
 from .settings import allowed_share, door_at, own_rank, speaks, thresholds_of
@@ -47,7 +48,7 @@ def _guest(method: Callable[Concatenate[Probe, _Call], None]) -> Callable[Concat
 
     @functools.wraps(method)
     def call(self: Probe, /, *args: _Call.args, **kwargs: _Call.kwargs) -> None:
-        if self._on:
+        if self._on and not measuring():
             try:
                 method(self, *args, **kwargs)
             except Exception as error:  # noqa: BLE001  the oath: it ends here, whatever it is

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from copy import copy
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from ..measuring import unheard
 from .precision import no_autocast, no_tf32
+from .reach import Holder
+
+LONG = 1 << 14
+"""Members of a container, from which on it is not copied: what was added to a list is taken off again."""
+
+SMALL = 1 << 16
+"""Numbers in a tensor that is an attribute of a module and no buffer, up to which it is copied before each evaluation."""
 
 SEED = 0x15
 """The same noise in every evaluation, so that a loss that samples (VAE, diffusion) is one function of the parameters."""
@@ -32,9 +41,15 @@ def by_batch(module: nn.Module) -> bool:
 
 @contextmanager
 def quiet(
-    model: nn.Module, devices: set[torch.device], *, twice: bool = True, by_example: bool = False
+    model: nn.Module,
+    devices: set[torch.device],
+    *,
+    twice: bool = True,
+    by_example: bool = False,
+    holders: Sequence[Holder] = (),
 ) -> Iterator[None]:
-    """Eval mode, single precision, gradients on, seeded randomness; afterwards all is exactly as before.
+    """Eval mode, single precision, gradients on, seeded randomness; afterwards all is exactly as before, also in
+    ``holders``.
 
     ``twice`` forces what can be differentiated twice. Layers that normalise by the batch go on doing so, unless
     ``by_example``: by running statistics it would be another function than the one that is trained, 50 times sharper
@@ -43,9 +58,12 @@ def quiet(
     """
     modules = list(model.modules())
     training = [module for module in modules if module.training and (by_example or not by_batch(module))]
-    attributes = [(module, dict(module.__dict__)) for module in modules]
+    attributes = [(kept, dict(kept)) for module in modules for kept in _attributes(module)]
+    contents = [(holder, copy(holder)) for holder in holders if len(holder) <= LONG]
+    lengths = [(holder, len(holder)) for holder in holders if isinstance(holder, list) and len(holder) > LONG]
     accelerators = [device for device in devices if device.type != "cpu"]
     with ExitStack() as stack:
+        stack.enter_context(unheard())
         stack.enter_context(_seeded(accelerators))
         stack.enter_context(torch.enable_grad())
         stack.enter_context(arithmetic(devices))
@@ -63,12 +81,16 @@ def quiet(
                 module.__dict__["training"] = (
                     False  # what Module.__setattr__ comes down to, forty times faster
                 )
+            for module in modules:
+                _work_on_copies(module)
             yield
         finally:
             for module in training:
                 module.__dict__["training"] = True
-            for module, kept in attributes:
-                _restore(module.__dict__, kept)
+            for holder, content in [*attributes, *contents]:
+                _restore(holder, content)
+            for long, length in lengths:
+                del long[length:]
 
 
 @contextmanager
@@ -108,9 +130,28 @@ def _seeded(accelerators: list[torch.device]) -> Iterator[None]:
                 numpy_random.set_state(numpy_state)
 
 
-def _restore(attributes: dict[str, Any], kept: dict[str, Any]) -> None:
+def _attributes(module: nn.Module) -> list[dict[str, Any]]:
     """What a forward pass keeps on its module (a hidden state, a recomputed weight) would hold our graph in memory."""
-    if attributes.keys() == kept.keys() and all(attributes[name] is kept[name] for name in kept):
-        return
-    attributes.clear()
-    attributes.update(kept)
+    own = module.__dict__
+    return [own, *(own[name] for name in ("_parameters", "_buffers") if isinstance(own.get(name), dict))]
+
+
+def _work_on_copies(module: nn.Module) -> None:
+    """Of small tensors that are neither parameters nor buffers: a forward pass may write to them."""
+    own = module.__dict__
+    for name, value in own.items():
+        if type(value) is torch.Tensor and value.numel() <= SMALL and not value.requires_grad:
+            own[name] = value.clone()
+
+
+def _restore(holder: Holder, kept: Holder) -> None:
+    if isinstance(holder, dict) and isinstance(kept, dict):
+        if holder.keys() != kept.keys() or any(holder[name] is not kept[name] for name in kept):
+            holder.clear()
+            holder.update(kept)
+    elif isinstance(holder, list):
+        if len(holder) != len(kept) or any(a is not b for a, b in zip(holder, kept, strict=True)):
+            holder[:] = kept
+    elif holder != kept:
+        holder.clear()
+        holder.update(kept)

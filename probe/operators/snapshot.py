@@ -13,9 +13,11 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_map
 
 from .quiet import arithmetic, by_batch, quiet
+from .reach import reach
 
 T = TypeVar("T")
 LossFn = Callable[[Any, Any], Any]
@@ -36,11 +38,12 @@ class Examples(Protocol):
 
 
 class _Inside(nn.Module):
-    """Runs anything while ``functional_call`` has put other tensors into the model."""
+    """Runs anything while ``functional_call`` has put other tensors into the model and what its loss goes through besides."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, others: Sequence[nn.Module]) -> None:
         super().__init__()
         self.model = model
+        self.others = nn.ModuleList(others)
 
     def forward(self, act: Callable[[], Any]) -> Any:
         return act()
@@ -48,6 +51,8 @@ class _Inside(nn.Module):
 
 class Snapshot:
     """Copies of parameters and buffers at one step; ``dim`` numbers, on ``device``, in ``dtype``.
+
+    A loss may go through other networks that move too (a discriminator, a teacher, a target): they are copied with it.
 
     Args:
         precision: float64 evaluates everything in it; by default what has less than 32 bits becomes float32.
@@ -76,8 +81,10 @@ class Snapshot:
             raise ValueError("complex parameters have no real Hessian, and no other is measured here")
         self.model, self.loss_fn = model, loss_fn
         self.batches, self.sizes = list(reference.batches), list(reference.sizes)
-        self.devices = {tensor.device for tensor in [*live.values(), *model.buffers()]}
-        self._inside = _Inside(model)
+        reached = reach(model, loss_fn)
+        self._holders = reached.holders
+        self._inside = _Inside(model, reached.modules)
+        self.devices = {tensor.device for tensor in [*live.values(), *self._inside.buffers()]}
         self._twice, self._by_example = twice, by_example
         with (
             torch.inference_mode(False),
@@ -86,6 +93,18 @@ class Snapshot:
             self.parameters = {name: _own(parameter, precision) for name, parameter in live.items()}
             self._buffers = {name: _own(buffer, precision) for name, buffer in model.named_buffers()}
             frozen = {name: p for name, p in model.named_parameters() if not p.requires_grad}
+            beside = _beside(self._inside)
+            networks = {name: t for name, t in beside.items() if isinstance(t, nn.Parameter)}
+            self._buffers |= {name: _own(t, precision) for name, t in beside.items() if name not in networks}
+            still = {name: p for name, p in networks.items() if not p.requires_grad}
+            # A frozen network no larger than the model may be an average of it, and move; a larger one is a given.
+            if sum(p.numel() for p in still.values()) > sum(p.numel() for p in live.values()):
+                frozen |= still
+            self._beside = {
+                name: _own(p, precision).requires_grad_(p.requires_grad)
+                for name, p in networks.items()
+                if name not in frozen
+            }
             # A frozen parameter is copied only when its precision changes: it may be most of the memory.
             self._frozen = {
                 name: _own(p, precision) for name, p in frozen.items() if _wanted(p, precision) != p.dtype
@@ -93,7 +112,7 @@ class Snapshot:
             if precision is not None:
                 cast = partial(_cast, precision=precision)
                 self.batches = [tree_map(cast, batch) for batch in self.batches]
-        self._places = _places(model)
+        self._places = _places(self._inside)
         self._shared = [p for name, p in frozen.items() if name not in self._frozen and not p.is_inference()]
         self._versions = [parameter._version for parameter in self._shared]
         copies = list(self.parameters.values())
@@ -103,7 +122,7 @@ class Snapshot:
 
     @property
     def buffers(self) -> list[Tensor]:
-        """Copies of the floating-point buffers at this step that the loss depends on."""
+        """Copies of the floating-point numbers at this step, parameters left out, that the loss depends on."""
         unused = (
             set()
             if self._by_example
@@ -114,10 +133,11 @@ class Snapshot:
                 for name, _ in module.named_buffers(recurse=False)
             }
         )
+        kept = {**self._buffers, **self._beside}
         return [
-            buffer
-            for name, buffer in self._buffers.items()
-            if name not in unused and buffer.is_floating_point() and buffer.numel()
+            tensor
+            for name, tensor in kept.items()
+            if name not in unused and tensor.is_floating_point() and tensor.numel()
         ]
 
     def inside(self, parameters: Parameters, act: Callable[[], T]) -> T:
@@ -129,15 +149,18 @@ class Snapshot:
         self._check_frozen()
         state = {
             **self._frozen,
+            **self._beside,
             **{name: buffer.clone() for name, buffer in self._buffers.items()},
             **parameters,
         }
-        with quiet(self.model, self.devices, twice=self._twice, by_example=self._by_example):
+        with quiet(
+            self._inside, self.devices, twice=self._twice, by_example=self._by_example, holders=self._holders
+        ):
             return self._holding(state, act)
 
     def _holding(self, state: Parameters, act: Callable[[], T]) -> T:
         """``act()`` while these tensors are in every place of those whose names they have."""
-        named = {f"model.{place}": tensor for name, tensor in state.items() for place in self._places[name]}
+        named = {place: tensor for name, tensor in state.items() for place in self._places[name]}
         # By its own ties PyTorch exchanges a module that is registered twice twice, and leaves our copies in it.
         done: T = functional_call(self._inside, named, (act,), tie_weights=False)
         return done
@@ -234,14 +257,25 @@ class Snapshot:
         return norm
 
 
-def _places(model: nn.Module) -> dict[str, list[str]]:
-    """By the name of a parameter or buffer, all names that the same tensor has: one in each module that holds it."""
-    names = {id(tensor): name for name, tensor in [*model.named_parameters(), *model.named_buffers()]}
-    places: dict[str, list[str]] = {name: [] for name in names.values()}
-    every = {"recurse": False, "remove_duplicate": False}
-    for path, module in model.named_modules():
-        for name, tensor in [*module.named_parameters(**every), *module.named_buffers(**every)]:
-            places[names[id(tensor)]].append(f"{path}.{name}".lstrip("."))
+def _beside(inside: _Inside) -> dict[str, Tensor]:
+    """Parameters and buffers that are not the model's, by names that none of it has."""
+    own = {id(tensor) for tensor in [*inside.model.parameters(), *inside.model.buffers()]}
+    every = [*inside.others.named_parameters(), *inside.others.named_buffers()]
+    return {f"beside.{name}.": t for name, t in every if id(t) not in own and not is_lazy(t)}
+
+
+def _places(inside: _Inside) -> dict[str, list[str]]:
+    """By the name that a tensor has here, all that it has inside: one in each module that holds it."""
+    named = {**dict(inside.model.named_parameters()), **dict(inside.model.named_buffers()), **_beside(inside)}
+    names = {id(tensor): name for name, tensor in named.items()}
+    places: dict[str, list[str]] = {name: [] for name in named}
+    for path, module in inside.named_modules():
+        for name, tensor in [
+            *module.named_parameters(recurse=False, remove_duplicate=False),
+            *module.named_buffers(recurse=False, remove_duplicate=False),
+        ]:
+            if id(tensor) in names:
+                places[names[id(tensor)]].append(f"{path}.{name}".lstrip("."))
     return places
 
 

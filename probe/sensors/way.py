@@ -46,11 +46,12 @@ class Way:
             snapshot.flat(list(snapshot.parameters.values())), point.gradient, point.loss, snapshot.buffers
         )
         self._last = here
-        if last is None:
+        if last is None or len(last.buffers) != len(here.buffers):
             return None
         u = here.parameters - last.parameters
         excess = here.loss.to(u) - last.loss.to(u) - torch.dot(last.gradient.to(u), u)
-        # With other running statistics it is another loss, and two of its values are not on one curve.
+        # With other running statistics, or another discriminator, it is another loss, and two of its values are not on one
+        # curve.
         moved = [
             (after.to(u) - before.to(u)).abs().max()
             for before, after in zip(last.buffers, here.buffers, strict=True)
