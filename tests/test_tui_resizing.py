@@ -1,4 +1,4 @@
-"""A paint at another size, before anything on the screen has been told of it."""
+"""A paint at another size, before anything on the screen has been told of it, and what is said of the new one."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from textual.pilot import Pilot
 from lsmon.tui.app import LsmonApp
 from lsmon.tui.screens.compare import CompareScreen
 from lsmon.tui.widgets.drawn import Drawn
-from tests.scenes import SCENES, Scene
-from tests.screenplay import settle, shown, until
+from tests.bench.story import Told
+from tests.scenes import SCENES, STORY, Scene
+from tests.screenplay import drive, settle, shown, text, until
 
 SIZES = [Size(width, height) for width in (1, 4, 9, 16, 33, 64, 120, 240) for height in (1, 3, 5, 9, 24, 70)]
 
@@ -44,3 +45,17 @@ def test_every_widget_can_be_painted_at_any_size(name: str, monkeypatch: pytest.
             await check(app, pilot, scene)
 
     asyncio.run(session())
+
+
+def test_what_has_no_room_is_told_of_what_is_on_the_screen_now() -> None:
+    """Not of the panels of a moment ago, when one is enlarged and when all come back."""
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        assert "no room: " in text(app)[-1]
+        for key in ("2", "escape", "2", "enter"):
+            before = text(app)[-1]
+            await pilot.press(key)
+            await pilot.pause()
+            assert ("no room: " in text(app)[-1]) is ("no room: " not in before)
+
+    drive(Told(STORY), check, (60, 10))

@@ -177,20 +177,6 @@ def test_a_number_enlarges_its_panel_and_escape_brings_all_back() -> None:
     drive(Told(STORY[:300]), check)
 
 
-def test_what_has_no_room_is_told_of_what_is_on_the_screen_now() -> None:
-    """Not of the panels of a moment ago, when one is enlarged and when all come back."""
-
-    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
-        assert "no room: " in text(app)[-1]
-        for key in ("2", "escape", "2", "enter"):
-            before = text(app)[-1]
-            await pilot.press(key)
-            await pilot.pause()
-            assert ("no room: " in text(app)[-1]) is ("no room: " not in before)
-
-    drive(Told(STORY), check, (60, 10))
-
-
 def test_a_frame_that_comes_while_the_screens_are_taken_down_draws_nothing() -> None:
     """The one on top goes first, its widgets before it, and the timer with the last."""
 

@@ -13,9 +13,9 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_map
 
+from .inside import Inside
 from .quiet import arithmetic, by_batch, quiet
 from .reach import reach
 
@@ -35,18 +35,6 @@ class Examples(Protocol):
     def batches(self) -> Sequence[Any]: ...
     @property
     def sizes(self) -> Sequence[int]: ...
-
-
-class _Inside(nn.Module):
-    """Runs anything while ``functional_call`` has put other tensors into the model and what its loss goes through besides."""
-
-    def __init__(self, model: nn.Module, others: Sequence[nn.Module]) -> None:
-        super().__init__()
-        self.model = model
-        self.others = nn.ModuleList(others)
-
-    def forward(self, act: Callable[[], Any]) -> Any:
-        return act()
 
 
 class Snapshot:
@@ -83,7 +71,7 @@ class Snapshot:
         self.batches, self.sizes = list(reference.batches), list(reference.sizes)
         reached = reach(model, loss_fn)
         self._holders = reached.holders
-        self._inside = _Inside(model, reached.modules)
+        self._inside = Inside(model, reached.modules)
         self.devices = {tensor.device for tensor in [*live.values(), *self._inside.buffers()]}
         self._twice, self._by_example = twice, by_example
         with (
@@ -93,7 +81,7 @@ class Snapshot:
             self.parameters = {name: _own(parameter, precision) for name, parameter in live.items()}
             self._buffers = {name: _own(buffer, precision) for name, buffer in model.named_buffers()}
             frozen = {name: p for name, p in model.named_parameters() if not p.requires_grad}
-            beside = _beside(self._inside)
+            beside = self._inside.beside()
             networks = {name: t for name, t in beside.items() if isinstance(t, nn.Parameter)}
             self._buffers |= {name: _own(t, precision) for name, t in beside.items() if name not in networks}
             still = {name: p for name, p in networks.items() if not p.requires_grad}
@@ -112,7 +100,7 @@ class Snapshot:
             if precision is not None:
                 cast = partial(_cast, precision=precision)
                 self.batches = [tree_map(cast, batch) for batch in self.batches]
-        self._places = _places(self._inside)
+        self._places = self._inside.places()
         self._shared = [p for name, p in frozen.items() if name not in self._frozen and not p.is_inference()]
         self._versions = [parameter._version for parameter in self._shared]
         copies = list(self.parameters.values())
@@ -255,28 +243,6 @@ class Snapshot:
         ]
         norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
         return norm
-
-
-def _beside(inside: _Inside) -> dict[str, Tensor]:
-    """Parameters and buffers that are not the model's, by names that none of it has."""
-    own = {id(tensor) for tensor in [*inside.model.parameters(), *inside.model.buffers()]}
-    every = [*inside.others.named_parameters(), *inside.others.named_buffers()]
-    return {f"beside.{name}.": t for name, t in every if id(t) not in own and not is_lazy(t)}
-
-
-def _places(inside: _Inside) -> dict[str, list[str]]:
-    """By the name that a tensor has here, all that it has inside: one in each module that holds it."""
-    named = {**dict(inside.model.named_parameters()), **dict(inside.model.named_buffers()), **_beside(inside)}
-    names = {id(tensor): name for name, tensor in named.items()}
-    places: dict[str, list[str]] = {name: [] for name in named}
-    for path, module in inside.named_modules():
-        for name, tensor in [
-            *module.named_parameters(recurse=False, remove_duplicate=False),
-            *module.named_buffers(recurse=False, remove_duplicate=False),
-        ]:
-            if id(tensor) in names:
-                places[names[id(tensor)]].append(f"{path}.{name}".lstrip("."))
-    return places
 
 
 def few(reference: Examples, count: int) -> Examples:
