@@ -18,8 +18,8 @@ class Fold:
 
     def __init__(self, level: int) -> None:
         self.level = level
-        # Name → attempt, step and value of the newest curvature.
-        self._newest: dict[str, tuple[int, int, float]] = {}
+        # Name → attempt and step of the newest curvature.
+        self._newest: dict[str, tuple[int, int]] = {}
         self._clear()
 
     def _clear(self) -> None:
@@ -49,23 +49,24 @@ class Fold:
         else:
             self._count += 1
             values, _ = scalars(frame)
+            if isinstance(frame, Curvature):
+                values = self._timely(frame, values)
             for name, value in values.items():
                 if math.isfinite(value):
                     self._take(name, value)
                 else:
                     self._merge(name, 0, 0.0, 0.0, 0.0, 0.0, 1)
-            if isinstance(frame, Curvature):
-                self._keep_newest(frame, values)
         return closed or (self.close() if self._count >= self.level else None)
 
-    def _keep_newest(self, frame: Curvature, values: Mapping[str, float]) -> None:
-        """A complete measurement is done long after its step: what came of a newer one meanwhile stays the last."""
+    def _timely(self, frame: Curvature, values: Mapping[str, float]) -> dict[str, float]:
+        """A complete measurement is done long after its step, and its sharpness was told at once: where newer ones have
+        come meanwhile it has no place among them."""
+        timely = {}
         for name, value in values.items():
-            attempt, step, newest = self._newest.get(name, (-1, 0, 0.0))
-            if attempt == frame.attempt and frame.step < step:
-                self._series[name][4] = newest
-            elif math.isfinite(value):
-                self._newest[name] = frame.attempt, frame.step, value
+            if (frame.attempt, frame.step) >= self._newest.get(name, (-1, 0)):
+                timely[name] = value
+                self._newest[name] = frame.attempt, frame.step
+        return timely
 
     def _take(self, name: str, value: float) -> None:
         """As ``_merge`` of a single sample, which nearly all are, in half the time."""

@@ -45,21 +45,20 @@ def test_a_single_spike_survives_both_levels() -> None:
     assert [(row.first_seq, row.seq) for row in coarse] == [(1, 4096), (4097, 8192)]
 
 
-def test_a_late_measurement_is_not_the_last() -> None:
-    """What was measured at a newer step stays the last, also when that came in the row before; a resume does go back."""
+def test_a_late_measurement_is_not_among_newer_ones() -> None:
+    """Its sharpness was told in time; what has nothing newer of its name is folded, and a resume does go back."""
 
-    def sharpness(seq: int, step: int, value: float, attempt: int = 1) -> Curvature:
-        return Curvature(seq=seq, step=step, attempt=attempt, top=(Ritz(value, 0.1),))
+    def sharpness(seq: int, step: int, value: float, attempt: int = 1, low: float | None = None) -> Curvature:
+        bottom = () if low is None else (Ritz(low, 0.1),)
+        return Curvature(seq=seq, step=step, attempt=attempt, top=(Ritz(value, 0.1),), bottom=bottom)
 
-    frames = [sharpness(1, 100, 3.0), sharpness(2, 60, 2.0), sharpness(3, 90, 9.0), sharpness(4, 100, 4.0)]
-    frames += [sharpness(5, 70, 5.0, 2)]
-    rows = fold(2, iter(frames))
-    assert [row.series["hessian/max"] for row in rows] == [
-        (2, 2.0, 3.0, 2.5, 3.0, 0),
-        (2, 4.0, 9.0, 6.5, 4.0, 0),
-        (1, 5.0, 5.0, 5.0, 5.0, 0),
-    ]
-    assert fold(1, iter(frames[:2]))[1].series["hessian/max"] == (1, 2.0, 2.0, 2.0, 3.0, 0)
+    frames = [sharpness(1, 100, 3.0), sharpness(2, 60, 2.0, low=-1.0)]
+    frames += [sharpness(3, 90, 9.0), sharpness(4, 100, 4.0), sharpness(5, 70, 5.0, 2)]
+    one, two, resumed = fold(2, iter(frames))
+    assert one.series["hessian/max"] == (1, 3.0, 3.0, 3.0, 3.0, 0)
+    assert one.series["hessian/min"] == (1, -1.0, -1.0, -1.0, -1.0, 0)
+    assert two.series["hessian/max"] == (1, 4.0, 4.0, 4.0, 4.0, 0)
+    assert resumed.series["hessian/max"] == (1, 5.0, 5.0, 5.0, 5.0, 0)
 
 
 def test_nonfinite_values_are_counted_and_change_nothing_else() -> None:

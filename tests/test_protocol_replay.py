@@ -176,6 +176,27 @@ def test_a_seek_gives_exactly_the_frames_that_had_been_seen_at_that_step(make: M
     assert seen + all_of(replay) == frames
 
 
+def test_a_measurement_of_an_earlier_step_does_not_take_the_replay_back(make: Make, clock: Clock) -> None:
+    """Played, and sought: the alert that it raises is of the step that the training had reached."""
+    complete = Curvature(step=40, wall=1008.0, top=(Ritz(3.0, 0.1),), bottom=(Ritz(-1.0, 0.1),))
+    alert = Alert(step=80, wall=1008.0, kind="saddle_escape")
+    last = RunEnded(step=100, wall=1010.5)
+    frames = list(numbered([HEADER, *steps(1, 80), complete, alert, *steps(81, 100), last]))
+    replay = make(frames)
+    for step in (80, 100, 80):
+        replay.seek(step)
+        all_of(replay)
+        assert replay.timeline.step == step
+    replay.seek(70)
+    replay.play(True)
+    for _ in range(20):
+        clock.now += 0.1
+        before = replay.timeline.step
+        replay.read()
+        assert replay.timeline.step >= before
+    assert replay.timeline.step >= 85
+
+
 def test_a_frame_that_comes_late_is_not_seen_before_its_time(make: Make) -> None:
     """A Curvature of step 20 that arrived during step 30 belongs to the state at 30, not to that at 20."""
     frames: list[AnyFrame] = [HEADER, *steps(1, 100)]

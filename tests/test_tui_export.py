@@ -12,9 +12,11 @@ from xml.etree import ElementTree
 import pytest
 
 from lsmon.protocol.errors import BadRecording
-from lsmon.protocol.frames import AnyFrame, Curvature, Scalars
+from lsmon.protocol.frames import AnyFrame, Curvature, Ritz, Scalars
+from lsmon.protocol.names import scalars
 from lsmon.protocol.recording.reader import Recording
 from lsmon.protocol.sources.opening import open_path
+from lsmon.protocol.sources.synthetic import numbered
 from lsmon.tui.cli import main
 from lsmon.tui.progress import Progress
 from tests.bench.story import frames, header
@@ -28,8 +30,6 @@ def recorded(tmp_path: Path) -> Path:
 
 def measured(recording: Recording) -> list[tuple[int, dict[str, float], dict[str, float]]]:
     """Values and errors by step, merged: a table has one row for what came at once."""
-    from lsmon.protocol.names import scalars
-
     rows: dict[int, tuple[dict[str, float], dict[str, float]]] = {}
     for frame in recording.frames():
         if isinstance(frame, Scalars | Curvature):
@@ -43,6 +43,34 @@ def measured(recording: Recording) -> list[tuple[int, dict[str, float], dict[str
 def exported(recorded: Path, to: str, out: Path, *more: str) -> bytes:
     assert main(["export", str(recorded), "--to", to, "-o", str(out), *more]) == 0
     return out.read_bytes()
+
+
+@pytest.mark.parametrize("to", ["csv", "tensorboard"])
+def test_what_was_measured_late_stands_at_its_step(to: str, tmp_path: Path) -> None:
+    """Else whoever reads it finds a training that was resumed."""
+    made: list[AnyFrame] = [header()]
+    for step in range(1, 101):
+        made.append(Scalars(step=step, wall=1000.0 + step, values={"loss": 1.0 / step}))
+        if step in (60, 90):
+            top, bottom = (Ritz(3.0, 0.1),), (Ritz(-1.0, 0.1),)
+            made.append(Curvature(step=step - 30, wall=1000.5 + step, top=top, bottom=bottom))
+            made.append(
+                Scalars(
+                    step=step - 30,
+                    wall=1000.5 + step,
+                    values={"stability/ratio": 0.5},
+                    errors={"stability/ratio": 0.1},
+                )
+            )
+    folder = record(tmp_path / "late", numbered(made))
+    out = tmp_path / ("events.tfevents.1" if to == "tensorboard" else "run.csv")
+    exported(folder, to, out)
+    with open_path(out) as recording:
+        frames = [frame for frame in recording.frames() if isinstance(frame, Scalars | Curvature)]
+    assert {frame.attempt for frame in frames} == {1}
+    assert [frame.step for frame in frames] == sorted(frame.step for frame in frames)
+    assert [frame.step for frame in frames if "stability/ratio" in scalars(frame)[0]] == [30, 60]
+    assert [frame.step for frame in frames if "hessian/min" in scalars(frame)[0]] == [30, 60]
 
 
 def test_a_table_has_every_number_and_its_error(recorded: Path, tmp_path: Path) -> None:

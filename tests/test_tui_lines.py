@@ -111,3 +111,17 @@ def test_the_regime_is_a_word_and_a_file_has_no_process() -> None:
     )
     assert fold(sent)[-1] == "step 1  train 1  regime stable"
     assert fold(RunStarted(seq=1, name="ok")) == ["ok"]
+
+
+def test_what_is_measured_late_takes_nothing_back() -> None:
+    """The sharpness and the ratio to the edge stay those of the newest step; λ_min, of which there is no newer, is told."""
+    errors = {"stability/ratio": 0.1}
+    out = fold(
+        Curvature(seq=1, step=80, wall=1.0, top=(Ritz(3.0, 0.1),)),
+        Scalars(seq=2, step=80, wall=1.0, values={"stability/ratio": 0.75}, errors=errors),
+        Curvature(seq=3, step=40, wall=1.1, top=(Ritz(2.0, 0.1),), bottom=(Ritz(-1.5, 0.1),)),
+        Scalars(seq=4, step=40, wall=3.0, values={"stability/ratio": 0.5}, errors=errors),
+        Scalars(seq=5, step=40, attempt=2, wall=5.0, values={"stability/ratio": 0.25}, errors=errors),
+    )
+    assert "λmax 3 " in out[-2] and "λmin -1.5 " in out[-2] and "edge ratio 0.75" in out[-2]
+    assert "edge ratio 0.25" in out[-1]

@@ -385,6 +385,24 @@ def test_a_late_measurement_leaves_the_newest_value() -> None:
     assert folded(sharpness, complete, again).series["hessian/max"].value == 4.0
 
 
+@pytest.mark.parametrize("cap", [4096, 8])
+def test_a_late_measurement_has_its_place_among_the_others(cap: int) -> None:
+    """As if it had come in time, also where samples share buckets; a view given before stays as it was."""
+    series = Series("hessian/max", cap)
+    for step in range(10, 310, 10):
+        series.add(step, 1000.0 + step, 1, float(step), 0.1, "")
+    before = series.track()
+    steps, counts = before.steps, sum(array("q", before.counts))
+    series.add(103, 1400.0, 1, 9000.0, 0.5, "")
+    track = series.track()
+    assert (before.steps, sum(array("q", before.counts))) == (steps, counts)
+    assert sum(array("q", track.counts)) == counts + 1
+    assert list(array("d", track.steps)) == sorted(array("d", track.steps))
+    assert (track.value, track.step) == (300.0, 300)
+    (at,) = [place for place, high in enumerate(array("d", track.highs)) if high == 9000.0]
+    assert array("d", track.firsts)[at] <= 103 <= array("d", track.steps)[at]
+
+
 def test_a_copy_of_what_a_summary_brought_is_state_and_not_counted_again() -> None:
     store = Store()
     store.fold(Summary(seq=64, step=64, first_seq=1, series={"hessian/max": (2, 1.0, 3.0, 2.0, 3.0, 0)}))

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import csv
+import math
 import struct
+from collections import deque
 from collections.abc import Iterator
 from typing import BinaryIO, TextIO
+
+from msgspec import structs
 
 from lsmon.protocol.codec import encode
 from lsmon.protocol.fold import LEVELS
@@ -27,6 +31,44 @@ def _told(recording: Recording, told: Told) -> Iterator[AnyFrame]:
         yield frame
 
 
+def _by_step(recording: Recording, told: Told) -> Iterator[AnyFrame]:
+    """Frames with numbers, each at its step, which may lie far behind the one at which it was measured: to a reader of a
+    table a step that goes back is a training that was resumed."""
+    late = sorted(_late(recording), key=_place)
+    behind = {frame.seq for frame in late}
+    waiting, wall = deque(late), -math.inf
+    for frame in _told(recording, told):
+        if isinstance(frame, UNNUMBERED) or frame.seq in behind:
+            continue
+        while waiting and _place(waiting[0])[:2] < _place(frame)[:2]:
+            yield _done_by(waiting.popleft(), wall)
+        yield frame
+        wall = frame.wall
+    yield from (_done_by(frame, wall) for frame in waiting)
+
+
+def _late(recording: Recording) -> Iterator[AnyFrame]:
+    """Those of a step that their training had left behind when they came."""
+    attempt = reached = 0
+    for frame in recording.frames():
+        if isinstance(frame, UNNUMBERED):
+            continue
+        if frame.attempt != attempt:
+            attempt, reached = frame.attempt, frame.step
+        if frame.step < reached:
+            yield frame
+        reached = max(reached, frame.step)
+
+
+def _place(frame: AnyFrame) -> tuple[int, int, int]:
+    return frame.attempt, frame.step, frame.seq
+
+
+def _done_by(frame: AnyFrame, wall: float) -> AnyFrame:
+    """At the time of what was there at its step."""
+    return structs.replace(frame, wall=min(frame.wall, wall)) if wall > -math.inf else frame
+
+
 def to_jsonl(recording: Recording, out: BinaryIO, told: Told) -> None:
     """A frame a line, as ``lsmon tail --json`` prints them: all there is, and `lsmon replay` opens it."""
     out.writelines(encode(frame) + b"\n" for frame in _told(recording, told))
@@ -43,9 +85,9 @@ def to_csv(recording: Recording, out: TextIO, told: Told) -> None:
     table.writerow(["step", "wall", *names])
     key: tuple[int, float] | None = None
     row: dict[str, float] = {}
-    for frame in _told(recording, told):
+    for frame in _by_step(recording, told):
         values, errors = scalars(frame)
-        if isinstance(frame, UNNUMBERED) or not values:
+        if not values:
             continue
         here = frame.step, frame.wall
         if key is not None and here != key:
@@ -75,9 +117,9 @@ def _names(recording: Recording) -> list[str]:
 def to_tensorboard(recording: Recording, out: BinaryIO, told: Told) -> None:
     """An event file of scalars; the name of the file must have ``tfevents`` in it for TensorBoard to see it."""
     out.write(_record(_field(1, 1, struct.pack("<d", recording.header.wall)) + _text(3, b"brain.Event:2")))
-    for frame in _told(recording, told):
+    for frame in _by_step(recording, told):
         values, _ = scalars(frame)
-        if isinstance(frame, UNNUMBERED) or not values:
+        if not values:
             continue
         summary = b"".join(
             _text(1, _text(1, name.encode()) + _field(2, 5, struct.pack("<f", _narrowed(value))))

@@ -33,6 +33,7 @@ class Lines:
     def __init__(self, every_secs: float = EVERY_SECS) -> None:
         self._every = every_secs
         self._latest: dict[str, str] = {}
+        self._told_of: dict[str, tuple[int, int]] = {}  # attempt and step
         # End of the spectrum → words and step; not every measurement has both.
         self._curvature: dict[str, tuple[str, int]] = {}
         self._attempt = 0
@@ -64,12 +65,14 @@ class Lines:
                 told = [f"! recording {frame.recording}"] if news and frame.recording else []
                 return [*told, *self._due(frame.wall)]
             case Curvature():
-                self._curvature |= {end: (words, frame.step) for end, words in _curvature(frame).items()}
+                for end, words in _curvature(frame).items():
+                    if self._newest(end, frame):
+                        self._curvature[end] = words, frame.step
             case Scalars():
                 for name, value in frame.values.items():
-                    self._latest[name] = _value(
-                        name, value, frame.errors.get(name), frame.words.get(name, "")
-                    )
+                    if self._newest(name, frame):
+                        error, words = frame.errors.get(name), frame.words.get(name, "")
+                        self._latest[name] = _value(name, value, error, words)
             case Summary():
                 for name, row in frame.series.items():
                     if row[0]:
@@ -81,6 +84,14 @@ class Lines:
         self._attempt = frame.attempt
         self._step, self._fresh = frame.step if again else max(self._step, frame.step), True
         return self._due(frame.wall)
+
+    def _newest(self, name: str, frame: AnyFrame) -> bool:
+        """Whether nothing of a later step has been told under this name."""
+        here = frame.attempt, frame.step
+        newest = here >= self._told_of.get(name, here)
+        if newest:
+            self._told_of[name] = here
+        return newest
 
     def rest(self) -> list[str]:
         """The numbers that have come since the last line."""

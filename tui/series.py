@@ -12,7 +12,7 @@ from functools import reduce
 from itertools import chain, repeat
 from operator import add, mul
 
-from .buckets import WHOLES, Buckets
+from .buckets import REALS, WHOLES, Buckets
 from .view import Track
 
 CAP = 4096
@@ -63,16 +63,17 @@ class Series:
         value: float,
         error: float,
         words: str,
-        *,
-        late: bool = False,
     ) -> None:
-        """One sample with its doubt (``error`` is NaN when none came with it). ``late``: it may be of a step long ago, and
-        then the newest stays the value."""
+        """One sample with its doubt (``error`` is NaN when none came with it). What is measured may be of a step long ago:
+        then it has its place there, and the newest stays the value."""
         finite = math.isfinite(value)
+        if attempt == self._attempt and step < self._value_step:
+            if finite:
+                self._insert(step, wall, value, error)
+            return
         if not finite:
             self._note_odd(step)
-        if not (late and attempt == self._attempt and step < self._value_step):
-            self._value, self._value_step, self._error, self._words = value, step, error, words
+        self._value, self._value_step, self._error, self._words = value, step, error, words
         if finite:
             self._merge(step, step, wall, attempt, 1, value, value, value, 0, error)
         else:
@@ -197,6 +198,42 @@ class Series:
             self._odd_total += odd
         if self._n + self._odd >= self._stride:
             self._close(attempt)
+
+    def _insert(self, step: int, wall: float, value: float, error: float) -> None:
+        """A sample among those of its attempt that have been there; in new arrays, for the old ones go on being read."""
+        held, at = self._attempt, len(self._wholes) // WHOLES
+        while at and self._wholes[(at - 1) * WHOLES + 1] == held and self._reals[(at - 1) * REALS] > step:
+            at -= 1
+        doubt = _NONE
+        if error > doubt:  # never true of NaN
+            doubt, self._doubted = error, True
+        self._track = None
+        reals, wholes = self._reals[:], self._wholes[:]
+        into = (at - 1) * REALS
+        before = at > 0 and wholes[(at - 1) * WHOLES + 1] == held
+        if self._stride > 1 and before:  # it lies in that bucket, or in the gap behind it
+            row = reals[into : into + REALS]
+            first, last, then, low, high, total, doubted = row
+            then = max(then, wall) if step > last else then
+            reals[into : into + REALS] = array(
+                "d",
+                (
+                    first,
+                    max(last, step),
+                    then,
+                    min(low, value),
+                    max(high, value),
+                    total + value,
+                    max(doubted, doubt),
+                ),
+            )
+            wholes[(at - 1) * WHOLES] += 1
+        else:
+            reals[at * REALS : at * REALS] = array("d", (step, step, wall, value, value, value, doubt))
+            wholes[at * WHOLES : at * WHOLES] = array("q", (1, held))
+        self._reals, self._wholes = reals, wholes
+        self._lowest, self._highest = min(self._lowest, value), max(self._highest, value)
+        self._make_room()
 
     def _close(self, attempt: int) -> None:
         if self._n or self._odd:

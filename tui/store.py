@@ -157,13 +157,11 @@ class Store:
     def _add(self, frame: Scalars | Curvature | Heartbeat) -> None:
         values, errors = scalars(frame)
         words = frame.words if isinstance(frame, Scalars) else _doubts(frame)
-        # A complete measurement is done long after its step, and newer sharpnesses have come meanwhile.
-        late = isinstance(frame, Curvature)
         for name, value in values.items():
             series = self._series.get(name) or self._opened(name)
             if series is not None:
                 error, said = errors.get(name, math.nan), words.get(name, "")
-                series.add(frame.step, frame.wall, frame.attempt, value, error, said, late=late)
+                series.add(frame.step, frame.wall, frame.attempt, value, error, said)
 
     def _opened(self, name: str) -> Series | None:
         """A series for a new name, or none when there are too many."""

@@ -144,7 +144,7 @@ class Replay:
 
     def _go_on_behind(self, frames: list[AnyFrame]) -> None:
         last = max(frames, key=lambda frame: frame.seq)  # events follow the row that they fell into
-        self._stand_at(last)
+        self._stand_at(last, max(frame.step for frame in frames if frame.attempt == last.attempt))
         self._frames = self._recording.frames(last.seq)
         self._next = next(self._frames, None)
 
@@ -159,16 +159,17 @@ class Replay:
         return frame.wall <= self._now()
 
     def _pass(self, frame: AnyFrame) -> None:
-        self._stand_at(frame)
+        # What is measured belongs to an earlier step than the one at which it was done.
+        self._stand_at(frame, max(self._step, frame.step) if frame.attempt == self._attempt else frame.step)
         if self._owed and not isinstance(frame, UNNUMBERED):
             self._owed -= 1
             self._anchor(frame.wall)
         self._next = next(self._frames, None)
 
-    def _stand_at(self, frame: AnyFrame) -> None:
+    def _stand_at(self, frame: AnyFrame, step: int) -> None:
         self._wall = frame.wall
         if not isinstance(frame, Heartbeat):
-            self._seq, self._step, self._attempt = frame.seq, frame.step, frame.attempt
+            self._seq, self._step, self._attempt = frame.seq, step, frame.attempt
 
     def _now(self) -> float:
         """The recorded time that the clock stands for."""
