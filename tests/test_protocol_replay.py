@@ -181,7 +181,8 @@ def test_a_measurement_of_an_earlier_step_does_not_take_the_replay_back(make: Ma
     complete = Curvature(step=40, wall=1008.0, top=(Ritz(3.0, 0.1),), bottom=(Ritz(-1.0, 0.1),))
     alert = Alert(step=80, wall=1008.0, kind="saddle_escape")
     last = RunEnded(step=100, wall=1010.5)
-    frames = list(numbered([HEADER, *steps(1, 80), complete, alert, *steps(81, 100), last]))
+    ratio = Scalars(step=40, wall=1008.0, values={"stability/ratio": 0.5})
+    frames = list(numbered([HEADER, *steps(1, 80), complete, alert, ratio, *steps(81, 100), last]))
     replay = make(frames)
     for step in (80, 100, 80):
         replay.seek(step)
