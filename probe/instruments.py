@@ -12,6 +12,7 @@ from .device_time import DeviceTime
 from .guard import Guard
 from .schedule import UNLIMITED, Account, Budget, Pace
 from .sensors.sensor import Context, Finding, Sensor
+from .subject import unborn
 
 Post = Callable[[Any], None]
 
@@ -59,8 +60,9 @@ class Instruments:
                 self._slots.append(_Slot(sensor, budget.account(sensor.weight)))
         if any(_watches_updates(slot.sensor) for slot in self._slots):
             self._attach()
+        born = context.model is None or not unborn(context.model)
         for slot in list(self._slots):
-            slot.armed = slot.account.affords(0.0)
+            slot.armed = born and slot.account.affords(0.0)
             self._expect(slot)
 
     def _unfit(self, sensor: Sensor) -> str:

@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map
 
 from lsmon.protocol.errors import UsageError
+
+from .batches import cut, mapped, tensors
 
 QUARTER = 4
 """Of a batch whose examples depend on one another (BatchNorm) at least a quarter is kept, so that its statistics stay
@@ -100,7 +101,7 @@ class Reference:
         size = size_of(batch)
         if size == 0:
             raise UsageError("The batch holds no tensor with examples; pass one to Probe as reference=.")
-        self.batches.append(tree_map(_own, batch))
+        self.batches.append(mapped(_own, batch))
         self.sizes.append(size)
 
 
@@ -129,19 +130,15 @@ def _is_list_of_batches(given: Any) -> bool:
     return isinstance(given, list) and bool(given) and all(not isinstance(item, Tensor) for item in given)
 
 
-def _tensors(batch: Any) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(batch) if isinstance(leaf, Tensor)]
-
-
 def size_of(batch: Any) -> int:
     """Leading dimension of the first tensor that has one."""
-    return next((len(tensor) for tensor in _tensors(batch) if tensor.dim() > 0), 0)
+    return next((len(tensor) for tensor in tensors(batch) if tensor.dim() > 0), 0)
 
 
 def _head(batch: Any, room: int) -> Any:
     """The first ``room`` examples; the whole batch where it cannot be cut or is small enough."""
     return (
-        tree_map(lambda leaf: leaf[:room] if isinstance(leaf, Tensor) else leaf, batch)
+        mapped(lambda leaf: cut(leaf, slice(room)), batch)
         if (size_of(batch) > room and _cuttable(batch))
         else batch
     )
@@ -151,19 +148,18 @@ def _strided(batch: Any, offset: int, stride: int) -> Any:
     """Every ``stride``-th example; the whole batch where it cannot be cut so far."""
     if stride <= 1 or not _cuttable(batch) or size_of(batch) < stride:
         return batch
-    return tree_map(lambda leaf: leaf[offset::stride] if isinstance(leaf, Tensor) else leaf, batch)
+    return mapped(lambda leaf: cut(leaf, slice(offset, None, stride)), batch)
 
 
 def _cuttable(batch: Any) -> bool:
     """It is plain which dimension counts the examples."""
     size = size_of(batch)
-    return all(tensor.dim() > 0 and len(tensor) == size for tensor in _tensors(batch))
+    return all(tensor.dim() > 0 and len(tensor) == size for tensor in tensors(batch))
 
 
-def _own(leaf: Any) -> Any:
+def _own(leaf: Tensor) -> Tensor:
     """A copy that training cannot change, in single precision at least: half has no Hessian worth the name."""
-    if not isinstance(leaf, Tensor):
-        return leaf
-    with torch.inference_mode(False):  # else the copy could not be differentiated through
+    with torch.inference_mode(False), torch.no_grad():  # else the copy could not be differentiated through
         copy = leaf.detach().clone()
-    return copy.float() if copy.dtype in (torch.float16, torch.bfloat16) else copy
+        copy = copy.float() if copy.dtype in (torch.float16, torch.bfloat16) else copy
+    return copy.requires_grad_(leaf.requires_grad)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from .operators.quiet import by_batch
 
@@ -52,9 +53,14 @@ def trouble(model: nn.Module) -> str:
     return ""
 
 
+def unborn(model: nn.Module) -> bool:
+    """A lazy module knows its parameters after the first forward pass."""
+    return any(map(is_lazy, model.parameters()))
+
+
 def describe(model: nn.Module, optimizer: Any) -> dict[str, Any]:
     """Fields of the header: model, parameters, optimizer, device, torch."""
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    trainable = [p for p in model.parameters() if p.requires_grad and not is_lazy(p)]
     facts: dict[str, Any] = {
         "torch": str(torch.__version__),
         "model": type(model).__name__,

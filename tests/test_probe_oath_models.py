@@ -21,7 +21,7 @@ from lsmon.probe.sensors.layers import LayerScale
 from lsmon.probe.sensors.scale import Scale
 from lsmon.probe.sensors.sensor import Sensor
 from lsmon.probe.sensors.temperature import Temperature
-from lsmon.protocol.frames import Curvature, Heartbeat
+from lsmon.protocol.frames import Alert, Curvature, Heartbeat
 from tests.test_probe_oath import assert_same, of, own_folders, recorded
 
 __all__ = ["own_folders"]  # a fixture, used by name
@@ -199,3 +199,21 @@ def test_and_when_the_curvature_raises_in_the_middle(
     assert calls > after
     methods = [one.method for one in of(recorded(tmp_path), Curvature)]
     assert any("finite difference" in method for method in methods) or not methods
+
+
+def test_a_lazy_model_is_measured_once_it_knows_its_parameters(tmp_path: Path) -> None:
+    """The probe is made before the first forward pass; nothing goes off, and curvature comes."""
+    torch.manual_seed(0)
+    model, data = nn.Sequential(nn.LazyLinear(8), nn.Tanh(), nn.LazyLinear(3)), torch.randn(32, 4)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with Probe(
+        model, optimizer, lambda m, b: m(b).square().mean(), name="lazy", budget=1.0, reference=data
+    ) as probe:
+        for _ in range(40):
+            optimizer.zero_grad()
+            loss = model(data).square().mean()
+            torch.autograd.backward(loss)
+            optimizer.step()
+            probe.step(loss, data)
+    frames = recorded(tmp_path)
+    assert of(frames, Curvature) and not of(frames, Alert)

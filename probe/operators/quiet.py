@@ -30,11 +30,11 @@ SEED = 0x15
 def by_batch(module: nn.Module) -> bool:
     """Whether this layer normalises by the statistics of each batch, as BatchNorm in training does.
 
-    Not SyncBatchNorm, whose forward pass talks to other ranks.
+    Not SyncBatchNorm, whose forward pass talks to other ranks, nor InstanceNorm, which takes each example for itself.
     """
     return (
         module.training
-        and isinstance(module, nn.modules.batchnorm._NormBase)
+        and isinstance(module, nn.modules.batchnorm._BatchNorm)
         and not isinstance(module, nn.SyncBatchNorm)
     )
 

@@ -13,8 +13,8 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.utils._pytree import tree_map
 
+from ..batches import cut, mapped, tensors
 from .inside import Inside
 from .quiet import arithmetic, by_batch, quiet
 from .reach import reach
@@ -99,7 +99,7 @@ class Snapshot:
             }
             if precision is not None:
                 cast = partial(_cast, precision=precision)
-                self.batches = [tree_map(cast, batch) for batch in self.batches]
+                self.batches = [mapped(cast, batch) for batch in self.batches]
         self._places = self._inside.places()
         self._shared = [p for name, p in frozen.items() if name not in self._frozen and not p.is_inference()]
         self._versions = [parameter._version for parameter in self._shared]
@@ -248,12 +248,8 @@ class Snapshot:
 def few(reference: Examples, count: int) -> Examples:
     """The first ``count`` examples, where it is plain which dimension counts them; else the first batch."""
     batch, size = reference.batches[0], reference.sizes[0]
-    leaves: list[Tensor] = []
-    tree_map(lambda leaf: leaves.append(leaf) if isinstance(leaf, Tensor) else None, batch)
-    if size > count and all(leaf.dim() > 0 and len(leaf) == size for leaf in leaves):
-        return _Few(
-            [tree_map(lambda leaf: leaf[:count] if isinstance(leaf, Tensor) else leaf, batch)], [count]
-        )
+    if size > count and all(leaf.dim() > 0 and len(leaf) == size for leaf in tensors(batch)):
+        return _Few([mapped(lambda leaf: cut(leaf, slice(count)), batch)], [count])
     return _Few([batch], [size])
 
 
@@ -277,5 +273,5 @@ def _own(tensor: Tensor, precision: torch.dtype | None) -> Tensor:
     return tensor.detach().to(_wanted(tensor, precision), copy=True)
 
 
-def _cast(leaf: Any, precision: torch.dtype) -> Any:
-    return leaf.to(_wanted(leaf, precision)) if isinstance(leaf, Tensor) else leaf
+def _cast(leaf: Tensor, precision: torch.dtype) -> Tensor:
+    return leaf.detach().to(_wanted(leaf, precision)).requires_grad_(leaf.requires_grad)

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
+from ..batches import tensors
 from ..reference import size_of
 from .sensor import Context
 
@@ -35,9 +35,7 @@ class FullBatch:
 
     def _repeats(self, batch: Any) -> bool:
         """By identity, and by the version that writing in place raises: a freed tensor's address is used again."""
-        leaves = (
-            [leaf for leaf in tree_leaves(batch) if isinstance(leaf, Tensor)] if batch is not None else []
-        )
+        leaves = tensors(batch) if batch is not None else []
         same = len(leaves) == len(self._seen) and all(
             before() is leaf and version == leaf._version
             for leaf, (before, version) in zip(leaves, self._seen, strict=True)

@@ -1,0 +1,121 @@
+"""Batches as people have them: whatever holds the tensors, they are copied, cut and measured on."""
+
+from __future__ import annotations
+
+from collections import UserDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from lsmon.probe import measure
+from lsmon.probe.batches import cut, mapped, tensors
+from lsmon.probe.reference import Reference, size_of
+from tests.one_thread import one_thread  # noqa: F401 (autouse)
+
+X, Y = torch.arange(24.0).reshape(8, 3), torch.arange(8.0)
+
+
+class Encoding(UserDict[str, Any]):
+    """As of a tokenizer."""
+
+    def __init__(self, data: dict[str, Any]) -> None:
+        super().__init__(data)
+        self.kept = ["words"]
+
+
+@dataclass
+class Points:
+    x: Tensor
+    y: Tensor
+    name: str = "points"
+
+
+class Pair(NamedTuple):
+    x: Tensor
+    y: Tensor
+
+
+BATCHES: dict[str, tuple[Any, Callable[[Any], tuple[Tensor, Tensor]]]] = {
+    "tuple": ((X, Y), lambda b: b),
+    "dict": ({"x": X, "y": [Y]}, lambda b: (b["x"], b["y"][0])),
+    "named tuple": (Pair(X, Y), lambda b: (b.x, b.y)),
+    "encoding": (Encoding({"x": X, "y": Y}), lambda b: (b["x"], b["y"])),
+    "dataclass": (Points(X, Y), lambda b: (b.x, b.y)),
+    "dataclass in a list": ([Points(X, Y)], lambda b: (b[0].x, b[0].y)),
+}
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_a_batch_is_copied_and_cut_whatever_holds_it(name: str) -> None:
+    """The given one is left as it is, type by type."""
+    batch, opened = BATCHES[name]
+    assert [tensor.shape for tensor in tensors(batch)] == [X.shape, Y.shape]
+    assert size_of(batch) == 8
+    half = mapped(lambda leaf: cut(leaf, slice(0, None, 2)), batch)
+    assert type(half) is type(batch)
+    assert torch.equal(opened(half)[0], X[::2]) and torch.equal(opened(half)[1], Y[::2])
+    assert opened(batch)[0] is X and opened(batch)[1] is Y
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_curvature_of_it_is_that_of_its_tensors(name: str) -> None:
+    """Of a linear model with a squared loss the largest eigenvalue is known."""
+    batch, opened = BATCHES[name]
+    if name == "dataclass in a list":
+        batch = batch[0]
+        opened = BATCHES["dataclass"][1]
+
+    def loss_fn(model: nn.Module, given: Any) -> Tensor:
+        x, y = opened(given)
+        loss: Tensor = (model(x)[:, 0] - y).square().mean()
+        return loss
+
+    found = measure(nn.Linear(3, 1, bias=False), loss_fn, batch, probes=0)
+    wanted = torch.linalg.eigvalsh(2 * X.T.double() @ X.double() / 8)[-1]
+    assert found.top[0].value == pytest.approx(float(wanted), rel=1e-5)
+
+
+def test_a_packed_sequence_is_measured_on_whole() -> None:
+    torch.manual_seed(0)
+    packed = pack_padded_sequence(torch.randn(4, 5, 3), [5, 3, 2, 1], batch_first=True)
+    rows = nn.GRU(3, 4, batch_first=True)
+
+    def loss_fn(model: nn.Module, batch: PackedSequence) -> Tensor:
+        padded, _ = pad_packed_sequence(model(batch)[0], batch_first=True)
+        return padded.square().mean()
+
+    reference = Reference(packed)
+    assert isinstance(reference.batches[0], PackedSequence)
+    assert reference.batches[0].data is not packed.data
+    assert measure(rows, loss_fn, packed, probes=0).top[0].value > 0
+
+
+def test_points_that_are_differentiated_to_stay_so() -> None:
+    """As of a differential equation: u'' = 1 on points that require a gradient, cut and uncut."""
+    torch.manual_seed(0)
+    points = torch.linspace(0, 1, 16)[:, None].requires_grad_()
+    model = nn.Sequential(nn.Linear(1, 6), nn.Tanh(), nn.Linear(6, 1))
+
+    def loss_fn(model: nn.Module, x: Tensor) -> Tensor:
+        assert x.requires_grad
+        (slope,) = torch.autograd.grad(model(x).sum(), x, create_graph=True)
+        (bend,) = torch.autograd.grad(slope.sum(), x, create_graph=True)
+        return (bend - 1).square().mean()
+
+    found = measure(model, loss_fn, points, probes=0)
+    assert "exact" in found.method and found.top[0].converged
+    part = Reference(points).thinned(4)
+    assert part.batches[0].requires_grad and part.batches[0].is_leaf and points.grad is None
+
+
+def test_what_holds_no_tensor_stays_the_very_object() -> None:
+    class Plain:
+        words = "no tensor"
+
+    plain = Plain()
+    assert mapped(lambda leaf: leaf, (X, plain))[1] is plain
