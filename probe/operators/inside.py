@@ -22,6 +22,8 @@ class Inside(nn.Module):
 
     def beside(self) -> dict[str, Tensor]:
         """Parameters and buffers that are not the model's, by names that none of it has."""
+        if not self.others:
+            return {}
         own = {id(tensor) for tensor in [*self.model.parameters(), *self.model.buffers()]}
         every = [*self.others.named_parameters(), *self.others.named_buffers()]
         return {f"beside.{name}.": t for name, t in every if id(t) not in own and not is_lazy(t)}
@@ -33,10 +35,7 @@ class Inside(nn.Module):
         names = {id(tensor): name for name, tensor in named.items()}
         places: dict[str, list[str]] = {name: [] for name in named}
         for path, module in self.named_modules():
-            for name, tensor in [
-                *module.named_parameters(recurse=False, remove_duplicate=False),
-                *module.named_buffers(recurse=False, remove_duplicate=False),
-            ]:
+            for name, tensor in [*module._parameters.items(), *module._buffers.items()]:
                 if id(tensor) in names:
                     places[names[id(tensor)]].append(f"{path}.{name}")
         return places

@@ -76,7 +76,9 @@ class _Search:
             for hooks in (part._forward_hooks, part._forward_pre_hooks):
                 for hook in hooks.values():
                     self.look(hook, 0)
-            self.look(getattr_static(type(part), "forward"), 0)
+        for kind in {type(part): None for part in parts}:
+            if not _foreign(kind):
+                self.look(getattr_static(kind, "forward"), 0)
 
 
 def _parts(thing: Any) -> Iterable[Any]:

@@ -198,7 +198,7 @@ def said(moment: Moment) -> list[tuple[str, str]]:
         more = (
             f", the run is {counted(moment.behind, 'step')} further"
             if moment.behind > 0
-            else ", the run goes on"
+            else ("" if view.ended else ", the run goes on")
         )
         parts.append(("warning", f"paused at step {grouped(view.step)}{more}"))
     if moment.words:
