@@ -263,3 +263,28 @@ def test_data_is_not_looked_into() -> None:
     assert len(found.holders) < 10
     measure(network(), loss_fn, torch.randn(8, 4), probes=0)
     assert len(rows) == 100_000
+
+
+def test_the_lists_of_an_object_that_is_merely_named_are_its_own() -> None:
+    """Such as a logger with a thread; a network in it is found all the same."""
+
+    class Logger:
+        def __init__(self) -> None:
+            self.queue: list[float] = []
+            self.critic = nn.Linear(3, 1)
+
+    class Task:
+        def __init__(self) -> None:
+            self.calls: list[float] = []
+            self.logger = Logger()
+
+        def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
+            self.calls.append(0.0)
+            self.logger.queue.append(0.0)
+            return plain(model, batch)
+
+    task = Task()
+    found = reach(network(), task.loss)
+    assert any(holder is task.calls for holder in found.holders)
+    assert not any(holder is task.logger.queue for holder in found.holders)
+    assert found.modules == [task.logger.critic]

@@ -38,9 +38,12 @@ class Reach:
 
 
 def reach(model: nn.Module, loss_fn: Any) -> Reach:
-    """What is found in a few names' distance; each thing once."""
+    """What is found in a few names' distance; each thing once.
+
+    Of an object that is merely named the lists are its own affair: another thread may write to them meanwhile.
+    """
     search = _Search(model)
-    search.look(loss_fn, 0)
+    search.look(loss_fn, 0, owner=True)
     return Reach(search.modules, search.holders)
 
 
@@ -51,7 +54,8 @@ class _Search:
         self._seen: set[int] = set()
         self._enter(model)
 
-    def look(self, thing: Any, depth: int) -> None:
+    def look(self, thing: Any, depth: int, *, written: bool = True, owner: bool = False) -> None:
+        """``written``: what it holds is put back. ``owner``: it is the ``self`` of a function that runs."""
         if depth > DEPTH or id(thing) in self._seen or isinstance(thing, Tensor | type | ModuleType | str):
             return
         self._seen.add(id(thing))
@@ -59,10 +63,13 @@ class _Search:
             self.modules.append(thing)
             self._enter(thing)
             return
-        if type(thing) in _HOLDERS:
+        if type(thing) in _HOLDERS and written:
             self.holders.append(thing)
+        passes = isinstance(thing, (partial, MethodType, FunctionType, tuple)) or type(thing) in _HOLDERS
         for each in _parts(thing):
-            self.look(each, depth + 1)
+            self.look(
+                each, depth + 1, written=written and (passes or owner), owner=isinstance(thing, MethodType)
+            )
 
     def _enter(self, module: nn.Module) -> None:
         parts = [part for part in module.modules() if part is module or id(part) not in self._seen]
@@ -75,7 +82,7 @@ class _Search:
                     self.look(value, DEPTH - 1)
             for hooks in (part._forward_hooks, part._forward_pre_hooks):
                 for hook in hooks.values():
-                    self.look(hook, 0)
+                    self.look(hook, 0, owner=True)
         for kind in {type(part): None for part in parts}:
             if not _foreign(kind):
                 self.look(getattr_static(kind, "forward"), 0)
