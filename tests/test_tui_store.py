@@ -385,7 +385,7 @@ def test_a_late_measurement_leaves_the_newest_value() -> None:
     assert folded(sharpness, complete, again).series["hessian/max"].value == 4.0
 
 
-@pytest.mark.parametrize("cap", [4096, 8])
+@pytest.mark.parametrize("cap", [4096, 8, 6])
 def test_a_late_measurement_has_its_place_among_the_others(cap: int) -> None:
     """As if it had come in time, also where samples share buckets; a view given before stays as it was."""
     series = Series("hessian/max", cap)
@@ -401,6 +401,37 @@ def test_a_late_measurement_has_its_place_among_the_others(cap: int) -> None:
     assert (track.value, track.step) == (300.0, 300)
     (at,) = [place for place, high in enumerate(array("d", track.highs)) if high == 9000.0]
     assert array("d", track.firsts)[at] <= 103 <= array("d", track.steps)[at]
+    for step in range(310, 250, -3):
+        series.add(step, 1500.0, 1, float(step), 0.1, "")
+        assert list(array("d", series.track().steps)) == sorted(array("d", series.track().steps))
+
+
+def test_a_late_measurement_among_folded_rows_is_in_the_one_it_falls_into() -> None:
+    store = Store()
+    for first in (1, 65, 129):
+        row = {"hessian/max": (2, 1.0, 3.0, 2.0, 3.0, 0)}
+        store.fold(Summary(seq=first + 63, first_seq=first, step=first + 63, first_step=first, series=row))
+    store.fold(Curvature(seq=193, step=80, top=(Ritz(9.0, 0.1),)))
+    track = store.view().series["hessian/max"]
+    assert list(array("d", track.highs)) == [3.0, 9.0, 3.0]
+    assert list(array("d", track.steps)) == [64, 128, 192]
+
+
+def test_late_numbers_have_their_place_whether_folded_at_once_or_each() -> None:
+    """Also those without a doubt of their own, and those that come among others of their kind."""
+    places = [*range(1, 20), 7, 9, 20, 21, 5, *range(22, 30)]
+    frames = [
+        Scalars(seq=i, step=step, wall=float(i), values={"regime": float(step)})
+        for i, step in enumerate(places, 1)
+    ]
+    for cut in (0, 19, 20, 22, len(frames)):
+        store = Store()
+        store.fold_all(frames[:cut])
+        store.fold_all(frames[cut:])
+        track = store.view().series["regime"]
+        assert track == folded(*frames).series["regime"]
+        assert list(array("d", track.steps)) == sorted(places)
+        assert track.value == 29.0
 
 
 def test_a_copy_of_what_a_summary_brought_is_state_and_not_counted_again() -> None:

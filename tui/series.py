@@ -82,8 +82,9 @@ class Series:
     def add_all(
         self, steps: Sequence[int], walls: Sequence[float], attempt: int, values: Sequence[float]
     ) -> None:
-        """The same as adding each, without errors and words: quicker, and equal to the last bit."""
-        if not all(map(math.isfinite, values)):
+        """The same as adding each, without errors and words: quicker, and equal to the last bit. The steps rise."""
+        late = attempt == self._attempt and steps[0] < self._value_step
+        if late or not all(map(math.isfinite, values)):
             for step, wall, value in zip(steps, walls, values, strict=True):
                 self.add(step, wall, attempt, value, math.nan, "")
             return
@@ -201,6 +202,15 @@ class Series:
 
     def _insert(self, step: int, wall: float, value: float, error: float) -> None:
         """A sample among those of its attempt that have been there; in new arrays, for the old ones go on being read."""
+        if self._n and step >= self._first:  # into the bucket that is being filled, whose end it is not
+            self._n += 1
+            self._total += value
+            self._low, self._high, self._track = min(self._low, value), max(self._high, value), None
+            if error > self._doubt:
+                self._doubt, self._doubted = error, True
+            if self._n + self._odd >= self._stride:
+                self._close(self._attempt)
+            return
         held, at = self._attempt, len(self._wholes) // WHOLES
         while at and self._wholes[(at - 1) * WHOLES + 1] == held and self._reals[(at - 1) * REALS] > step:
             at -= 1
@@ -209,24 +219,13 @@ class Series:
             doubt, self._doubted = error, True
         self._track = None
         reals, wholes = self._reals[:], self._wholes[:]
-        into = (at - 1) * REALS
-        before = at > 0 and wholes[(at - 1) * WHOLES + 1] == held
-        if self._stride > 1 and before:  # it lies in that bucket, or in the gap behind it
-            row = reals[into : into + REALS]
+        row = reals[(at - 1) * REALS : at * REALS] if at and wholes[(at - 1) * WHOLES + 1] == held else None
+        if row and (row[1] > step or self._stride > 1):  # it lies in that bucket, or in the gap behind it
             first, last, then, low, high, total, doubted = row
             then = max(then, wall) if step > last else then
-            reals[into : into + REALS] = array(
-                "d",
-                (
-                    first,
-                    max(last, step),
-                    then,
-                    min(low, value),
-                    max(high, value),
-                    total + value,
-                    max(doubted, doubt),
-                ),
-            )
+            low, high, doubt = min(low, value), max(high, value), max(doubted, doubt)
+            row = array("d", (first, max(last, step), then, low, high, total + value, doubt))
+            reals[(at - 1) * REALS : at * REALS] = row
             wholes[(at - 1) * WHOLES] += 1
         else:
             reals[at * REALS : at * REALS] = array("d", (step, step, wall, value, value, value, doubt))

@@ -73,6 +73,10 @@ class Store:
                 self._fold_rows(cast("list[Summary]", alike), attempt)
                 continue
             steps, walls = [frame.step for frame in alike], [frame.wall for frame in alike]
+            if steps != sorted(steps):
+                for frame in alike:
+                    self.fold(frame)
+                continue
             self._reached.add_all(alike, steps, walls)
             columns = zip(*[cast("Scalars", frame).values.values() for frame in alike], strict=True)
             for name, values in zip(names, columns, strict=True):
