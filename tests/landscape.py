@@ -55,11 +55,11 @@ def perceptron(seed: int = 0, activation: type[nn.Module] = nn.Tanh) -> nn.Seque
 
 
 def dense_hessian(model: nn.Module, loss_fn: LossFn, batch: Any) -> Tensor:
-    """∇²L of a float64 copy in eval mode but for BatchNorm that trains, row by row, the parameters in the order of
+    """∇²L of a float64 copy in eval mode but for norms that train, row by row, the parameters in the order of
     ``named_parameters``."""
     twin = copy.deepcopy(model).double().eval()
     for kept, module in zip(model.modules(), twin.modules(), strict=True):
-        if isinstance(kept, (nn.BatchNorm1d, nn.BatchNorm2d)):
+        if isinstance(kept, (nn.BatchNorm1d, nn.BatchNorm2d, nn.InstanceNorm2d)):
             module.train(kept.training)
     parameters = [parameter for parameter in twin.parameters() if parameter.requires_grad]
     batch = tree_map(

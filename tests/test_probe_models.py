@@ -180,6 +180,11 @@ CASES: dict[str, tuple[Callable[[], nn.Module], LossFn, Callable[[], Any]]] = {
     "checkpointed": (Checkpointed, cross_entropy, classes),
     "keeps its state": (Remembering, cross_entropy, classes),
     "BatchNorm, ReLU, max-pool": (normalised, cross_entropy, pictures),
+    "InstanceNorm": (
+        lambda: nn.Sequential(nn.Conv2d(1, 2, 3), nn.InstanceNorm2d(2, affine=True, track_running_stats=True), nn.Tanh(), nn.Flatten(), nn.Linear(8, 3)),
+        cross_entropy,
+        pictures,
+    ),
     "sparse embedding": (
         lambda: nn.Sequential(nn.Embedding(5, 3, sparse=True), nn.Tanh(), nn.Flatten(), nn.Linear(6, 3)),
         cross_entropy,

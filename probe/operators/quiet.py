@@ -39,6 +39,11 @@ def by_batch(module: nn.Module) -> bool:
     )
 
 
+def by_input(module: nn.Module) -> bool:
+    """Whether it normalises by what it is given: ``by_batch``, or each example by itself."""
+    return by_batch(module) or (module.training and isinstance(module, nn.modules.instancenorm._InstanceNorm))
+
+
 @contextmanager
 def quiet(
     model: nn.Module,
@@ -51,13 +56,13 @@ def quiet(
     """Eval mode, single precision, gradients on, seeded randomness; afterwards all is exactly as before, also in
     ``holders``.
 
-    ``twice`` forces what can be differentiated twice. Layers that normalise by the batch go on doing so, unless
-    ``by_example``: by running statistics it would be another function than the one that is trained, 50 times sharper
-    in one measurement. Their buffers must be copies. The flags are set one by one: ``model.eval()`` runs the user's
-    own ``train()``, and restoring with ``train()`` would thaw layers that the user has frozen.
+    ``twice`` forces what can be differentiated twice. Layers that normalise by what they are given go on doing so, but
+    not by the batch if ``by_example``: by running statistics it would be another function than the one that is trained,
+    50 times sharper in one measurement. Their buffers must be copies. The flags are set one by one: ``model.eval()``
+    runs the user's own ``train()``, and restoring with ``train()`` would thaw layers that the user has frozen.
     """
     modules = list(model.modules())
-    training = [module for module in modules if module.training and (by_example or not by_batch(module))]
+    training = [m for m in modules if m.training and (not by_input(m) or (by_example and by_batch(m)))]
     attributes = [(kept, dict(kept)) for module in modules for kept in _attributes(module)]
     contents = [(holder, copy(holder)) for holder in holders if len(holder) <= LONG]
     lengths = [(holder, len(holder)) for holder in holders if isinstance(holder, list) and len(holder) > LONG]

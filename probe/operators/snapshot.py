@@ -16,7 +16,7 @@ from torch.func import functional_call
 
 from ..batches import cut, mapped, tensors
 from .inside import Inside
-from .quiet import arithmetic, by_batch, quiet
+from .quiet import arithmetic, by_input, quiet
 from .reach import reach
 
 T = TypeVar("T")
@@ -117,7 +117,7 @@ class Snapshot:
             else {
                 f"{path}.{name}".lstrip(".")
                 for path, module in self.model.named_modules()
-                if by_batch(module)
+                if by_input(module)
                 for name, _ in module.named_buffers(recurse=False)
             }
         )
