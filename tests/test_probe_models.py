@@ -400,3 +400,13 @@ def test_a_part_in_distributed_data_parallel_is_refused_in_words() -> None:
     chosen = ladder.choose(Subject(model, cross_entropy, Reference(classes())))
     assert chosen.rung == 0
     assert "DistributedDataParallel" in chosen.reason
+
+
+def test_nor_does_a_loss_that_goes_through_one() -> None:
+    """Such as a closure over the wrapped model, or a discriminator."""
+    wrapped = perceptron()
+    wrapped.__class__ = type("Wrapped", (type(wrapped), nn.parallel.DistributedDataParallel), {})
+    chosen = ladder.choose(
+        Subject(perceptron(), lambda model, batch: cross_entropy(wrapped, batch), Reference(classes()))
+    )
+    assert chosen.rung == 0 and "loss_fn goes through DistributedDataParallel" in chosen.reason

@@ -36,6 +36,7 @@ from .along import Along
 from .compare import Found, Product, differences, disagreement, exact_product, unless
 from .difference import Difference, numbers
 from .hessian import Hessian
+from .reach import reach
 from .snapshot import NOTHING_TO_DIFFERENTIATE, Examples, LossFn, few
 
 T = TypeVar("T")
@@ -231,6 +232,12 @@ def _impossible(subject: Subject) -> str:
         return "curvature needs a reference batch, and there is none yet"
     if any(isinstance(m, nn.parallel.DistributedDataParallel) for m in subject.model.modules()):
         return "a part of the model is in DistributedDataParallel, which talks to the other ranks; wrap the whole model"
+    beside = reach(subject.model, subject.loss_fn).modules
+    if any(isinstance(m, nn.parallel.DistributedDataParallel) for other in beside for m in other.modules()):
+        return (
+            "loss_fn goes through DistributedDataParallel, which talks to the other ranks; "
+            "call the model that it is given, and `.module` of another network"
+        )
     return ""
 
 
