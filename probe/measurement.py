@@ -33,7 +33,7 @@ from .reference import Reference
 from .sensors.sensor import Context
 from .sensors.spectral_density import DAMPING, TAU
 from .subject import unwrap
-from .survey import plainly
+from .survey import plainly, skewed
 
 Result = TypeVar("Result")
 
@@ -126,7 +126,8 @@ def _measured(
     subject = Context(unwrap(model), optimizer, loss_fn, reference=Reference(batch), seed=seed)
     chosen = ladder.choose(subject)
     if chosen.rung not in (1, 2):
-        raise UsageError(f"No eigenvalue of this model can be had: {chosen.reason or chosen.method}.")
+        why = chosen.reason or "; ".join([chosen.method, *chosen.notes])
+        raise UsageError(f"No eigenvalue of this model can be had: {why}.")
     point = chosen.snapshot()
     notes = [*chosen.notes]
     try:
@@ -157,6 +158,7 @@ def _estimated(
     if krylov.remark:
         notes.append(krylov.remark)
     notes.append(f"{extremes.negative_at_least} are certain to be below -{extremes.tolerance:.2g}")
+    notes += filter(None, [skewed(extremes)])
     if not extremes.top[0].converged:
         notes.append("λ_max not converged: ask for more steps")
     if not extremes.bottom[0].converged:

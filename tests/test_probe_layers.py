@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -322,3 +323,17 @@ def test_many_layers_are_thinned_and_shared_ones_averaged() -> None:
     once = shared(inputs).detach()
     expected = float((once.square().mean() + shared(once).detach().square().mean()) / 2)
     assert watched.frames()[0].values["activation"][0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_copy_of_the_model_takes_no_look_along() -> None:
+    """As of an average of the weights that is begun while the next step is to be measured."""
+    model = mlp(3, 8, 1.0)
+    sensor = LayerScale(seconds=0.0)
+    sensor.expect(Context(model, torch.optim.SGD(model.parameters(), 0.0), notes={}))
+    assert any(module._forward_hooks for module in model.modules())
+    inputs = torch.randn(4, 64)
+    torch.autograd.backward(copy.deepcopy(model)(inputs).square().mean())
+    assert not sensor._seen
+    torch.autograd.backward(model(inputs).square().mean())
+    assert sensor._seen
+    sensor.close()

@@ -164,3 +164,26 @@ def test_importing_it_is_what_loads_torch() -> None:
     """``lsmon.probe`` alone stays light; the name is there when asked for."""
     code = "import sys, lsmon.probe as p; assert 'torch' not in sys.modules; p.measure; assert 'torch' in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_products_that_are_not_symmetric_are_said_to_be_so() -> None:
+    """A straight-through estimator: the backward pass is that of another function than the forward pass."""
+
+    class Through(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.up, self.down = nn.Linear(4, 6), nn.Linear(6, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.up(x)
+            out: Tensor = self.down(y + (torch.sign(y) * y.abs().sqrt() - y).detach())
+            return out
+
+    torch.manual_seed(0)
+    batch = torch.randn(32, 4)
+    words = "the products are not symmetric"
+    said = measure(Through(), lambda m, b: (m(b) - b).square().mean(), batch, probes=0).notes
+    assert any(note.startswith(words) for note in said)
+    plain = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 4))
+    said = measure(plain, lambda m, b: (m(b) - b).square().mean(), batch, probes=0).notes
+    assert not any(note.startswith(words) for note in said)

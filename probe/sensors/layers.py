@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -50,6 +50,22 @@ class _Layer:
     """Which units have had no gradient yet."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A hook that a copy of the model does not take along."""
+
+    act: Callable[..., None]
+
+    def __call__(self, *passed: Any) -> None:
+        self.act(*passed)
+
+    def __deepcopy__(self, memo: Any) -> _Look:
+        return _Look(_looks_away)
+
+
+def _looks_away(*passed: Any) -> None: ...
+
+
 class LayerScale(Sensor):
     """Frames of ``activation``, ``gradient`` (second moments) and ``dead`` (share of units) a layer, and their trends."""
 
@@ -86,7 +102,7 @@ class LayerScale(Sensor):
             elif not inner or not (matrix or isinstance(module, nn.RNNBase)):
                 continue
             self._modes[id(module)] = module.training
-            self._handles.append(module.register_forward_hook(partial(self._passed, name)))
+            self._handles.append(module.register_forward_hook(_Look(partial(self._passed, name))))
 
     def _passed(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
         """A forward pass of the loop; evaluation and our own measurements run in another mode or without gradients."""

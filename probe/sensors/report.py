@@ -7,7 +7,7 @@ from lsmon.protocol.frames import Curvature
 from ..operators.ladder import Chosen
 from ..reference import Reference
 from ..subject import eval_mode
-from ..survey import Survey
+from ..survey import Survey, skewed
 from .known import Known
 from .sensor import Context
 
@@ -62,6 +62,7 @@ def _notes(
     examples = known.excess or (f"{part.examples} of {whole.examples} examples" if whole and fewer else "")
     notes = [examples] if examples else []
     notes += [*chosen.notes, *([found.krylov.remark] if found.krylov.remark else [])]
+    notes += filter(None, [skewed(extremes)])
     if not extremes.top[0].converged:
         notes.append("λ_max not converged")
     if complete and not extremes.bottom[0].converged:
