@@ -6,14 +6,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from msgspec import structs
+from textual.pilot import Pilot
 
 from lsmon.protocol.frames import AnyFrame, Curvature, Heartbeat, Layers, Mark, Ritz, RunEnded, Scalars
 from lsmon.protocol.sources.source import Link, Phase, Source
+from lsmon.tui.app import LsmonApp
 from lsmon.tui.catalog import Found, Listed
 from lsmon.tui.runs import Run
+from lsmon.tui.screens.compare import CompareScreen
 from lsmon.tui.screens.runs import RunsScreen
 from tests.bench.depths import density, ends, scale, sharpness
 from tests.bench.story import START, Tape, Told, frames, header
+from tests.screenplay import settle, shown, until
 
 STORY = list(frames(34_000, every=40))
 
@@ -166,3 +170,13 @@ SCENES: dict[str, Scene] = {
 }  # fmt: skip
 
 __all__ = ["SCENES", "STORY", "Layers", "Scene", "doubtful", "past"]
+
+
+async def lead(app: LsmonApp, pilot: Pilot[None], scene: Scene) -> None:
+    """To where the scene is, by its keys."""
+    await settle(app, pilot)
+    if scene.compared:
+        app.compare([source() for source in scene.compared])
+        await until(pilot, lambda: isinstance(app.screen, CompareScreen) and "−" in shown(app))
+    for key in scene.keys:
+        await pilot.press(key)

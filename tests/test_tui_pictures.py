@@ -16,8 +16,8 @@ from textual.pilot import Pilot
 
 from lsmon.tui.app import LsmonApp
 from lsmon.tui.screens.compare import CompareScreen
-from tests.scenes import SCENES, Scene
-from tests.screenplay import settle, shown, text, until
+from tests.scenes import SCENES, Scene, lead
+from tests.screenplay import shown, text
 
 SIZES = ((80, 24), (120, 36), (200, 60))
 KEPT = Path(__file__).parent / "pictures"
@@ -33,12 +33,7 @@ def drawn(scene: Scene, size: tuple[int, int], *, theme: str = "lsmon-dark") -> 
         app = LsmonApp(scene.source(), runs=scene.runs, fps=0.01, ascii_only=False, clock=lambda: 100.0)
         async with app.run_test(size=size) as pilot:
             app.theme = theme
-            await settle(app, pilot)
-            if scene.compared:
-                app.compare([source() for source in scene.compared])
-                await until(pilot, lambda: isinstance(app.screen, CompareScreen) and "−" in shown(app))
-            for key in scene.keys:
-                await pilot.press(key)
+            await lead(app, pilot, scene)
             await quiet(app, pilot)
             for row in text(app):
                 assert cell_len(row) == size[0]

@@ -9,11 +9,10 @@ from textual.geometry import Size
 from textual.pilot import Pilot
 
 from lsmon.tui.app import LsmonApp
-from lsmon.tui.screens.compare import CompareScreen
 from lsmon.tui.widgets.drawn import Drawn
 from tests.bench.story import Told
-from tests.scenes import SCENES, STORY, Scene
-from tests.screenplay import drive, settle, shown, text, until
+from tests.scenes import SCENES, STORY, Scene, lead
+from tests.screenplay import drive, text
 
 SIZES = [Size(width, height) for width in (1, 4, 9, 16, 33, 64, 120, 240) for height in (1, 3, 5, 9, 24, 70)]
 
@@ -23,12 +22,7 @@ def test_every_widget_can_be_painted_at_any_size(name: str, monkeypatch: pytest.
     """At once, in whichever form it has."""
 
     async def check(app: LsmonApp, pilot: Pilot[None], scene: Scene) -> None:
-        await settle(app, pilot)
-        if scene.compared:
-            app.compare([source() for source in scene.compared])
-            await until(pilot, lambda: isinstance(app.screen, CompareScreen) and "−" in shown(app))
-        for key in scene.keys:
-            await pilot.press(key)
+        await lead(app, pilot, scene)
         await pilot.pause()
         widgets = [each for screen in app.screen_stack for each in screen.query(Drawn) if each.display]
         assert widgets

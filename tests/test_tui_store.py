@@ -406,6 +406,15 @@ def test_a_late_measurement_has_its_place_among_the_others(cap: int) -> None:
         assert list(array("d", series.track().steps)) == sorted(array("d", series.track().steps))
 
 
+def test_a_late_sample_that_is_not_finite_is_counted() -> None:
+    series = Series("loss")
+    for step in (10, 20, 30):
+        series.add(step, float(step), 1, 1.0, math.nan, "")
+    series.add(15, 40.0, 1, math.nan, math.nan, "")
+    track = series.track()
+    assert (track.value, track.step, track.odd, track.odd_step) == (1.0, 30, 1, 15)
+
+
 def test_a_late_measurement_among_folded_rows_is_in_the_one_it_falls_into() -> None:
     store = Store()
     for first in (1, 65, 129):

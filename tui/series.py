@@ -70,6 +70,9 @@ class Series:
         if attempt == self._attempt and step < self._value_step:
             if finite:
                 self._insert(step, wall, value, error)
+            else:
+                self._note_odd(step)
+                self._odd_total, self._track = self._odd_total + 1, None
             return
         if not finite:
             self._note_odd(step)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -28,10 +28,8 @@ class Inside(nn.Module):
         every = [*self.others.named_parameters(), *self.others.named_buffers()]
         return {f"beside.{name}.": t for name, t in every if id(t) not in own and not is_lazy(t)}
 
-    def places(self) -> dict[str, list[str]]:
-        """By the name that a tensor has in the model or in ``beside``, all that it has in here: one in each module that
-        holds it."""
-        named = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers()), **self.beside()}
+    def places(self, named: Mapping[str, Tensor]) -> dict[str, list[str]]:
+        """By the name that a tensor has in ``named``, all that it has in here: one in each module that holds it."""
         names = {id(tensor): name for name, tensor in named.items()}
         places: dict[str, list[str]] = {name: [] for name in named}
         for path, module in self.named_modules():

@@ -100,7 +100,9 @@ class Snapshot:
             if precision is not None:
                 cast = partial(_cast, precision=precision)
                 self.batches = [mapped(cast, batch) for batch in self.batches]
-        self._places = self._inside.places()
+        self._places = self._inside.places(
+            {**dict(model.named_parameters()), **dict(model.named_buffers()), **beside}
+        )
         self._shared = [p for name, p in frozen.items() if name not in self._frozen and not p.is_inference()]
         self._versions = [parameter._version for parameter in self._shared]
         copies = list(self.parameters.values())

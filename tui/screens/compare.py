@@ -77,7 +77,7 @@ class CompareScreen(Ground):
                 feed.source.close()
 
     def on_resize(self) -> None:
-        self.call_after_refresh(self.tick)
+        self.call_after_refresh(self.show)
 
     @property
     def sides(self) -> list[Side]:
@@ -87,14 +87,14 @@ class CompareScreen(Ground):
         return sides_of(self._feeds)
 
     def tick(self) -> None:
-        if not (self.app.is_running and self.display):  # it is taken down, its widgets first
-            return
         if self._mine:
             for feed in self._feeds:
                 feed.tick(0.5 / max(len(self._feeds), 1) / self._fps)
         self.show()
 
     def show(self) -> None:
+        if not (self.app.is_running and self.display):  # it is taken down, its widgets first
+            return
         sides = self.sides
         shown = self._arranged(sides)
         with self.app.batch_update():
