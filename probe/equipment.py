@@ -57,13 +57,14 @@ def context_of(
     context = Context(model, optimizer, loss_fn, clip=clip, examples=examples, seed=seed)
     if is_torch(model):
         from .operators.quiet import by_batch
-        from .reference import Reference
+        from .reference import QUARTER, Reference
         from .subject import averaging, compiled, unwrap
 
         context.compiled = compiled(model)
         context.group = averaging(model)
         context.model = unwrap(model)
-        context.reference = Reference(reference, whole=any(map(by_batch, context.model.modules())))
+        mixed = any(map(by_batch, context.model.modules()))
+        context.reference = Reference(reference, thinnest=QUARTER if mixed else None)
     return context
 
 

@@ -124,6 +124,7 @@ def _measured(
     began: float,
 ) -> Measurement:
     subject = Context(unwrap(model), optimizer, loss_fn, reference=Reference(batch), seed=seed)
+    subject.gather()
     chosen = ladder.choose(subject)
     if chosen.rung not in (1, 2):
         why = chosen.reason or "; ".join([chosen.method, *chosen.notes])

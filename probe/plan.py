@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 
 from .cadence import COMPLETE, SPARSEST
-from .reference import QUARTER
 
 PRODUCTS = 32 + COMPLETE * 8
 """Products, gradients among them, from one complete measurement to the next when nothing moves."""
@@ -55,12 +54,20 @@ class Plan:
     """Begins with a guess from the training's own step and is corrected by what products really cost."""
 
     def __init__(
-        self, available: int, trained_on: int, step_secs: float, allowance: float, *, whole: bool = False
+        self,
+        available: int,
+        trained_on: int,
+        step_secs: float,
+        allowance: float,
+        *,
+        thinnest: int | None = None,
+        fewest: int = 1,
     ) -> None:
-        """Of batches that are to stay ``whole`` at least a quarter of one is measured on."""
+        """``thinnest`` and ``fewest``: as a Reference has them."""
         self.available = available
         self._left = CHANGES
-        self.fewest = max(1, min(available, trained_on or available) // (QUARTER if whole else FEWEST))
+        self._least = min(available, fewest)
+        self.fewest = max(self._least, min(available, trained_on or available) // (thinnest or FEWEST))
         self._each = GUESS / max(1, trained_on or available)
         self._last: tuple[int, float] | None = None
         """Another number of examples, and the steps that a product on them lasted: a machine gets slower and faster."""
@@ -80,9 +87,9 @@ class Plan:
             pays = FREE * constant / each
         wanted = self._within(min(pays, self.examples + FURTHER * apart))
         if _alike(wanted, self.examples):
-            if self._last is not None or self.examples in (1, self.available):
+            if self._last is not None or self.examples in (self._least, self.available):
                 return False
-            wanted = max(1, self.examples // TRIED)
+            wanted = max(self._least, self.examples // TRIED)
         elif self._last is not None and _alike(wanted, self._last[0]):
             wanted = self._last[0]
         self._left -= 1

@@ -31,9 +31,14 @@ class Reference:
     Raises UsageError for a batch without tensors.
     """
 
-    def __init__(self, given: Any = None, *, whole: bool = False) -> None:
-        self.whole = whole
-        """An example's loss depends on the others of its batch (BatchNorm): only ``thinned`` cuts one, to a quarter."""
+    def __init__(self, given: Any = None, *, thinnest: int | None = None) -> None:
+        self.thinnest = thinnest
+        """Largest n of which ``thinned`` may take every n-th example, where an example's loss depends on the others of its
+        batch: a quarter is left of one that BatchNorm sees, and 1 leaves it as it is. None: they are independent."""
+        self.fewest = 1
+        """Examples that the model takes at least: to many one alone is no batch (``squeeze``)."""
+        self.remark = ""
+        """Why they cannot, for a person."""
         self.batches: list[Any] = []
         self.sizes: list[int] = []
         self.given = given is not None
@@ -56,10 +61,10 @@ class Reference:
         if self.complete or batch is None:
             return
         room = EXAMPLES - self.examples
-        if self.whole and self.batches and size_of(batch) > room:
+        if self.thinnest is not None and self.batches and size_of(batch) > room:
             self.complete = True
             return
-        self._keep(_head(batch, room))
+        self._keep(self._head(batch, room))
         self.complete = self.examples >= EXAMPLES
 
     def thinned(self, wanted: int) -> Reference:
@@ -73,12 +78,16 @@ class Reference:
         places = [index * len(self.batches) // count for index in range(count)]
         held = sum(self.sizes[place] for place in places)
         stride = max(1, round(held / max(1, wanted)))
-        stride = min(stride, QUARTER) if self.whole else stride
+        stride = min(stride, self.thinnest or stride)
         return self._of([_strided(self.batches[place], 0, stride) for place in places])
+
+    def first(self, wanted: int) -> Reference:
+        """The first ``wanted`` examples, where it is plain which dimension counts them; else the first batch."""
+        return self._of([self._head(self.batches[0], wanted)])
 
     def halves(self) -> tuple[Reference, Reference] | None:
         """Every other example and the rest, or batch; None when that is not possible."""
-        if self.whole:
+        if self.thinnest is not None:
             return (
                 (self._of(self.batches[::2]), self._of(self.batches[1::2])) if len(self.batches) > 1 else None
             )
@@ -91,11 +100,18 @@ class Reference:
         return Chunks(self, wanted)
 
     def _of(self, batches: list[Any]) -> Reference:
-        part = Reference(whole=self.whole)
+        part = Reference(thinnest=self.thinnest)
+        part.fewest, part.remark = self.fewest, self.remark
         part.batches = batches
         part.sizes = [size_of(batch) for batch in batches]
         part.complete = True
         return part
+
+    def _head(self, batch: Any, room: int) -> Any:
+        """The first ``room`` examples; the whole batch where it cannot be cut or is small enough."""
+        if self.thinnest == 1 or size_of(batch) <= room or not _cuttable(batch):
+            return batch
+        return mapped(lambda leaf: cut(leaf, slice(room)), batch)
 
     def _keep(self, batch: Any) -> None:
         size = size_of(batch)
@@ -112,7 +128,8 @@ class Chunks:
         self._whole = whole
         self._places: list[tuple[Any, int, int]] = []
         for batch, size in zip(whole.batches, whole.sizes, strict=True):
-            count = max(1, math.ceil(size / max(1, wanted))) if not whole.whole and _cuttable(batch) else 1
+            whole_only = whole.thinnest is not None or not _cuttable(batch)
+            count = 1 if whole_only else max(1, math.ceil(size / max(1, wanted)))
             self._places += [(batch, offset, count) for offset in range(count)]
 
     def __len__(self) -> int:
@@ -133,15 +150,6 @@ def _is_list_of_batches(given: Any) -> bool:
 def size_of(batch: Any) -> int:
     """Leading dimension of the first tensor that has one."""
     return next((len(tensor) for tensor in tensors(batch) if tensor.dim() > 0), 0)
-
-
-def _head(batch: Any, room: int) -> Any:
-    """The first ``room`` examples; the whole batch where it cannot be cut or is small enough."""
-    return (
-        mapped(lambda leaf: cut(leaf, slice(room)), batch)
-        if (size_of(batch) > room and _cuttable(batch))
-        else batch
-    )
 
 
 def _strided(batch: Any, offset: int, stride: int) -> Any:

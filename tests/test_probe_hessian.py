@@ -383,7 +383,7 @@ def test_batch_normalisation_is_that_of_the_training() -> None:
     kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
     for frozen in (False, True):
         model[1].train(not frozen)
-        operator = Hessian(model, loss_fn, Reference(batches, whole=True))
+        operator = Hessian(model, loss_fn, Reference(batches, thinnest=4))
         twin = copy.deepcopy(model)
         loss = (12 * loss_fn(twin, batches[0]) + 20 * loss_fn(twin, batches[1])) / 32
         own = torch.cat([g.reshape(-1) for g in torch.autograd.grad(loss, list(twin.parameters()))])
@@ -392,7 +392,7 @@ def test_batch_normalisation_is_that_of_the_training() -> None:
 
 
 def test_batches_whose_examples_depend_on_one_another_are_not_cut() -> None:
-    whole = Reference(whole=True)
+    whole = Reference(thinnest=4)
     for seed in range(5):
         whole.offer(classes(200, seed=seed))
     assert whole.complete and whole.sizes == [200, 200]  # a third would be more than 512
@@ -400,4 +400,4 @@ def test_batches_whose_examples_depend_on_one_another_are_not_cut() -> None:
     assert [part.sizes for part in whole.chunks(10)] == [[200], [200]]
     halves = whole.halves()
     assert halves is not None and [half.sizes for half in halves] == [[200], [200]]
-    assert Reference(classes(200), whole=True).halves() is None
+    assert Reference(classes(200), thinnest=4).halves() is None

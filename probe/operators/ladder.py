@@ -36,8 +36,8 @@ from .along import Along
 from .compare import Found, Product, differences, disagreement, exact_product, unless
 from .difference import Difference, numbers
 from .hessian import Hessian
-from .reach import reach
-from .snapshot import NOTHING_TO_DIFFERENTIATE, Examples, LossFn, few
+from .reach import reach, talks
+from .snapshot import NOTHING_TO_DIFFERENTIATE, Examples, LossFn
 
 T = TypeVar("T")
 
@@ -128,7 +128,7 @@ def choosing(
     if why:
         return Chosen(0, "", reason=why)
     whole = Chosen(0, "", model=model, loss_fn=loss_fn, reference=reference)
-    small = few(reference, CHECKED)
+    small = reference.first(CHECKED)
     notes: list[str] = []
     floor = 0
     if after is not None:
@@ -230,15 +230,7 @@ def _impossible(subject: Subject) -> str:
         return "curvature needs loss_fn(model, batch), which was not given"
     if subject.reference is None or not subject.reference.batches:
         return "curvature needs a reference batch, and there is none yet"
-    if any(isinstance(m, nn.parallel.DistributedDataParallel) for m in subject.model.modules()):
-        return "a part of the model is in DistributedDataParallel, which talks to the other ranks; wrap the whole model"
-    beside = reach(subject.model, subject.loss_fn).modules
-    if any(isinstance(m, nn.parallel.DistributedDataParallel) for other in beside for m in other.modules()):
-        return (
-            "loss_fn goes through DistributedDataParallel, which talks to the other ranks; "
-            "call the model that it is given, and `.module` of another network"
-        )
-    return ""
+    return talks(subject.model, reach(subject.model, subject.loss_fn))
 
 
 def _short(chosen: Chosen) -> str:

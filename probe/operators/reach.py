@@ -47,6 +47,22 @@ def reach(model: nn.Module, loss_fn: Any) -> Reach:
     return Reach(search.modules, search.holders)
 
 
+def talks(model: nn.Module, reached: Reach) -> str:
+    """Why a forward pass would wait for the other processes of a training, which do not measure; empty where not."""
+
+    def distributed(module: nn.Module) -> bool:
+        return any(isinstance(part, nn.parallel.DistributedDataParallel) for part in module.modules())
+
+    if distributed(model):
+        return "a part of the model is in DistributedDataParallel, which talks to the other ranks; wrap the whole model"
+    if any(map(distributed, reached.modules)):
+        return (
+            "loss_fn goes through DistributedDataParallel, which talks to the other ranks; "
+            "call the model that it is given, and `.module` of another network"
+        )
+    return ""
+
+
 class _Search:
     def __init__(self, model: nn.Module) -> None:
         self.modules: list[nn.Module] = []

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ..batches import cut, mapped, tensors
+from ..batches import mapped
 from .inside import Inside
 from .quiet import arithmetic, by_input, quiet
-from .reach import reach
+from .reach import reach, talks
 
 T = TypeVar("T")
 LossFn = Callable[[Any, Any], Any]
@@ -47,7 +47,7 @@ class Snapshot:
         twice: whether the loss will be differentiated twice, which fused kernels cannot.
         by_example: whether layers that normalise by the batch use their running statistics instead.
 
-    Raises ValueError when no parameter receives a gradient.
+    Raises ValueError when no parameter receives a gradient, or a forward pass would wait for other processes.
     """
 
     def __init__(
@@ -70,6 +70,8 @@ class Snapshot:
         self.model, self.loss_fn = model, loss_fn
         self.batches, self.sizes = list(reference.batches), list(reference.sizes)
         reached = reach(model, loss_fn)
+        if why := talks(model, reached):
+            raise ValueError(why)
         self._holders = reached.holders
         self._inside = Inside(model, reached.modules)
         self.devices = {tensor.device for tensor in [*live.values(), *self._inside.buffers()]}
@@ -245,19 +247,6 @@ class Snapshot:
         ]
         norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
         return norm
-
-
-def few(reference: Examples, count: int) -> Examples:
-    """The first ``count`` examples, where it is plain which dimension counts them; else the first batch."""
-    batch, size = reference.batches[0], reference.sizes[0]
-    if size > count and all(leaf.dim() > 0 and len(leaf) == size for leaf in tensors(batch)):
-        return _Few([mapped(lambda leaf: cut(leaf, slice(count)), batch)], [count])
-    return _Few([batch], [size])
-
-
-class _Few:
-    def __init__(self, batches: Sequence[Any], sizes: Sequence[int]) -> None:
-        self.batches, self.sizes = batches, sizes
 
 
 def dense(tensor: Tensor) -> Tensor:

@@ -19,12 +19,11 @@ class Examples:
 
     def choose(self, context: Context) -> str | None:
         """What is still missing, in words that may be empty; None once there is a part."""
-        reference = context.reference
-        assert reference is not None  # a Probe with a model has one
         if self.part is not None:
             return None
-        if not reference.complete:
-            reference.offer(context.batch)
+        context.gather()
+        reference = context.reference
+        assert reference is not None  # a Probe with a model has one
         if not reference.complete:
             some = f"{reference.examples} of the {EXAMPLES} examples of the reference batch so far"
             return some if reference.batches else "pass the batch to step() or reference= to Probe"
@@ -32,7 +31,12 @@ class Examples:
             return ""  # the first few steps tell how long one takes
         trained_on = 0 if context.batch is None else size_of(context.batch)
         self._plan = Plan(
-            reference.examples, trained_on, context.step_secs, allowance(context), whole=reference.whole
+            reference.examples,
+            trained_on,
+            context.step_secs,
+            allowance(context),
+            thinnest=reference.thinnest,
+            fewest=reference.fewest,
         )
         self.part = reference.thinned(self._plan.examples)
         self.settled = allowance(context) >= UNLIMITED

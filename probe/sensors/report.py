@@ -61,6 +61,7 @@ def _notes(
     fewer = whole is not None and part.part_of(whole)
     examples = known.excess or (f"{part.examples} of {whole.examples} examples" if whole and fewer else "")
     notes = [examples] if examples else []
+    notes += [part.remark] if part.remark else []
     notes += [*chosen.notes, *([found.krylov.remark] if found.krylov.remark else [])]
     notes += filter(None, [skewed(extremes)])
     if not extremes.top[0].converged:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from lsmon.protocol.frames import Curvature, Layers, Scalars
 
 if TYPE_CHECKING:
+    from ..division import Division
     from ..reference import Reference
 
 Finding = Mapping[str, Any] | Scalars | Curvature | Layers | None
@@ -68,16 +69,38 @@ class Context:
     """Seconds of work that it has saved up, and may take at once."""
     gathered: int = -1
     """The step whose batch the reference was offered last."""
+    divided: bool = False
+    """Whether the reference's batches may be cut has been tried."""
+    _division: Division | None = None
 
     def gather(self) -> Reference | None:
         """The reference batch once it is complete; until then this step's batch is added to it, once."""
         reference = self.reference
-        if reference is None or reference.complete:
-            return reference
-        if self.gathered != self.step:
+        if reference is None:
+            return None
+        if not self.divided:
+            first = reference.batches[0] if reference.given else self.batch
+            if first is None or not self._divides(reference, first):
+                return None
+        if not reference.complete and self.gathered != self.step:
             self.gathered = self.step
             reference.offer(self.batch)
         return reference if reference.complete else None
+
+    def _divides(self, reference: Reference, batch: Any) -> bool:
+        """Whether it is known if batches may be cut."""
+        if self.loss_fn is not None:
+            from ..division import Division  # only here, because it loads torch
+
+            if self._division is None:
+                self._division = Division(
+                    self.model, self.loss_fn, batch, mixed=reference.thinnest is not None
+                )
+            if not self._division.settled(reference):
+                return False
+            self._division = None
+        self.divided = True
+        return True
 
 
 class Sensor:

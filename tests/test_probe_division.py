@@ -1,0 +1,183 @@
+"""Batches that a loss needs whole are measured on whole; all others may be cut."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lsmon.probe import measure
+from lsmon.probe.division import Division, no_mean
+from lsmon.probe.operators.hessian import Hessian
+from lsmon.probe.plan import Plan
+from lsmon.probe.reference import Reference
+from lsmon.probe.sensors.curvature import CurvatureSensor
+from lsmon.probe.sensors.sensor import Context
+from lsmon.protocol.frames import Curvature
+from tests.one_thread import one_thread  # noqa: F401 (autouse)
+
+SIZE = 24
+LossFn = Callable[[nn.Module, Any], Tensor]
+
+
+class Stateful(nn.Module):
+    """A state for each place in the batch, which says its size."""
+
+    state: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 3)
+        self.register_buffer("state", torch.randn(SIZE, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(self.linear(x) + self.state)
+
+
+def squares(model: nn.Module, x: Tensor) -> Tensor:
+    loss: Tensor = model(x).square().mean()
+    return loss
+
+
+def total(model: nn.Module, x: Tensor) -> Tensor:
+    loss: Tensor = model(x).square().sum()
+    return loss
+
+
+def contrastive(model: nn.Module, x: Tensor) -> Tensor:
+    """Each example is told from all others of the batch (van den Oord et al. 2018, eq. 4)."""
+    one, other = F.normalize(model(x), dim=1), F.normalize(model(x + 0.1 * x.roll(1, 1)), dim=1)
+    return F.cross_entropy(one @ other.T / 0.2, torch.arange(len(x)))
+
+
+def by_token(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    """The mean over what is not masked, of which every example has another number."""
+    x, mask = batch
+    loss: Tensor = (model(x).square() * mask).sum() / mask.sum()
+    return loss
+
+
+def inputs(count: int = SIZE) -> Tensor:
+    return torch.randn(count, 4, generator=torch.Generator().manual_seed(7))
+
+
+def lengths(count: int) -> Tensor:
+    return (torch.arange(count) % 3 + 1 > torch.arange(3)[:, None]).T.float()
+
+
+NEEDY: dict[str, tuple[Callable[[], nn.Module], LossFn, str]] = {
+    "fixed size": (Stateful, squares, "a part of one is refused"),
+    "sum": (lambda: nn.Linear(4, 3), total, "not a mean"),
+    "contrastive": (lambda: nn.Linear(4, 3), contrastive, "not a mean"),
+}
+
+
+@pytest.mark.parametrize("name", NEEDY)
+def test_a_loss_that_needs_its_batch_is_measured_on_whole_ones(name: str) -> None:
+    """Where the budget pays for a few examples alone: the value is that of a whole batch, and it is said why."""
+    torch.manual_seed(0)
+    make, loss_fn, why = NEEDY[name]
+    sensor, model = CurvatureSensor(), make()
+    context = Context(model, None, loss_fn, reference=Reference(), allowance=0.01, step_secs=1e-6, saved=1e9)
+    found: list[Any] = []
+    while not found:
+        context.step += 1
+        context.batch = inputs() + context.step
+        found += [one for one in sensor.measure(context) if isinstance(one, Curvature)]
+        sensor.took(1e-6)
+    part = sensor.examples.part
+    assert part is not None and found[0].batch == part.examples == SIZE
+    assert why in " ".join(found[0].notes)
+    exact = Hessian(model, loss_fn, part)
+    matrix = torch.stack([exact.matvec(row) for row in torch.eye(exact.dim)]).double()
+    ritz = found[0].top[0]
+    assert float((torch.linalg.eigvalsh(matrix) - ritz.value).abs().min()) <= ritz.residual + 1e-5
+
+
+def test_measure_takes_a_model_of_one_batch_size() -> None:
+    """The choice of a way compares products on a few examples elsewhere."""
+    torch.manual_seed(0)
+    model = Stateful()
+    found, exact = (
+        measure(model, squares, inputs(), probes=0),
+        measure(model, squares, inputs(), probes=0, dense=True),
+    )
+    assert found.method.startswith("Lanczos") and "double backward" in found.method
+    assert found.top[0].value == pytest.approx(exact.top[0].value, rel=1e-2)
+
+
+MEANS: dict[str, tuple[LossFn, Any]] = {
+    "mean": (squares, inputs(64)),
+    "mean over tokens": (by_token, (inputs(64), lengths(64))),
+    "with dropout": (
+        lambda model, x: F.dropout(model(x), 0.5, training=True).square().mean(),
+        inputs(64),
+    ),
+    "with a penalty": (
+        lambda model, x: squares(model, x) + 5.0 * sum(p.square().sum() for p in model.parameters()),
+        inputs(64),
+    ),
+    "one example": (squares, inputs(1)),
+    "that is always refused": (lambda model, x: model(x[:, :3]).mean(), inputs(64)),
+}
+
+
+@pytest.mark.parametrize("name", MEANS)
+def test_a_mean_over_examples_may_be_cut(name: str) -> None:
+    torch.manual_seed(0)
+    loss_fn, batch = MEANS[name]
+    context = Context(nn.Linear(4, 3), None, loss_fn, reference=Reference(batch))
+    reference = context.gather()
+    assert reference is not None and reference.thinnest is None and not reference.remark
+
+
+@given(
+    st.integers(4, 8).flatmap(
+        lambda n: st.lists(st.tuples(st.floats(-1e6, 1e6), st.floats(1e-3, 1.0)), min_size=n, max_size=n)
+    )
+)
+def test_no_weighting_is_taken_for_something_else(parts: Sequence[tuple[float, float]]) -> None:
+    mean = math.fsum(loss * weight for loss, weight in parts) / math.fsum(weight for _, weight in parts)
+    assert not no_mean([loss for loss, _ in parts], mean)
+
+
+def test_a_model_to_which_one_example_is_no_batch_is_given_two() -> None:
+    """``squeeze`` drops the batch's dimension too."""
+
+    def squeezed(model: nn.Module, x: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(model(x).squeeze(), (x[:, 0] > 0).float())
+
+    for model, loss_fn, fewest in ((nn.Linear(4, 1), squeezed, 2), (nn.Linear(4, 3), squares, 1)):
+        reference = Reference()
+        assert Division(model, loss_fn, inputs()).settled(reference)
+        assert (reference.fewest, reference.thinnest) == (fewest, None)
+        assert Plan(512, 8, 0.05, 0.01, fewest=reference.fewest).fewest == fewest
+
+
+def test_batch_normalisation_leaves_a_quarter() -> None:
+    """Its loss is never quite a mean; that it cannot be had on parts is found all the same."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+    for loss_fn, thinnest in (
+        (squares, 4),
+        (total, 4),
+        (lambda model, x: squares(model, x.reshape(SIZE, 4)), 1),
+    ):
+        reference = Reference(thinnest=4)
+        assert Division(model, loss_fn, inputs(), mixed=True).settled(reference)
+        assert reference.thinnest == thinnest
+
+
+def test_what_must_stay_whole_is_cut_by_nothing() -> None:
+    whole = Reference(thinnest=1)
+    whole.offer(inputs(600))  # more than are kept of others
+    assert whole.complete and whole.examples == 600
+    assert [part.sizes for part in (whole.thinned(10), whole.first(4), *whole.chunks(10))] == [[600]] * 3
+    assert whole.halves() is None
