@@ -321,6 +321,59 @@ def test_the_best_way_is_tried_again_when_what_had_worked_has_failed(
     assert not any("memory" in note for note in after.notes) and "curvature" not in training.context.notes
 
 
+@pytest.mark.parametrize("after", [2, 4, 60, 61, 62])
+def test_a_frozen_part_that_is_changed_costs_what_is_under_way(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    """A larger one than what is trained is not copied. Loaded anew in the middle of the choice of a way, or of a
+    measurement, it is no reason to give up double backward."""
+    run = Simulated(clock, monkeypatch, budget_share=1.0, reference=64)
+    run.model[0].requires_grad_(False)
+    run.train(after)
+    with torch.no_grad():
+        next(run.model.parameters()).mul_(1.1)
+    run.train(100)
+    assert run.curvatures()[-1].step > after
+    for frame in run.curvatures():
+        assert "double backward" in frame.method and not any(
+            "double backward" in note for note in frame.notes
+        )
+    assert "curvature" not in run.context.notes
+
+
+def thaw(run: Simulated) -> None:
+    run.model[0].requires_grad_(True)
+
+
+def replace(run: Simulated) -> None:
+    run.model[2] = nn.Linear(8, 5)
+
+
+@pytest.mark.parametrize("change", [thaw, replace])
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+@pytest.mark.parametrize("budget_share", [0.2, 1.0])
+def test_layers_that_are_thawed_or_replaced_make_another_space(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, change: Any, optimizer: str, budget_share: float
+) -> None:
+    """Vectors of the old one are of no use, and that is no failure: the values go on, exact, of the parameters of now."""
+    run = Simulated(clock, monkeypatch, budget_share, reference=64, optimizer=optimizer)
+    run.model[0].requires_grad_(False)
+    run.train(400)
+    change(run)
+    run.train(600)
+    after = [frame for frame in run.curvatures() if frame.step > 400]
+    trained = [parameter for parameter in run.model.parameters() if parameter.requires_grad]
+    assert any(frame.bottom for frame in after)
+    for frame in after:
+        assert frame.parameters == sum(parameter.numel() for parameter in trained)
+        assert "double backward" in frame.method and not any(
+            "double backward" in note for note in frame.notes
+        )
+    whole = Hessian(run.model, loss_fn, run.sensor.examples.part or Reference())
+    values = torch.linalg.eigvalsh(torch.stack([whole.matvec(unit) for unit in torch.eye(whole.dim)]))
+    assert after[-1].top[0].value == pytest.approx(float(values[-1]), rel=0.1)  # some steps before
+
+
 def test_without_a_limit_everything_is_measured(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """budget=1: complete measurements one after the other, on all examples, with the density when asked for."""
     run = Simulated(clock, monkeypatch, budget_share=1.0, reference=64)

@@ -187,8 +187,51 @@ def test_curvature_is_that_of_its_step_while_a_critic_moves(tmp_path: Path) -> N
             assert float((values - ritz.value).abs().min()) <= ritz.residual + 1e-5
 
 
+class Taught(nn.Module):
+    """A student and, frozen, the running average of it (BYOL, Grill et al. 2020; MoCo, DINO) in one module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.student = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3))
+        self.teacher = copy.deepcopy(self.student).requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.mse_loss(self.student(x), self.teacher(x.flip(1)))
+
+
+def test_curvature_is_that_of_its_step_while_a_teacher_follows(tmp_path: Path) -> None:
+    """It is part of the model, no parameter of it has a gradient, and it moves at every step."""
+    torch.manual_seed(0)
+    model, data = Taught(), torch.randn(32, 4)
+    optimizer = torch.optim.SGD(model.student.parameters(), 0.1)
+
+    def loss_fn(model: nn.Module, batch: Tensor) -> Tensor:
+        loss: Tensor = model(batch)
+        return loss
+
+    places, sensors = {}, [CurvatureSensor()]
+    with Probe(model, optimizer, loss_fn, name="byol", budget=1.0, reference=data, sensors=sensors) as probe:
+        for step in range(1, 91):
+            loss = loss_fn(model, data)
+            torch.autograd.backward(loss)
+            optimizer.step()
+            optimizer.zero_grad()
+            with torch.no_grad():
+                for average, now in zip(model.teacher.parameters(), model.student.parameters(), strict=True):
+                    average.lerp_(now, 0.2)
+            places[step] = copy.deepcopy(model)
+            probe.step(loss, data)
+    frames = of(recorded(tmp_path), Curvature)
+    assert len(frames) >= 2
+    for frame in frames:
+        assert "exact" in frame.method
+        values = torch.linalg.eigvalsh(dense(places[frame.step].double(), loss_fn, data.double()))
+        for ritz in (*frame.top, *frame.bottom):
+            assert float((values - ritz.value).abs().min()) <= ritz.residual + 1e-5
+
+
 def dense(model: nn.Module, loss_fn: LossFn, batch: Tensor) -> Tensor:
-    leaves = list(model.parameters())
+    leaves = [parameter for parameter in model.parameters() if parameter.requires_grad]
     gradients = torch.autograd.grad(loss_fn(model, batch), leaves, create_graph=True)
     flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
     rows = [torch.autograd.grad(entry, leaves, retain_graph=True) for entry in flat]

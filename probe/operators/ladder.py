@@ -37,7 +37,7 @@ from .compare import Found, Product, differences, disagreement, exact_product, u
 from .difference import Difference, numbers
 from .hessian import Hessian
 from .reach import reach, talks
-from .snapshot import NOTHING_TO_DIFFERENTIATE, Examples, LossFn
+from .snapshot import NOTHING_TO_DIFFERENTIATE, Changed, Examples, LossFn
 
 T = TypeVar("T")
 
@@ -122,7 +122,10 @@ def choosing(
     subject: Subject, *, after: Chosen | None = None, because: Exception | None = None
 ) -> Generator[None, None, Chosen]:
     """``choose`` in pieces of about two gradients (the first of five, of 4 examples), with a yield between them; the
-    model may move on meanwhile, since what is compared is of copies taken at once."""
+    model may move on meanwhile, since what is compared is of copies taken at once.
+
+    Raises Changed where they are not, because of a frozen parameter that moved.
+    """
     model, loss_fn, reference = subject.model, subject.loss_fn, subject.reference
     why = _impossible(subject)
     if why:
@@ -148,6 +151,8 @@ def choosing(
     if floor < 1:
         try:
             exact = yield from exact_product(unless(hessian))
+        except Changed:
+            raise
         except Exception as error:  # noqa: BLE001  a model may raise anything
             why = _words(error)
             notes.append(f"no double backward: {why}")
@@ -156,6 +161,8 @@ def choosing(
         found: list[Found] = []
         try:
             found = yield from differences(double, single, exact)
+        except Changed:
+            raise
         except Exception as error:  # noqa: BLE001
             why = _words(error)
             if exact is None:
@@ -173,6 +180,8 @@ def choosing(
                 )
                 yield
                 return _second(whole, (yield from differences(double, single, None)), notes)
+            except Changed:
+                raise
             except Exception as error:  # noqa: BLE001
                 why = _words(error)
                 notes.append(f"no finite difference: {why}")

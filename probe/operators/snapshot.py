@@ -28,6 +28,10 @@ NOTHING_TO_DIFFERENTIATE = (
 )
 
 
+class Changed(RuntimeError):
+    """What is measured is no longer what it was; the next measurement may be better off."""
+
+
 class Examples(Protocol):
     """The fixed reference batch: batches and their numbers of examples."""
 
@@ -82,20 +86,17 @@ class Snapshot:
         ):  # else the copies could not be differentiated through
             self.parameters = {name: _own(parameter, precision) for name, parameter in live.items()}
             self._buffers = {name: _own(buffer, precision) for name, buffer in model.named_buffers()}
-            frozen = {name: p for name, p in model.named_parameters() if not p.requires_grad}
             beside = self._inside.beside()
             networks = {name: t for name, t in beside.items() if isinstance(t, nn.Parameter)}
             self._buffers |= {name: _own(t, precision) for name, t in beside.items() if name not in networks}
-            still = {name: p for name, p in networks.items() if not p.requires_grad}
-            # A frozen network no larger than the model may be an average of it, and move; a larger one is a given.
-            if sum(p.numel() for p in still.values()) > sum(p.numel() for p in live.values()):
-                frozen |= still
+            own = {name: p for name, p in model.named_parameters() if not p.requires_grad}
+            frozen = _given(own, live) | _given(networks, live)
             self._beside = {
                 name: _own(p, precision).requires_grad_(p.requires_grad)
-                for name, p in networks.items()
+                for name, p in {**own, **networks}.items()
                 if name not in frozen
             }
-            # A frozen parameter is copied only when its precision changes: it may be most of the memory.
+            # A given parameter is copied only when its precision changes: it may be most of the memory.
             self._frozen = {
                 name: _own(p, precision) for name, p in frozen.items() if _wanted(p, precision) != p.dtype
             }
@@ -136,7 +137,7 @@ class Snapshot:
         """``act()`` while the model holds ``parameters``; also what a backward pass computes once more
         (checkpointed activations) must run here, or it would use the live ones.
 
-        Raises RuntimeError when a frozen parameter, which is not copied, has been changed since.
+        Raises Changed when a frozen parameter, which is not copied, has been changed since.
         """
         self._check_frozen()
         state = {
@@ -160,7 +161,7 @@ class Snapshot:
     def backward(self, act: Callable[[], T]) -> T:
         """``act()``, a backward pass that looks at nothing but its graph.
 
-        Raises RuntimeError as ``inside`` does.
+        Raises Changed as ``inside`` does.
         """
         self._check_frozen()
         with arithmetic(self.devices):
@@ -168,7 +169,7 @@ class Snapshot:
 
     def _check_frozen(self) -> None:
         if any(p._version != version for p, version in zip(self._shared, self._versions, strict=True)):
-            raise RuntimeError("a frozen parameter was changed while the measurement ran")
+            raise Changed("a frozen parameter was changed while the measurement ran")
 
     def terms(self) -> Iterator[Tensor]:
         """The loss of each batch, weighted so that their sum is the mean over all examples; only while inside.
@@ -247,6 +248,13 @@ class Snapshot:
         ]
         norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
         return norm
+
+
+def _given(network: Mapping[str, Tensor], live: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What is frozen in it and larger than all that is trained; no larger it may be an average of that, and move."""
+    frozen = {name: p for name, p in network.items() if not p.requires_grad}
+    size, trained = (sum(p.numel() for p in each.values()) for each in (frozen, live))
+    return frozen if size > trained else {}
 
 
 def dense(tensor: Tensor) -> Tensor:

@@ -10,11 +10,13 @@ import statistics
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from lsmon.protocol.frames import Scalars
 
 from ..cadence import COMPLETE, SPARSEST
 from ..operators.ladder import Chosen
+from ..operators.snapshot import Changed
 from ..optimizers import edge
 from ..reference import Reference
 from ..schedule import UNLIMITED
@@ -80,6 +82,7 @@ class CurvatureSensor(Sensor):
         self._next_density = 1
         self._told: list[Finding] = []
         """What a measurement that goes on has found, until it is handed on."""
+        self._trained: list[tuple[str, Any]] = []
         self._attempt = 1
         self._step = 0
 
@@ -141,6 +144,8 @@ class CurvatureSensor(Sensor):
             if kind == "complete" and ("ladder" in self.agenda.work or not self.examples.settled):
                 continue
             if self.agenda.due(kind, context, always=always):
+                if self._others_are_trained(context):
+                    self._begin_anew()
                 self.agenda.cadence.began(kind, context.step)
                 self.agenda.work[kind] = self._safely(context, self._run(context, chosen, kind, part))
                 return  # a snapshot is work enough for one step
@@ -199,8 +204,13 @@ class CurvatureSensor(Sensor):
 
     def _choose(self, context: Context, part: Reference, because: Exception | None = None) -> Work:
         """The way to the curvature that this model allows, or the next one when the first began to fail."""
-        if (yield from self._rungs.choosing(context, part, because)):
-            self._begin_anew()
+        try:
+            if (yield from self._rungs.choosing(context, part, because)):
+                self._begin_anew()
+        except Changed as error:
+            self._rungs.chosen = None  # and is looked for once more
+            context.notes[self.name] = f"not measured at step {self._step}: {error}"
+            return []
         if self._rungs.chosen is None:
             context.notes[self.name] = self._rungs.waiting
         self._rungs.on(self.examples.part)
@@ -212,15 +222,26 @@ class CurvatureSensor(Sensor):
         assert part is not None
         try:
             return (yield from work)
-        except NotMeasured as error:
+        except (NotMeasured, Changed) as error:
             context.notes[self.name] = f"not measured at step {self._step}: {error}"
         except Exception as error:  # out of memory, a branch of the model not met before
+            if self._others_are_trained(context):
+                self._begin_anew()
+                return []
             if self._rungs.hopeless:
                 raise
             if self._rungs.chosen is not None:  # else the search for the next one has begun already
                 # What else is half measured on this way goes with it, and the search is not kept waiting.
                 self.agenda.work = {"ladder": self._choose(context, part, error)}
         return []
+
+    def _others_are_trained(self, context: Context) -> bool:
+        """Than when this was asked last: layers were thawed, frozen or replaced, and vectors are of another space."""
+        before, self._trained = (
+            self._trained,
+            [(n, p.shape) for n, p in context.model.named_parameters() if p.requires_grad],
+        )
+        return before not in ([], self._trained)
 
     def _run(self, context: Context, chosen: Chosen, kind: str, part: Reference) -> Work:
         """One measurement, and whatever follows from it."""
