@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
 from torch.utils.checkpoint import checkpoint
 
 from lsmon.probe.guard import Guard
@@ -337,3 +339,34 @@ def test_a_copy_of_the_model_takes_no_look_along() -> None:
     torch.autograd.backward(model(inputs).square().mean())
     assert sensor._seen
     sensor.close()
+
+
+def test_a_file_of_the_model_opens_where_lsmon_is_not() -> None:
+    """Whole models are saved too, and it may be at a step that is measured."""
+    model = mlp(3, 8, 1.0)
+    sensor = LayerScale(seconds=0.0)
+    sensor.expect(Context(model, torch.optim.SGD(model.parameters(), 0.0), notes={}))
+    saved = pickle.dumps(model)
+    assert b"lsmon" not in saved
+    inputs = torch.randn(4, 64)
+    assert torch.equal(pickle.loads(saved)(inputs), model(inputs)) and not sensor._error
+    sensor.close()
+
+
+def test_what_passes_inside_a_transform_is_left_alone() -> None:
+    """Gradients by example are vmap's own tensors; it is said, and nothing fails."""
+    model = mlp(2, 4, 1.0)
+    inputs, labels = torch.randn(6, 64), torch.zeros(6, dtype=torch.long)
+
+    def one(parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(functional_call(model, parameters, (x[None],)), y[None])
+
+    sensor = LayerScale(seconds=0.0)
+    context = Context(model, torch.optim.SGD(model.parameters(), 0.0), notes={})
+    for _ in range(2):
+        sensor.expect(context)
+        each = vmap(grad(one), (None, 0, 0))(dict(model.named_parameters()), inputs, labels)
+        for name, parameter in model.named_parameters():
+            parameter.grad = each[name].detach().mean(0)
+        assert sensor.measure(context) == []
+    assert "torch.func" in context.notes["layers"]

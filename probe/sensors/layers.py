@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -52,18 +53,15 @@ class _Layer:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """A hook that a copy of the model does not take along."""
+    """A hook that a copy of the model does not take along; nor does a file, which must open where lsmon is not."""
 
     act: Callable[..., None]
 
     def __call__(self, *passed: Any) -> None:
         self.act(*passed)
 
-    def __deepcopy__(self, memo: Any) -> _Look:
-        return _Look(_looks_away)
-
-
-def _looks_away(*passed: Any) -> None: ...
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (nullcontext(), "__exit__")  # which takes anything and does nothing
 
 
 class LayerScale(Sensor):
@@ -84,6 +82,7 @@ class LayerScale(Sensor):
         self._shares: dict[str, float] = {}
         self._coming: deque[tuple[int, list[str], bool, Reading]] = deque()
         self._error: Exception | None = None
+        self._transformed = False
 
     def expect(self, context: Context) -> None:
         if context.compiled or any(isinstance(m, torch.jit.ScriptModule) for m in context.model.modules()):
@@ -108,6 +107,9 @@ class LayerScale(Sensor):
         """A forward pass of the loop; evaluation and our own measurements run in another mode or without gradients."""
         try:
             found = next((o for o in output if isinstance(o, Tensor)), None) if isinstance(output, tuple) else output  # fmt: skip
+            if torch._C._are_functorch_transforms_active():
+                self._transformed = True  # vmap, grad: what passes is no tensor of the loop's
+                return
             if not isinstance(found, Tensor) or not found.requires_grad or module.training != self._modes[id(module)]:  # fmt: skip
                 return
             layer = self._seen.setdefault(name, _Layer(name))
@@ -138,6 +140,8 @@ class LayerScale(Sensor):
         self._detach()
         if self._error is not None:
             raise self._error
+        if self._transformed and not self._seen:
+            context.notes[self.name] = "not looked into where the loop calls the model inside torch.func"
         self._gather(context.step)
         found: list[Finding] = []
         while self._coming and self._coming[0][-1].ready():
