@@ -71,7 +71,7 @@ class Grokking:
         self._enter("memorized")
         self._lowest = self._val.value
         return self._alert(
-            "memorized", step, 0.95, f"The training data is memorised: accuracy {train:.2f}, on validation {val:.2f}.",
+            "memorized", step, 0.95, train, val, f"The training data is memorised: accuracy {train:.2f}, on validation {val:.2f}.",
             "Weight decay and patience may still make it generalise; watch validation, not the training loss.",
         )  # fmt: skip
 
@@ -86,7 +86,7 @@ class Grokking:
             return None
         self._enter("onset")
         return self._alert(
-            "grokking_onset", step, 0.95, f"Grokking has begun: validation accuracy rose from {self._lowest:.2f} to {val:.2f}.",
+            "grokking_onset", step, 0.95, self._train.value, val, f"Grokking has begun: validation accuracy rose from {self._lowest:.2f} to {val:.2f}.",
             "Keep training: what generalises is taking over.",
         )  # fmt: skip
 
@@ -96,11 +96,14 @@ class Grokking:
         self._count_from = step
         self._enter("complete")
         return self._alert(
-            "grokking_complete", step, 0.97, f"Grokked: validation accuracy {val:.2f}.", "A good moment for a checkpoint."
+            "grokking_complete", step, 0.97, self._train.value, val, f"Grokked: validation accuracy {val:.2f}.",
+            "A good moment for a checkpoint.",
         )  # fmt: skip
 
-    def _alert(self, kind: str, step: int, confidence: float, message: str, advice: str) -> Alert:
-        evidence = {"train/acc": self._train.value, "val/acc": self._val.value}
+    def _alert(
+        self, kind: str, step: int, confidence: float, train: float, val: float, message: str, advice: str
+    ) -> Alert:
+        evidence = {"train/acc": train, "val/acc": val}
         if kind == "grokking_onset":
             evidence["lowest val/acc"] = self._lowest
         return Alert(
