@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -11,9 +11,10 @@ from lsmon.protocol.clean import clean_line, clean_name
 from lsmon.protocol.codec import shorten
 from lsmon.protocol.frames import Heartbeat, RunStarted
 
+from .pace import Pace
+from .whereabouts import whereabouts
+
 BEAT_SECS = 1.0
-RATE_SECS = 5.0
-"""The step rate is that of the last seconds: long enough to be steady, short enough to be news."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +31,17 @@ class Heart:
 
     def __init__(self, header: RunStarted, pulse: Callable[[], Pulse], now: float) -> None:
         self._header, self._pulse = header, pulse
-        self._counts: deque[tuple[float, int]] = deque()  # steps done by then
+        self._pace = Pace(now)
+        self._thread = threading.get_ident()  # the training's, which makes the probe
         self.due = now
 
-    def beat(self, now: float, steps: int, seq: int, step: int, attempt: int, dropped: int) -> Heartbeat:
-        """``steps`` are done by ``now``; the last frame was ``seq``, of this step and attempt."""
+    def beat(
+        self, now: float, steps: int, acts: int, seq: int, step: int, attempt: int, dropped: int
+    ) -> Heartbeat:
+        """``steps`` are done by ``now``, and ``acts`` things have come; the last frame was ``seq``, of this step."""
         self.due = now + BEAT_SECS
-        self._counts.append((now, steps))
-        while len(self._counts) > 2 and now - self._counts[0][0] > RATE_SECS:
-            self._counts.popleft()
-        (then, before), header, pulse = self._counts[0], self._header, self._pulse()
+        self._pace.look(now, steps, acts)
+        header, pulse, idle = self._header, self._pulse(), self._pace.idle
         return Heartbeat(
             seq=seq,
             step=step,
@@ -51,7 +53,9 @@ class Heart:
             pid_started=header.pid_started,
             dropped=dropped,
             share=shorten(pulse.share),
-            rate=shorten((steps - before) / (now - then)) if now > then else 0.0,
+            rate=shorten(self._pace.rate),
             recording=clean_line(pulse.recording),
             notes={clean_name(part): clean_line(words) for part, words in pulse.notes.items()},
+            idle=round(idle, 1),
+            where=clean_line(whereabouts(self._thread), 200) if idle else "",
         )

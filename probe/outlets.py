@@ -14,7 +14,7 @@ from msgspec import structs
 from lsmon.protocol.cards import Card, has_card, remove_card, write_card
 from lsmon.protocol.clean import clean_line
 from lsmon.protocol.errors import LsmonError
-from lsmon.protocol.frames import AnyFrame, RunStarted
+from lsmon.protocol.frames import AnyFrame, Heartbeat, RunStarted
 from lsmon.protocol.places import recordings_dir, runtime_dir
 from lsmon.protocol.recording.folder import new_folder
 from lsmon.protocol.recording.writer import Recorder
@@ -104,6 +104,8 @@ class _Wire:
         self._door = door
         self._server: Server | None = None
         self._look_at = 0.0
+        self._idle_since = 0.0
+        self._card_is_old = False
         self.tick()
 
     @property
@@ -111,6 +113,10 @@ class _Wire:
         return self._server is None or self._server.quiet
 
     def write(self, frame: AnyFrame, data: bytes) -> None:
+        if isinstance(frame, Heartbeat) and bool(frame.idle) != bool(self._idle_since):
+            self._idle_since = frame.wall - frame.idle if frame.idle else 0.0
+            self._card_is_old = True
+            self._look_at = 0.0
         if self._server is not None:
             self._server.publish(frame, data)
 
@@ -131,8 +137,9 @@ class _Wire:
         try:
             server = self._server or self._make(runtime_dir(), self._header)
             try:
-                if server is not self._server or not has_card(self._header.run):
-                    write_card(_card(self._header, server))
+                if self._card_is_old or server is not self._server or not has_card(self._header.run):
+                    write_card(_card(self._header, server, self._idle_since))
+                    self._card_is_old = False
             except BaseException:
                 if server is not self._server:
                     server.close()
@@ -148,7 +155,7 @@ class _Wire:
         return f"waits: {server.trouble}" if server.trouble else ""
 
 
-def _card(header: RunStarted, server: Server) -> Card:
+def _card(header: RunStarted, server: Server, idle_since: float) -> Card:
     return Card(
         run=header.run,
         name=header.name,
@@ -161,4 +168,5 @@ def _card(header: RunStarted, server: Server) -> Card:
         recording=header.recording,
         started=header.wall,
         lsmon=header.lsmon,
+        idle_since=idle_since,
     )

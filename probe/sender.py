@@ -17,6 +17,7 @@ from msgspec import structs
 
 from lsmon.protocol.clean import clean_line, clean_name
 from lsmon.protocol.codec import encode, shorten
+from lsmon.protocol.detectors.standstill import Standstill
 from lsmon.protocol.detectors.watch import Watch
 from lsmon.protocol.fold import Folds
 from lsmon.protocol.frames import Alert, AnyFrame, Curvature, RunEnded, RunStarted, Scalars
@@ -88,6 +89,7 @@ class Sender:
         self._guard = guard
         self._heart = Heart(header, pulse, clock())
         self._watch = watch or Watch()
+        self._standstill = Standstill()
         self._on_alert = on_alert
         self._on_wish = on_wish
         self._on_end = on_end
@@ -247,7 +249,10 @@ class Sender:
                 self._let_go(sink, error)
 
     def _beat(self, now: float) -> None:
-        self._hand_out(self._heart.beat(now, self.steps, self._seq, *self._last, self.dropped))
+        beat = self._heart.beat(now, self.steps, self._expected, self._seq, *self._last, self.dropped)
+        self._hand_out(beat)
+        if alert := self._standstill.see(beat):
+            self._send(alert, alert.step, alert.attempt, time.time())
 
     def _call(self, sink: Sink, method: Callable[[], None]) -> None:
         try:

@@ -39,6 +39,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     started: float = 0.0
     """Unix time in seconds."""
     lsmon: str = ""
+    idle_since: float = 0.0
+    """Since when there has been no step, in Unix time; 0 while the loop goes on."""
 
     @property
     def alive(self) -> bool:

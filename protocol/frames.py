@@ -193,6 +193,10 @@ class Heartbeat(Frame, frozen=True, kw_only=True, tag="heartbeat"):
     """Words about the recorder when it is not simply recording ("stopped: disk full")."""
     notes: dict[str, str] = {}
     """Sensor → what it waits for or why it is off, in words for its panel's empty state."""
+    idle: float = 0.0
+    """Seconds since the last step, or whatever the loop logged, where that is much longer than usual; else 0."""
+    where: str = ""
+    """The line of the program that an idle loop is in: ``train.py:88 in evaluate``."""
 
 
 class Summary(Frame, frozen=True, kw_only=True, tag="summary"):

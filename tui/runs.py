@@ -16,6 +16,8 @@ from lsmon.protocol.recording.folder import last_written, list_recordings, read_
 from lsmon.protocol.wire.carried import answer
 from lsmon.protocol.wire.carrier import Carrier
 
+from .format import age
+
 ANSWER_SECS = 20.0
 """A cold ssh takes 0.6 s here; behind two jump hosts and a slow agent it may take ten times as long."""
 
@@ -42,6 +44,13 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """Where it was asked for: a host as the person calls it, or the words of --via; empty for this machine."""
     loss: tuple[float, ...] = ()
     """Its course in a few points, oldest first; only where it was asked for."""
+    idle: float = 0.0
+    """Seconds since the last step of a live one, where that is much longer than usual; else 0."""
+
+    @property
+    def words(self) -> str:
+        """Its state, for a person."""
+        return f"idle {age(self.idle)}" if self.idle and self.state == "live" else self.state
 
     @property
     def lives(self) -> bool:
@@ -64,6 +73,7 @@ def with_course(run: Run) -> Run:
 
 def local_runs() -> list[Run]:
     """Live runs, then recorded ones, each the newest first."""
+    now = time.time()
     live = [
         Run(
             state=_pulse(card.recording),
@@ -73,6 +83,7 @@ def local_runs() -> list[Run]:
             pid=card.pid,
             started=card.started,
             recording=card.recording,
+            idle=max(now - card.idle_since, 0.0) if card.idle_since else 0.0,
         )
         for card in read_cards()
         if card.alive

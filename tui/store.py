@@ -148,8 +148,8 @@ class Store:
         reached = self._reached
         return View(
             header=self._header, seq=reached.seq, step=reached.step, first_step=reached.first_step,
-            attempt=reached.attempt, started=reached.started, wall=reached.wall,
-            rate=self._heartbeat.rate or reached.rate,
+            attempt=reached.attempt, started=reached.started, wall=max(reached.wall, self._heartbeat.wall),
+            rate=0.0 if self._heartbeat.idle else self._heartbeat.rate or reached.rate,
             lost=reached.lost, lost_step=reached.lost_step, dropped=self._dropped, heartbeat=self._heartbeat,
             curvature=self._curvature, series={name: series.track() for name, series in self._series.items()},
             refused=len(self._refused), alerts=tuple(self._alerts), marks=tuple(self._marks),

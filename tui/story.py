@@ -43,6 +43,7 @@ _ALERTS = {
     "loss_spike": Chapter(0, "spike", severity="warning", weight=2, moment=True),
     "divergence": Chapter(0, "diverged", severity="critical", weight=6),
     "nonfinite": Chapter(0, "not finite", "nan", "critical", 6),
+    "hang": Chapter(0, "no step", severity="warning", weight=3, moment=True),
     "stall": Chapter(0, "stalling", severity="warning", weight=3),
     "equilibrium": Chapter(0, "equilibrium", "balance", weight=2),
     "overfitting": Chapter(0, "overfitting", "overfit", "warning", 3),

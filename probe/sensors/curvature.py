@@ -49,7 +49,7 @@ DENSITY_EVERY = 4
 DENSITY_PRODUCTS = 512
 """Products that a density takes: 8 probes of 64."""
 
-CALM = frozenset({"probe_fault", "silent", "equilibrium"})
+CALM = frozenset({"probe_fault", "silent", "hang", "equilibrium"})
 """Kinds of alert that say nothing of the landscape."""
 
 

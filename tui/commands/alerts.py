@@ -81,7 +81,7 @@ def raised(recording: Recording, thresholds: Thresholds | None = None) -> Iterat
     watch, seq = Watch(thresholds), 0
     for frame in recording.frames():
         if isinstance(frame, Alert):
-            if frame.kind == "probe_fault":
+            if frame.kind in ("probe_fault", "hang"):
                 yield frame
             continue
         for alert in watch.see(frame):

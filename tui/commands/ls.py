@@ -71,7 +71,7 @@ def table(runs: list[Run], now: float, cols: int | None = None) -> str:
     rows = [("STATE", "NAME", "ID", "HOST", "PID", "STARTED", "RECORDING")]
     rows += [
         (
-            run.state,
+            run.words,
             run.name,
             run.run[:8],
             run.place if places else run.host,

@@ -123,6 +123,8 @@ class Header(Bar):
                 sign, bare, word = "‖", "=", "paused"
         elif moment.paused and moment.timeline is None:
             sign, bare, ink, word = "‖", "=", "warning", "paused"
+        elif moment.link.phase == "live" and view.heartbeat.idle:
+            sign, bare, ink, word = "▲", "!", "warning", f"no step for {duration(view.heartbeat.idle)}"
         state = f"{bare if moment.ascii_only else sign} {word}"
         right = canvas.cols - cells(state) - 1
         canvas.put(right, 0, state, f"bold {ink}")
@@ -194,6 +196,9 @@ def said(moment: Moment) -> list[tuple[str, str]]:
         parts.append((_PHASES[link.phase][2], phase_words(link)))
     elif link.words:
         parts.append(("warning" if link.lost or "early" in link.words else "dim", link.words))
+    if view.heartbeat.idle and not view.ended:
+        at = f": {view.heartbeat.where}" if view.heartbeat.where else ""
+        parts.append(("warning", f"no step for {duration(view.heartbeat.idle)}{at}"))
     if moment.paused and moment.timeline is None:
         more = (
             f", the run is {counted(moment.behind, 'step')} further"
@@ -206,7 +211,7 @@ def said(moment: Moment) -> list[tuple[str, str]]:
     if view.ended:
         ended = f"training stopped: {view.end.error}" if view.end.reason == "error" else "training finished"
         parts.append(("critical" if view.end.reason == "error" else "dim", ended.replace("\n", " ")))
-    if moment.timeline is None and moment.heard and not view.ended:
+    if moment.timeline is None and moment.heard and not (view.ended or view.heartbeat.idle):
         parts.append(("dim", f"last frame {moment.heard}"))
     lost = max(view.lost, link.lost)
     if lost and "lost" not in link.words:

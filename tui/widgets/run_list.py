@@ -21,12 +21,13 @@ from .canvas import Canvas, cells, fit
 from .panel import Panel, Readout
 
 _STATES = {
-    "live": ("●", "*", "good", "live"),
-    "stale": ("▲", "!", "warning", "stale"),
-    "finished": ("■", "#", "dim", "finished"),
-    "stopped": ("■", "#", "dim", "stopped"),
-    "failed": ("✖", "X", "critical", "failed"),
-    "ended early": ("■", "#", "warning", "ended early"),
+    "live": ("●", "*", "good"),
+    "idle": ("▲", "!", "warning"),
+    "stale": ("▲", "!", "warning"),
+    "finished": ("■", "#", "dim"),
+    "stopped": ("■", "#", "dim"),
+    "failed": ("✖", "X", "critical"),
+    "ended early": ("■", "#", "warning"),
 }
 _BLOCKS, _ASCII_LEVELS = "▁▂▃▄▅▆▇█", "_.-=+*%#"
 _WIDE = 100
@@ -197,7 +198,7 @@ class RunList(Panel):
 
     def _row(self, canvas: Canvas, y: int, item: Listed, widths: dict[str, int], chosen: bool) -> None:
         run = item.run
-        sign, bare, ink, word = _STATES[run.state]
+        sign, bare, ink = _STATES["idle" if run.words != run.state else run.state]
         canvas.put(0, y, (">" if self.ascii_only else "›") if chosen else " ", "bold ink")
         if item.key in self.picked:
             canvas.put(1, y, "+" if self.ascii_only else "◆", "info")
@@ -206,7 +207,7 @@ class RunList(Panel):
             "name": (run.name, "bold ink" if chosen else "ink"),
             "id": (run.run[:8], "dim"),
             "host": (_host(item), "dim"),
-            "state": (word, ink),
+            "state": (run.words, ink),
             "age": (_age(item, self.held.now), "dim"),
             "steps": (f"{_steps(item):>{widths.get('steps', 0)}}", "dim"),
             "course": (course(run.loss, widths.get("course", 0), ascii_only=self.ascii_only), "soft curve0"),
@@ -221,7 +222,7 @@ class RunList(Panel):
 
 def words_of(item: Listed) -> str:
     """What a filter looks at."""
-    return f"{item.run.name} {_host(item)} {item.run.state} {item.run.run}"
+    return f"{item.run.name} {_host(item)} {item.run.words} {item.run.state} {item.run.run}"
 
 
 def _host(item: Listed) -> str:
