@@ -217,6 +217,11 @@ def test_stalling_and_what_is_not() -> None:
     far = {"stability/ratio": 2e-4, "update/ratio": 3e-4}
     assert labels(told(losses(still, **far))) == ["stable", "stalling"]
     assert labels(told(losses(still, **far | {"update/ratio": 2e-3}))) == ["stable"]
+    unknown = told(
+        losses(still, **{"update/ratio": 1e-6})
+    )  # with Adam on few examples there is no edge to compare with
+    assert labels(unknown) == ["stable", "stalling"] and "stalling: an update 1e-06" in unknown[-1][1].words
+    assert labels(told(losses(still, **{"update/ratio": 5e-5}))) == ["stable"]
     saddle = [Curvature(step=1, top=(Ritz(1.0, 0.1),), bottom=(Ritz(-1.0, 0.1),), grad_curvature=-0.5)]
     assert labels(told([*saddle, *losses(still, **slow)])) == ["stable"]
 

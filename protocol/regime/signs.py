@@ -34,6 +34,8 @@ SLOW, SMALL = 1e-2, 1e-4
 """Stalling: the sharpness against the edge, and |Δθ|/|θ|. The further one is below, the less the other need be: ..."""
 TENFOLD = 1e-3
 """... but ten times an update above this would be beyond what is healthy, and that is what is advised."""
+FROZEN = 1e-5
+"""|Δθ|/|θ| where the edge is not known: a tenth of what is small beside one."""
 STILL, HIGH = 0.1, 0.7
 """... with a loss that has fallen by less than this part in the stretch, and is above this part of the first."""
 
@@ -107,15 +109,18 @@ def clipped(facts: Facts) -> str:
 def stalling(facts: Facts) -> str:
     # A network whose units are dead, or may be, stands as still, and no learning rate helps it.
     dead = facts.counting or facts.dead_since is not None
-    if facts.rolling or dead or not facts.ratio < SLOW:
+    if facts.rolling or dead or facts.ratio >= SLOW:
         return ""
     steps, fall = facts.losses.fall()
     largest = facts.largest_update(LONG)
-    if steps < LONG - 1 or largest is None or largest >= min(TENFOLD, SMALL * SLOW / max(facts.ratio, 1e-30)):
+    known = math.isfinite(facts.ratio)
+    little = min(TENFOLD, SMALL * SLOW / max(facts.ratio, 1e-30)) if known else FROZEN
+    if steps < LONG - 1 or largest is None or largest >= little:
         return ""
     if fall >= STILL or facts.losses.smooth < HIGH * facts.losses.first:
         return ""
-    return f"sharpness is {facts.ratio:.2g} of the edge, an update {largest:.1g} of the weights and the loss fell by {max(fall, 0):.1%} in {steps} steps; raise the learning rate tenfold"  # fmt: skip
+    sharpness = f"sharpness is {facts.ratio:.2g} of the edge, " if known else ""
+    return f"{sharpness}an update {largest:.1g} of the weights and the loss fell by {max(fall, 0):.1%} in {steps} steps; raise the learning rate tenfold"  # fmt: skip
 
 
 def saturated(facts: Facts) -> str:
