@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +17,7 @@ from .host_memory import host_room
 from .operators.difference import Difference
 from .operators.hessian import Hessian
 from .operators.operator import Landscape
+from .operators.quiet import arithmetic
 from .readings import read
 
 MOST = 40
@@ -56,12 +57,8 @@ class Survey:
 @contextmanager
 def plainly(model: nn.Module) -> Iterator[None]:
     """Vectors are added and multiplied in their own precision, whatever autocast the training has around its step."""
-    kinds = {"cpu", *(parameter.device.type for parameter in model.parameters())} - {"meta"}
-    with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.no_grad())
-        for kind in kinds:
-            stack.enter_context(torch.autocast(kind, enabled=False))
+    devices = {parameter.device for parameter in model.parameters()}
+    with arithmetic(devices), torch.no_grad():
         yield
 
 

@@ -12,6 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrizations, parametrize
+from torch.utils.flop_counter import FlopCounterMode
 
 from lsmon.probe import Probe, measure
 from lsmon.probe.measuring import measuring
@@ -28,6 +30,7 @@ __all__ = ["own_folders"]  # a fixture, used by name
 STEPS = 60
 LossFn = Callable[[nn.Module, Tensor], Tensor]
 FEATURES: list[Tensor] = []
+GRADIENTS: list[Tensor] = []
 
 
 def network(out: int = 3) -> nn.Sequential:
@@ -62,10 +65,13 @@ def with_aux(model: Any, batch: Tensor) -> Tensor:
     return loss + 0.1 * aux
 
 
-def hooked() -> nn.Module:
-    """Features are collected by a hook, in a list that is nobody's attribute."""
+def hooked(by: str = "register_forward_hook") -> nn.Module:
+    """Features, or gradients, are collected by a hook, in a list that is nobody's attribute."""
     model = network()
-    model[0].register_forward_hook(lambda module, inputs, output: FEATURES.append(output))
+    if by == "register_forward_hook":
+        model[0].register_forward_hook(lambda module, inputs, output: FEATURES.append(output))
+    else:
+        getattr(model[2], by)(lambda module, *gradients: GRADIENTS.append(gradients[-1][0].detach()))
     return model
 
 
@@ -106,6 +112,8 @@ def cases() -> dict[str, tuple[nn.Module, LossFn, list[Any]]]:
     return {
         "lists, dicts and tensors of the model": (appending, with_aux, [appending.counts, appending.centre]),
         "a hook's list": (hooked(), plain, []),
+        "a backward hook's list": (hooked("register_full_backward_hook"), plain, []),
+        "what comes before it": (hooked("register_full_backward_pre_hook"), plain, []),
         "a criterion": (network(), centred, [centred]),
         "a trainer's critic": (network(), trainer.loss, [trainer.parts["critic"], trainer.calls]),
     }
@@ -113,6 +121,7 @@ def cases() -> dict[str, tuple[nn.Module, LossFn, list[Any]]]:
 
 def train(name: str, probed: bool) -> dict[str, Any]:
     FEATURES.clear()
+    GRADIENTS.clear()
     model, loss_fn, beside = cases()[name]
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
     data = torch.randn(32, 4)
@@ -135,6 +144,7 @@ def train(name: str, probed: bool) -> dict[str, Any]:
     if probe is not None:
         probe.close()
     kept = [one.state_dict() if isinstance(one, nn.Module) else copy.copy(one) for one in beside]
+    lengths.append(len(GRADIENTS))
     return {"losses": torch.stack(losses), "model": model.state_dict(), "beside": kept, "lengths": lengths}
 
 
@@ -263,6 +273,40 @@ def test_what_a_loss_tells_the_probe_while_it_is_measured_is_not_of_the_training
     assert of(frames, Curvature)
     said = [frame.values["accuracy"] for frame in of(frames, Scalars) if "accuracy" in frame.values]
     assert said == [float(step) for step in range(1, STEPS + 1)]
+
+
+def test_weights_that_a_block_has_cached_are_not_those_of_the_measurement(tmp_path: Path) -> None:
+    """``parametrize.cached`` around the whole step: parametrized weights are those of the step that is measured."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3))
+    parametrizations.weight_norm(model[0])
+    optimizer, data, places = torch.optim.SGD(model.parameters(), 0.05), torch.randn(16, 4), {}
+    sensors = [CurvatureSensor()]
+    with Probe(model, optimizer, plain, name="cached", budget=1.0, reference=data, sensors=sensors) as probe:
+        for step in range(1, 61):
+            with parametrize.cached():
+                optimizer.zero_grad()
+                loss = plain(model, data)
+                torch.autograd.backward(loss)
+                optimizer.step()
+                places[step] = copy.deepcopy(model)
+                probe.step(loss, data)
+    frames = of(recorded(tmp_path), Curvature)
+    assert frames
+    for frame in frames:
+        values = torch.linalg.eigvalsh(dense(places[frame.step].double(), plain, data.double()))
+        for ritz in (*frame.top, *frame.bottom):
+            assert float((values - ritz.value).abs().min()) <= ritz.residual + 1e-5
+
+
+def test_a_counter_of_operations_counts_the_loops(tmp_path: Path) -> None:
+    """Such modes are the loop's own, and what is measured is not."""
+    counts = []
+    for probed in (False, True):
+        with FlopCounterMode(display=False) as counter:
+            train("a hook's list", probed)
+        counts.append(counter.get_total_flops())
+    assert counts[0] == counts[1] > 0
 
 
 def test_a_part_of_the_model_or_what_holds_it_is_nothing_beside_it() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import copy
@@ -12,6 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.utils import parametrize
+from torch.utils._python_dispatch import _disable_current_modes
 
 from ..measuring import unheard
 from .precision import no_autocast, no_tf32
@@ -19,9 +22,6 @@ from .reach import Holder
 
 LONG = 1 << 14
 """Members of a container, from which on it is not copied: what was added to a list is taken off again."""
-
-SMALL = 1 << 16
-"""Numbers in a tensor that is an attribute of a module and no buffer, up to which it is copied before each evaluation."""
 
 SEED = 0x15
 """The same noise in every evaluation, so that a loss that samples (VAE, diffusion) is one function of the parameters."""
@@ -70,6 +70,7 @@ def quiet(
     with ExitStack() as stack:
         stack.enter_context(unheard())
         stack.enter_context(_seeded(accelerators))
+        stack.enter_context(_uncached())
         stack.enter_context(torch.enable_grad())
         stack.enter_context(arithmetic(devices))
         stack.enter_context(no_autocast())
@@ -86,8 +87,6 @@ def quiet(
                 module.__dict__["training"] = (
                     False  # what Module.__setattr__ comes down to, forty times faster
                 )
-            for module in modules:
-                _work_on_copies(module)
             yield
         finally:
             for module in training:
@@ -103,6 +102,8 @@ def arithmetic(devices: set[torch.device]) -> Iterator[None]:
     """Numbers are added and multiplied in the precision that they have; all that a backward pass by itself asks for."""
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
+        if torch._C._len_torch_dispatch_stack():  # as of a counter of operations, which are not the loop's
+            stack.enter_context(_disable_current_modes())
         for kind in {"cpu", *(device.type for device in devices)} - {"meta"}:
             stack.enter_context(torch.autocast(kind, enabled=False))
         stack.enter_context(no_tf32())
@@ -135,18 +136,21 @@ def _seeded(accelerators: list[torch.device]) -> Iterator[None]:
                 numpy_random.set_state(numpy_state)
 
 
+@contextmanager
+def _uncached() -> Iterator[None]:
+    """Parametrized weights are computed anew: inside ``parametrize.cached()`` they are those of the live model."""
+    enabled, cache = parametrize._cache_enabled, parametrize._cache
+    parametrize._cache_enabled, parametrize._cache = 0, {}
+    try:
+        yield
+    finally:
+        parametrize._cache_enabled, parametrize._cache = enabled, cache
+
+
 def _attributes(module: nn.Module) -> list[dict[str, Any]]:
     """What a forward pass keeps on its module (a hidden state, a recomputed weight) would hold our graph in memory."""
     own = module.__dict__
     return [own, *(own[name] for name in ("_parameters", "_buffers") if isinstance(own.get(name), dict))]
-
-
-def _work_on_copies(module: nn.Module) -> None:
-    """Of small tensors that are neither parameters nor buffers: a forward pass may write to them."""
-    own = module.__dict__
-    for name, value in own.items():
-        if type(value) is torch.Tensor and value.numel() <= SMALL and not value.requires_grad:
-            own[name] = value.clone()
 
 
 def _restore(holder: Holder, kept: Holder) -> None:
@@ -154,9 +158,10 @@ def _restore(holder: Holder, kept: Holder) -> None:
         if holder.keys() != kept.keys() or any(holder[name] is not kept[name] for name in kept):
             holder.clear()
             holder.update(kept)
-    elif isinstance(holder, list):
+    elif isinstance(holder, list | deque):
         if len(holder) != len(kept) or any(a is not b for a, b in zip(holder, kept, strict=True)):
-            holder[:] = kept
+            holder.clear()
+            holder.extend(kept)
     elif holder != kept:
         holder.clear()
         holder.update(kept)

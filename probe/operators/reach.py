@@ -1,4 +1,4 @@
-"""What a loss can reach besides its model's tensors: other networks, and lists and dicts that are written to on the way.
+"""What a loss can reach besides its model's tensors: other networks, numbers, and lists and dicts that are written to.
 
 Looked for where they stand as a rule: in the attributes of the modules, and in what ``loss_fn``, the hooks and the
 forward methods name: closures, globals, defaults, ``self``.
@@ -7,7 +7,7 @@ forward methods name: closures, globals, defaults, ``self``.
 from __future__ import annotations
 
 import sys
-from collections import OrderedDict, defaultdict
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -18,14 +18,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .variables import Place, draws, varies
+
 DEPTH = 3
 """Names from one thing to the next: ``loss_fn`` to a trainer, to its dict, to a network."""
 
 WIDE = 64
 """Members of a container that are looked into; more are data."""
 
-Holder = list[Any] | dict[Any, Any] | set[Any]
-_HOLDERS = (list, dict, set, OrderedDict, defaultdict)
+Holder = list[Any] | dict[Any, Any] | set[Any] | deque[Any]
+_HOLDERS = (list, dict, set, OrderedDict, defaultdict, Counter, deque)
 _FOREIGN = frozenset({"torch", "numpy", "lsmon", *sys.stdlib_module_names} - {"__main__"})
 _INTERNAL = frozenset(nn.Module().__dict__)
 
@@ -35,16 +37,20 @@ class Reach:
     modules: list[nn.Module]
     """That are no part of the model, in the order in which they were found."""
     holders: list[Holder]
+    places: list[Place]
+    """Of numbers, small tensors and arrays."""
+    generators: list[Any]
+    """Random streams of the loop's own."""
 
 
 def reach(model: nn.Module, loss_fn: Any) -> Reach:
     """What is found in a few names' distance; each thing once.
 
-    Of an object that is merely named the lists are its own affair: another thread may write to them meanwhile.
+    Of an object that is merely named the lists and numbers are its own affair: another thread may write to them meanwhile.
     """
     search = _Search(model)
     search.look(loss_fn, 0, owner=True)
-    return Reach(search.modules, search.holders)
+    return Reach(search.modules, search.holders, search.places, search.generators)
 
 
 def talks(model: nn.Module, reached: Reach) -> str:
@@ -67,7 +73,12 @@ class _Search:
     def __init__(self, model: nn.Module) -> None:
         self.modules: list[nn.Module] = []
         self.holders: list[Holder] = []
+        self.places: list[Place] = []
+        self.generators: list[Any] = []
         self._seen: set[int] = set()
+        for hooks in _GLOBAL_HOOKS:
+            for hook in hooks.values():
+                self.look(hook, 0, owner=True)
         self._enter(model)
 
     def look(self, thing: Any, depth: int, *, written: bool = True, owner: bool = False) -> None:
@@ -79,13 +90,19 @@ class _Search:
             self.modules.append(thing)
             self._enter(thing)
             return
+        if draws(thing) and written:
+            self.generators.append(thing)
+            return
         if type(thing) in _HOLDERS and written:
             self.holders.append(thing)
         passes = isinstance(thing, (partial, MethodType, FunctionType, tuple)) or type(thing) in _HOLDERS
-        for each in _parts(thing):
-            self.look(
-                each, depth + 1, written=written and (passes or owner), owner=isinstance(thing, MethodType)
-            )
+        for place, each in _parts(thing):
+            inner = written and (passes or owner)
+            if varies(each):
+                if inner and place is not None:
+                    self.places.append(place)
+            else:
+                self.look(each, depth + 1, written=inner, owner=isinstance(thing, MethodType))
 
     def _enter(self, module: nn.Module) -> None:
         parts = [part for part in module.modules() if part is module or id(part) not in self._seen]
@@ -94,9 +111,13 @@ class _Search:
             if isinstance(part, torch.jit.ScriptModule):  # it keeps the module that it was compiled from
                 continue
             for name, value in vars(part).items():
-                if name not in _INTERNAL:
+                if name in _INTERNAL:
+                    continue
+                if varies(value):
+                    self.places.append(Place(vars(part), name))
+                else:
                     self.look(value, DEPTH - 1)
-            for hooks in (part._forward_hooks, part._forward_pre_hooks):
+            for hooks in _hooks(part):
                 for hook in hooks.values():
                     self.look(hook, 0, owner=True)
         for kind in {type(part): None for part in parts}:
@@ -104,20 +125,44 @@ class _Search:
                 self.look(getattr_static(kind, "forward"), 0)
 
 
-def _parts(thing: Any) -> Iterable[Any]:
+_GLOBAL_HOOKS: tuple[dict[int, Any], ...] = tuple(
+    getattr(nn.modules.module, f"_global_{kind}_hooks")
+    for kind in ("forward", "forward_pre", "backward", "backward_pre")
+)
+
+
+def _hooks(module: nn.Module) -> Iterable[dict[int, Any]]:
+    return (
+        module._forward_hooks,
+        module._forward_pre_hooks,
+        module._backward_hooks,
+        module._backward_pre_hooks,
+    )
+
+
+def _parts(thing: Any) -> Iterable[tuple[Place | None, Any]]:
+    """What it is made of, each with the place where it stands, if that can be written to."""
     if isinstance(thing, partial):
-        return (thing.func, *thing.args, *thing.keywords.values())
+        return ((None, part) for part in (thing.func, *thing.args, *thing.keywords.values()))
     if isinstance(thing, MethodType):
-        return (thing.__func__, thing.__self__)
+        return ((None, thing.__func__), (None, thing.__self__))
     if isinstance(thing, FunctionType):
         return () if _foreign(thing) else _named(thing)
-    if type(thing) in _HOLDERS or isinstance(thing, tuple):
-        members = thing.values() if isinstance(thing, dict) else thing
-        return () if len(thing) > WIDE else tuple(members)
+    if isinstance(thing, (set, tuple)):
+        return () if len(thing) > WIDE else tuple((None, each) for each in thing)
+    if type(thing) in _HOLDERS:
+        members = list(thing.items()) if isinstance(thing, dict) else list(enumerate(thing))
+        return () if len(thing) > WIDE else tuple((Place(thing, key), each) for key, each in members)
     try:
-        return () if _foreign(type(thing)) else tuple(vars(thing).values())
+        own = {} if _foreign(type(thing)) else vars(thing)
     except TypeError:  # it has none
         return ()
+    if not isinstance(own, dict):
+        return ()
+    # An instance that is called runs its class's code.
+    call = getattr_static(type(thing), "__call__", None) if own else None
+    members = [(Place(own, name), each) for name, each in own.items()]
+    return [*members, (None, call)] if isinstance(call, FunctionType) else members
 
 
 def _foreign(thing: Any) -> bool:
@@ -125,16 +170,17 @@ def _foreign(thing: Any) -> bool:
     return str(getattr(thing, "__module__", None)).partition(".")[0] in _FOREIGN
 
 
-def _named(function: FunctionType) -> Iterator[Any]:
+def _named(function: FunctionType) -> Iterator[tuple[Place | None, Any]]:
     for cell in function.__closure__ or ():
         try:
-            yield cell.cell_contents
+            yield Place(cell), cell.cell_contents
         except ValueError:  # it has not been filled yet
             continue
     names = set(_names(function.__code__))
-    yield from (value for name, value in function.__globals__.items() if name in names)
-    yield from function.__defaults__ or ()
-    yield from (function.__kwdefaults__ or {}).values()
+    of_all = function.__globals__
+    yield from ((Place(of_all, name), value) for name, value in of_all.items() if name in names)
+    yield from ((None, value) for value in function.__defaults__ or ())
+    yield from ((None, value) for value in (function.__kwdefaults__ or {}).values())
 
 
 def _names(code: CodeType) -> Iterator[str]:

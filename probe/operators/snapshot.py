@@ -18,6 +18,7 @@ from ..batches import mapped
 from .inside import Inside
 from .quiet import arithmetic, by_input, quiet
 from .reach import reach, talks
+from .variables import Variables
 
 T = TypeVar("T")
 LossFn = Callable[[Any, Any], Any]
@@ -77,6 +78,7 @@ class Snapshot:
         if why := talks(model, reached):
             raise ValueError(why)
         self._holders = reached.holders
+        self._variables = Variables(reached.places, reached.generators)
         self._inside = Inside(model, reached.modules)
         self.devices = {tensor.device for tensor in [*live.values(), *self._inside.buffers()]}
         self._twice, self._by_example = twice, by_example
@@ -146,8 +148,15 @@ class Snapshot:
             **{name: buffer.clone() for name, buffer in self._buffers.items()},
             **parameters,
         }
-        with quiet(
-            self._inside, self.devices, twice=self._twice, by_example=self._by_example, holders=self._holders
+        with (
+            self._variables.as_then(),
+            quiet(
+                self._inside,
+                self.devices,
+                twice=self._twice,
+                by_example=self._by_example,
+                holders=self._holders,
+            ),
         ):
             return self._holding(state, act)
 

@@ -1,0 +1,297 @@
+"""Numbers, small tensors and generators that a loss reads and writes: as they were at the step that is measured, and
+left as the loop has them."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lsmon.probe import Probe
+from lsmon.probe.operators.reach import reach
+from lsmon.probe.operators.variables import Variables
+from lsmon.probe.sensors.curvature import CurvatureSensor
+from lsmon.protocol.frames import Curvature
+from tests.one_thread import one_thread  # noqa: F401 (autouse)
+from tests.test_probe_oath import of, own_folders, recorded
+from tests.test_probe_reach import dense
+
+__all__ = ["own_folders"]  # a fixture, used by name
+
+Batch = tuple[Tensor, Tensor]
+LossFn = Callable[[Any, Batch], Tensor]
+Look = Callable[[], Any]
+
+CALLS = 0
+
+
+def network() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3))
+
+
+def plain(model: Any, batch: Batch) -> Tensor:
+    return F.cross_entropy(model(batch[0]), batch[1])
+
+
+def penalty(model: nn.Module) -> Tensor:
+    return torch.stack([parameter.square().sum() for parameter in model.parameters()]).sum()
+
+
+def warmed(model: nn.Module, batch: Batch, calls: int) -> Tensor:
+    """As with the weight of a KL term."""
+    return plain(model, batch) + min(1.0, calls / 100) * 0.1 * penalty(model)
+
+
+def counting_object() -> tuple[LossFn, Look]:
+    class Loss:
+        def __init__(self) -> None:
+            self.calls = 0
+
+        def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
+            self.calls += 1
+            return warmed(model, batch, self.calls)
+
+    loss = Loss()
+    return loss, lambda: loss.calls
+
+
+def counting_trainer() -> tuple[LossFn, Look]:
+    class Trainer:
+        calls = 0
+
+        def training_step(self, model: nn.Module, batch: Batch) -> Tensor:
+            self.calls += 1
+            return warmed(model, batch, self.calls)
+
+    trainer = Trainer()
+    return trainer.training_step, lambda: trainer.calls
+
+
+def nonlocal_counter() -> tuple[LossFn, Look]:
+    calls = 0
+
+    def loss(model: nn.Module, batch: Batch) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return warmed(model, batch, calls)
+
+    return loss, lambda: calls
+
+
+def global_counter() -> tuple[LossFn, Look]:
+    global CALLS
+    CALLS = 0
+
+    def loss(model: nn.Module, batch: Batch) -> Tensor:
+        global CALLS
+        CALLS += 1
+        return warmed(model, batch, CALLS)
+
+    return loss, lambda: CALLS
+
+
+def running_tensor() -> tuple[LossFn, Look]:
+    """Bound anew at each call."""
+    mean = torch.zeros(3)
+
+    def loss(model: nn.Module, batch: Batch) -> Tensor:
+        nonlocal mean
+        outputs = model(batch[0])
+        mean = 0.9 * mean + 0.1 * outputs.detach().mean(0)
+        return F.cross_entropy(outputs - mean, batch[1])
+
+    return loss, lambda: mean.tolist()
+
+
+def written(holder: Any, key: Any) -> Callable[[], tuple[LossFn, Look]]:
+    """A tensor that is written to in place."""
+
+    def make() -> tuple[LossFn, Look]:
+        mean = torch.zeros(3)
+        held = holder(mean)
+
+        def loss(model: nn.Module, batch: Batch) -> Tensor:
+            here = held if key is None else held[key]
+            outputs = model(batch[0])
+            here.mul_(0.9).add_(outputs.detach().mean(0), alpha=0.1)
+            return F.cross_entropy(outputs - here, batch[1])
+
+        return loss, lambda: mean.tolist()
+
+    return make
+
+
+def an_array() -> tuple[LossFn, Look]:
+    mean = np.zeros(3, dtype=np.float32)
+
+    def loss(model: nn.Module, batch: Batch) -> Tensor:
+        outputs = model(batch[0])
+        mean[:] = 0.9 * mean + 0.1 * outputs.detach().mean(0).numpy()
+        return F.cross_entropy(outputs - torch.from_numpy(mean), batch[1])
+
+    return loss, lambda: mean.tolist()
+
+
+def a_history() -> tuple[LossFn, Look]:
+    last, kinds = deque[float](maxlen=20), Counter[str]()
+
+    def loss(model: nn.Module, batch: Batch) -> Tensor:
+        found = plain(model, batch)
+        last.append(float(found.detach()))
+        kinds["calls"] += 1
+        return found * (1 + 0.1 * sum(last) / len(last))
+
+    return loss, lambda: (list(last), dict(kinds))
+
+
+def own_generators() -> tuple[LossFn, Look]:
+    drawn, of_numpy, of_python = torch.Generator().manual_seed(0), np.random.default_rng(0), random.Random(0)
+
+    def loss(model: nn.Module, batch: Batch) -> Tensor:
+        noise = torch.randn(batch[0].shape, generator=drawn) * of_numpy.random() * of_python.random()
+        return plain(model, (batch[0] + 0.1 * noise, batch[1]))
+
+    return loss, lambda: (drawn.get_state().tolist(), of_numpy.bit_generator.state, of_python.getstate())
+
+
+CASES: dict[str, Callable[[], tuple[LossFn, Look]]] = {
+    "object": counting_object, "method": counting_trainer, "nonlocal": nonlocal_counter, "global": global_counter,
+    "tensor": running_tensor, "tensor in place": written(lambda mean: mean, None),
+    "tensor in a dict": written(lambda mean: {"mean": mean}, "mean"), "tensor in a list": written(lambda mean: [mean], 0),
+    "array": an_array, "deque and Counter": a_history, "generators": own_generators,
+}  # fmt: skip
+
+
+def data(seed: int = 0) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(32, 4, generator=generator), torch.randint(0, 3, (32,), generator=generator)
+
+
+def trained(make: Callable[[], tuple[LossFn, Look]], probed: bool) -> tuple[Tensor, Any]:
+    torch.manual_seed(0)
+    model, (loss_fn, look) = network(), make()
+    optimizer = torch.optim.SGD(model.parameters(), 0.05)
+    probe = Probe(model, optimizer, loss_fn, name="variables", budget=1.0) if probed else None
+    for step in range(60):
+        optimizer.zero_grad()
+        loss = loss_fn(model, data(step % 3))
+        torch.autograd.backward(loss)
+        optimizer.step()
+        if probe is not None:
+            probe.step(loss, data(step % 3))
+    if probe is not None:
+        probe.close()
+    return torch.cat([parameter.detach().reshape(-1) for parameter in model.parameters()]), look()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_a_loss_keeps_is_the_loops(name: str, tmp_path: Path) -> None:
+    """Not one call is counted that was not the loop's, and the weights are the same to the last bit."""
+    (weights, kept), (with_probe, then) = trained(CASES[name], False), trained(CASES[name], True)
+    assert torch.equal(weights, with_probe)
+    assert repr(then) == repr(kept)
+    assert of(recorded(tmp_path), Curvature)
+
+
+class Tempered(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.temperature = network(), 1.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs: Tensor = self.net(x)
+        return outputs / self.temperature
+
+
+def by_the_model() -> Iterator[tuple[nn.Module, LossFn]]:
+    model = Tempered()
+    while True:
+        yield model, plain
+        model.temperature *= 0.97
+
+
+def by_the_loop() -> Iterator[tuple[nn.Module, LossFn]]:
+    """A weight in a closure, as in a function ``main``."""
+    model, weight = network(), 0.0
+
+    def loss_fn(model: nn.Module, batch: Batch) -> Tensor:
+        return plain(model, batch) + weight * penalty(model)
+
+    while True:
+        yield model, loss_fn
+        weight += 0.05
+
+
+def refused(hessian: Any) -> Any:
+    raise RuntimeError("no double backward")
+
+
+@pytest.mark.parametrize("make", [by_the_model, by_the_loop])
+@pytest.mark.parametrize("rung", [1, 2])
+def test_curvature_is_that_of_the_step_while_a_number_is_annealed(
+    make: Callable[[], Iterator[tuple[nn.Module, LossFn]]],
+    rung: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Double backward is not taken for wrong by a number that moved between two products, and differences are of one
+    loss: every value is an eigenvalue of the dense matrix of its step, within its residual."""
+    torch.manual_seed(0)
+    if rung == 2:
+        monkeypatch.setattr(
+            "lsmon.probe.operators.ladder.exact_product", lambda hessian: iter([hessian.refuse])
+        )
+    going = make()
+    model, loss_fn = next(going)
+    optimizer, batch = torch.optim.SGD(model.parameters(), 0.05), data()
+    dense_of, sensors = {}, [CurvatureSensor()]
+    with Probe(
+        model, optimizer, loss_fn, name="annealed", budget=1.0, reference=batch, sensors=sensors
+    ) as probe:
+        for step in range(1, 91):
+            optimizer.zero_grad()
+            loss = loss_fn(model, batch)
+            torch.autograd.backward(loss)
+            optimizer.step()
+            dense_of[step] = torch.linalg.eigvalsh(
+                dense(copy.deepcopy(model).double(), loss_fn, (batch[0].double(), batch[1]))  # type: ignore[arg-type]
+            )
+            probe.step(loss, batch)
+            next(going)
+    frames = of(recorded(tmp_path), Curvature)
+    assert frames
+    for frame in frames:
+        assert ("exact" if rung == 1 else "difference") in frame.method
+        for ritz in (*frame.top, *frame.bottom):
+            assert float((dense_of[frame.step] - ritz.value).abs().min()) <= ritz.residual + 1e-4
+
+
+def test_numbers_of_an_object_that_is_merely_named_are_its_own() -> None:
+    """A loader with a thread counts on; so does a flag that a signal handler raises."""
+
+    class Loader:
+        def __init__(self) -> None:
+            self.at = 7
+
+    class Task:
+        def __init__(self) -> None:
+            self.loader, self.stop, self.calls = Loader(), False, 0
+
+        def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+            self.calls += self.loader.at
+            return plain(model, batch)
+
+    task = Task()
+    found = reach(network(), task.loss)
+    with Variables(found.places, found.generators).as_then():
+        task.loader.at, task.stop, task.calls = 8, True, 5
+    assert (task.loader.at, task.stop, task.calls) == (8, True, 0)
