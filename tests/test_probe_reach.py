@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils import parametrizations, parametrize
+from torch.nn.utils import parametrize
 from torch.utils.flop_counter import FlopCounterMode
 
 from lsmon.probe import Probe, measure
@@ -275,11 +275,16 @@ def test_what_a_loss_tells_the_probe_while_it_is_measured_is_not_of_the_training
     assert said == [float(step) for step in range(1, STEPS + 1)]
 
 
+class Bounded(nn.Module):
+    def forward(self, weight: Tensor) -> Tensor:
+        return torch.tanh(weight)
+
+
 def test_weights_that_a_block_has_cached_are_not_those_of_the_measurement(tmp_path: Path) -> None:
     """``parametrize.cached`` around the whole step: parametrized weights are those of the step that is measured."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3))
-    parametrizations.weight_norm(model[0])
+    parametrize.register_parametrization(model[0], "weight", Bounded())
     optimizer, data, places = torch.optim.SGD(model.parameters(), 0.05), torch.randn(16, 4), {}
     sensors = [CurvatureSensor()]
     with Probe(model, optimizer, plain, name="cached", budget=1.0, reference=data, sensors=sensors) as probe:

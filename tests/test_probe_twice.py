@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn import functional as F
+from torch.nn.utils import parametrizations
 from torch.utils.checkpoint import checkpoint
 
+from lsmon.probe import measure
 from lsmon.probe.operators.hessian import Hessian
 from lsmon.probe.reference import Reference
 from lsmon.probe.twice import function, layer_norm, smooth
@@ -226,3 +229,35 @@ def test_a_third_derivative_is_refused() -> None:
         (first,) = torch.autograd.grad(value, x, create_graph=True)
         with pytest.raises(RuntimeError, match="no third time"):
             torch.autograd.grad(first.sum(), x, create_graph=True)
+
+
+class ByHand(nn.Module):
+    """A linear layer of weights g v/|v|, written out."""
+
+    def __init__(self, normed: nn.Module) -> None:
+        super().__init__()
+        g, v = (p.detach().double() for p in normed.parametrizations.weight.parameters())  # type: ignore[union-attr]
+        self.bias, self.g, self.v = (nn.Parameter(p) for p in (normed.bias.detach().double(), g, v))  # type: ignore[operator]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(
+            x, self.v * (self.g / torch.linalg.vector_norm(self.v, dim=1, keepdim=True)), self.bias
+        )
+
+
+def test_weight_normalisation_is_exact() -> None:
+    """Of PyTorch's own the second derivative is wrong (gradgradcheck says so), by which λ_max would be up to a sixth off."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3))
+    parametrizations.weight_norm(model[0])
+    batch = torch.randn(16, 4)
+    found = measure(model, lambda m, b: m(b).square().mean(), batch, probes=0)
+    assert "exact" in found.method
+    twin = nn.Sequential(ByHand(model[0]), nn.Tanh(), copy.deepcopy(model[2]).double())
+    leaves = list(twin.parameters())
+    first = torch.autograd.grad(twin(batch.double()).square().mean(), leaves, create_graph=True)
+    rows = [
+        torch.cat([p.reshape(-1) for p in torch.autograd.grad(entry, leaves, retain_graph=True)])
+        for entry in torch.cat([piece.reshape(-1) for piece in first])
+    ]
+    assert found.top[0].value == pytest.approx(float(torch.linalg.eigvalsh(torch.stack(rows))[-1]), rel=1e-6)

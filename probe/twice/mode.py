@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
+import torch
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from .layer_norm import layer_norm
 from .smooth import gelu, silu
+from .weight_norm import weight_norm
 
-INSTEAD: dict[Any, Callable[..., Any]] = {F.gelu: gelu, F.silu: silu, F.layer_norm: layer_norm}
+INSTEAD: dict[Any, Callable[..., Any]] = {
+    F.gelu: gelu,
+    F.silu: silu,
+    F.layer_norm: layer_norm,
+    torch._weight_norm: weight_norm,
+}
 
 
 class CheaplyTwice(TorchFunctionMode):
