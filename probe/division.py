@@ -19,6 +19,7 @@ from lsmon.protocol.clean import clean_line
 from .operators.snapshot import Snapshot
 from .readings import Reading, read
 from .reference import Reference
+from .signals import heed
 from .survey import plainly
 
 PARTS, FEWEST = 8, 4
@@ -99,5 +100,6 @@ def _losses(point: Snapshot, parts: Iterable[Reference]) -> list[Tensor] | Excep
         try:
             found.append(point.loss(point.parameters).double())
         except Exception as error:  # noqa: BLE001  a model may raise anything
+            heed(error)
             return error.with_traceback(None)
     return found

@@ -11,6 +11,8 @@ from lsmon.protocol.clean import clean_line
 from lsmon.protocol.errors import LsmonError
 from lsmon.protocol.frames import Alert
 
+from .signals import heed
+
 
 class Guard:
     """Takes the exceptions of the probe. ``KeyboardInterrupt`` and ``SystemExit`` are not ours and pass."""
@@ -74,6 +76,7 @@ class Guard:
         try:
             act(*args)
         except Exception as error:  # noqa: BLE001  whatever it is, training must not feel it
+            heed(error)
             self.fault(part, error)
             return False
         return True

@@ -12,6 +12,7 @@ from .device_time import DeviceTime
 from .guard import Guard
 from .schedule import UNLIMITED, Account, Budget, Pace
 from .sensors.sensor import Context, Finding, Sensor
+from .signals import heed
 from .subject import unborn
 
 Post = Callable[[Any], None]
@@ -69,6 +70,7 @@ class Instruments:
         try:
             return sensor.unfit(self.context)
         except Exception as error:  # noqa: BLE001  a sensor may be anybody's code
+            heed(error)
             self._guard.fault(sensor.name, error)
             return self.context.notes[sensor.name]
 
@@ -168,6 +170,7 @@ class Instruments:
         try:
             return work(self.context)
         except Exception as error:  # noqa: BLE001  a sensor may be anybody's code
+            heed(error)
             self._drop(slot)
             self._guard.fault(slot.sensor.name, error)
             return None

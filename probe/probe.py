@@ -23,6 +23,7 @@ from .measuring import measuring
 from .readings import Reading, number
 from .schedule import Budget
 from .settings import allowed_share, door_at, own_rank, speaks, thresholds_of
+from .signals import heed
 from .stride import Stride
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def _guest(method: Callable[Concatenate[Probe, _Call], None]) -> Callable[Concat
             try:
                 method(self, *args, **kwargs)
             except Exception as error:  # noqa: BLE001  the oath: it ends here, whatever it is
+                heed(error)
                 self._fault(method.__name__, error)
 
     return call
@@ -125,6 +127,7 @@ class Probe:
         except UsageError:
             raise
         except Exception as error:  # noqa: BLE001  a torch that we cannot work with must not stop it from training
+            heed(error)
             self._guard.fault("probe", error)
             return
         record = record and os.environ.get("LSMON_RECORD") != "0"

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from ..signals import heed
 from .difference import Calibration, Difference, calibrate, numbers
 from .hessian import Hessian
 
@@ -86,6 +87,7 @@ def differences(
             if exact and found[0].believed:
                 break
         except Exception as error:  # noqa: BLE001
+            heed(error)
             failure = error
     if not found and failure is not None:
         raise failure

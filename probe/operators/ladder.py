@@ -32,6 +32,7 @@ from torch import nn
 
 from lsmon.protocol.clean import clean_line
 
+from ..signals import heed
 from .along import Along
 from .compare import Found, Product, differences, disagreement, exact_product, unless
 from .difference import Difference, numbers
@@ -154,6 +155,7 @@ def choosing(
         except Changed:
             raise
         except Exception as error:  # noqa: BLE001  a model may raise anything
+            heed(error)
             why = _words(error)
             notes.append(f"no double backward: {why}")
     del hessian  # its graph may be large
@@ -164,6 +166,7 @@ def choosing(
         except Changed:
             raise
         except Exception as error:  # noqa: BLE001
+            heed(error)
             why = _words(error)
             if exact is None:
                 notes.append(f"no finite difference: {why}")
@@ -183,6 +186,7 @@ def choosing(
             except Changed:
                 raise
             except Exception as error:  # noqa: BLE001
+                heed(error)
                 why = _words(error)
                 notes.append(f"no finite difference: {why}")
     if floor < 3 and why != NOTHING_TO_DIFFERENTIATE:
@@ -193,6 +197,7 @@ def choosing(
                 return replace(whole, rung=3, method=method, notes=tuple(notes))
             why = "the loss on the reference batch is not finite"
         except Exception as error:  # noqa: BLE001
+            heed(error)
             why = _words(error)
     return Chosen(0, "", notes=tuple(notes), reason=f"curvature cannot be measured here: {why}")
 
@@ -201,6 +206,7 @@ def _try(make: Callable[[], T]) -> T | Exception:
     try:
         return make()
     except Exception as error:  # noqa: BLE001  a model may raise anything
+        heed(error)
         return error.with_traceback(None)  # whose frames would keep half a graph in memory
 
 

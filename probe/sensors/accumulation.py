@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..optimizers import kind, metric_root, single
+from ..signals import heed
 from .sensor import Context
 
 PERSISTENT = 3
@@ -118,6 +119,7 @@ class Accumulation:
         try:
             self._take(parameter, update)
         except Exception as error:  # noqa: BLE001  the loop's own backward pass must not feel it
+            heed(error)
             self.error, self._watching = error, False
         finally:
             self.seconds += time.perf_counter() - began

@@ -20,6 +20,7 @@ from ..operators.snapshot import Changed
 from ..optimizers import edge
 from ..reference import Reference
 from ..schedule import UNLIMITED
+from ..signals import heed
 from ..survey import MOST, plainly
 from .agenda import TURNS, Agenda
 from .critical_sharpness import critical
@@ -225,6 +226,7 @@ class CurvatureSensor(Sensor):
         except (NotMeasured, Changed) as error:
             context.notes[self.name] = f"not measured at step {self._step}: {error}"
         except Exception as error:  # out of memory, a branch of the model not met before
+            heed(error)
             if self._others_are_trained(context):
                 self._begin_anew()
                 return []

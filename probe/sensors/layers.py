@@ -23,6 +23,7 @@ from lsmon.protocol.depth import trend
 from lsmon.protocol.frames import Layers, Scalars
 
 from ..readings import Reading, read
+from ..signals import heed
 from .sensor import Context, Finding, Sensor
 
 MOST = 256
@@ -119,6 +120,7 @@ class LayerScale(Sensor):
             units = 1 if isinstance(module, _CHANNELS_FIRST) else found.dim() - 1
             found.register_hook(partial(self._came_back, layer, units))  # type: ignore[no-untyped-call]
         except Exception as error:  # noqa: BLE001  the loop's own forward pass must not feel it
+            heed(error)
             self._error = self._error or error
 
     def _came_back(self, layer: _Layer, units: int, gradient: Tensor) -> None:
@@ -131,6 +133,7 @@ class LayerScale(Sensor):
                 silent = (gradient == 0).all(dim=others) if others else gradient == 0
                 layer.silent = silent if layer.silent is None else layer.silent & silent
         except Exception as error:  # noqa: BLE001  nor its backward pass
+            heed(error)
             self._error = self._error or error
 
     def before_update(self, context: Context) -> None:
