@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from lsmon.protocol.frames import Curvature
+
 from .algorithms.basis import unit
 from .algorithms.ends import ACCURACY, Ends, Extremes
 from .algorithms.lanczos import RANDOM_SHARE, Early, Krylov, lanczos
@@ -144,7 +146,7 @@ def _surely(last: Tensor | None) -> tuple[float, float]:
     return (UNSEEN, OVERLOOKED) if last is None else (FOUND_BEFORE, FOUND_BEFORE)
 
 
-def skewed(extremes: Extremes) -> str:
+def skewed(extremes: Extremes | Curvature) -> str:
     """What is wrong with eigenvalues of products that are not symmetric, as of a straight-through estimator; else nothing."""
     size = max(abs(ritz.value) for ritz in (*extremes.top, *extremes.bottom))
     if not size or extremes.noise <= SKEW * size:

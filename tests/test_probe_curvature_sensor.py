@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from lsmon.probe import instruments, schedule
 from lsmon.probe.guard import Guard
@@ -339,6 +340,38 @@ def test_a_frozen_part_that_is_changed_costs_what_is_under_way(
             "double backward" in note for note in frame.notes
         )
     assert "curvature" not in run.context.notes
+
+
+class OnceDifferentiable(torch.autograd.Function):
+    """Its backward pass gives a number where another graph would have to be: a term of the Hessian is dropped."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return torch.tanh(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return dy * (1 - torch.tanh(x) ** 2)
+
+
+class Dropping(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return OnceDifferentiable.apply(x)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def test_what_cannot_be_right_is_not_told_before_it_is_checked(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within a tight budget the sharpness comes before the ways are compared; where its products are not symmetric it is
+    kept back, and the comparison comes first."""
+    run = Simulated(clock, monkeypatch)
+    run.model[1] = Dropping()
+    run.train(1500)
+    assert run.curvatures()
+    assert all("finite difference" in frame.method for frame in run.curvatures())
 
 
 def thaw(run: Simulated) -> None:

@@ -46,6 +46,8 @@ class Agenda:
         self._since_sharpness = self._takes  # the very first one waits for nothing
         self.opening = False
         """The complete measurement under way will tell the sharpness, and has not."""
+        self.doubtful = False
+        """What was measured before the way was checked cannot be right: nothing is until it is."""
 
     def begin_anew(self) -> None:
         """What is half measured is of another trajectory, or of other examples; the search for a method goes on."""
@@ -72,7 +74,7 @@ class Agenda:
 
         ``always``: the sharpness is all that this model allows.
         """
-        if kind in self.work:
+        if kind in self.work or (self.doubtful and "ladder" in self.work):
             return False
         if always:
             return kind == "sharpness" and self.cadence.due(kind, context.step)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from lsmon.protocol.frames import Scalars
+from lsmon.protocol.frames import Curvature, Scalars
 
 from ..cadence import COMPLETE, SPARSEST
 from ..operators.ladder import Chosen
@@ -21,7 +21,7 @@ from ..optimizers import edge
 from ..reference import Reference
 from ..schedule import UNLIMITED
 from ..signals import heed
-from ..survey import MOST, plainly
+from ..survey import MOST, plainly, skewed
 from .agenda import TURNS, Agenda
 from .critical_sharpness import critical
 from .edge_look import edge_look
@@ -29,7 +29,7 @@ from .examples import Examples
 from .known import Known, NotMeasured, Work
 from .layer_sharpness import layer_sharpness
 from .look import look
-from .rungs import Rungs
+from .rungs import UNCHECKED, Rungs
 from .sensor import Context, Finding, Sensor
 from .spectral_density import density
 from .undersampling import compare_halves, overshoot
@@ -208,6 +208,7 @@ class CurvatureSensor(Sensor):
         try:
             if (yield from self._rungs.choosing(context, part, because)):
                 self._begin_anew()
+            self.agenda.doubtful = False
         except Changed as error:
             self._rungs.chosen = None  # and is looked for once more
             context.notes[self.name] = f"not measured at step {self._step}: {error}"
@@ -278,6 +279,9 @@ class CurvatureSensor(Sensor):
             follows=follows,
             tell=partial(self._tell, step) if tells else None,
         )
+        if UNCHECKED in chosen.notes and any(isinstance(one, Curvature) and skewed(one) for one in found):
+            self.agenda.doubtful = True
+            return []
         self._rungs.worked(chosen)
         told = tells and not self.agenda.opening
         if complete:
