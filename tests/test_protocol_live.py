@@ -150,6 +150,20 @@ def test_read_keeps_to_its_limits(server: Server) -> None:
         assert 1 + 15 + 1 + len(live.read()) == 1999
 
 
+def test_the_link_is_behind_until_the_history_has_been_read(server: Server) -> None:
+    """Also while the training goes on, so that one who wants all there is need not wait for silence."""
+    for seq in range(2, 9000):
+        server.publish(frame := Scalars(seq=seq, values={"loss": 1.0}), encode(frame))
+    with closing(Live(card_of(server))) as live:
+        seen, seq = 0, 9000
+        while live.link.behind:
+            server.publish(frame := Scalars(seq=seq, values={"loss": 1.0}), encode(frame))
+            seq += 1
+            server.poll()
+            seen += len(live.read())
+        assert seen >= 8999
+
+
 def test_joining_after_a_number_gives_what_follows(server: Server) -> None:
     for seq in range(2, 50):
         server.publish(frame := Scalars(seq=seq, values={"loss": 1.0}), encode(frame))

@@ -199,6 +199,19 @@ def test_a_run_is_relayed_to_its_end(server: Server, after: int) -> None:
     assert relayed.records[-1].state == State("0a1b", "ended")
 
 
+def test_the_far_end_says_when_it_has_told_what_was_known(server: Server) -> None:
+    """Once: what comes later is news, and is not behind."""
+    with closing(live(server)) as relayed:
+        relayed.say(0)
+        relayed.until(lambda: len(relayed.seqs) == FRAMES - 1)
+        relayed.until(lambda: not relayed.records[-1].state.behind)
+        told = [record for record in relayed.records if record.state.behind]
+        assert sum(len(record.lines) for record in told) == FRAMES - 1
+        server.publish(frame := Scalars(seq=FRAMES, step=FRAMES, values={"loss": 1.0}), encode(frame))
+        relayed.until(lambda: len(relayed.seqs) == FRAMES)
+    assert not any(record.state.behind for record in relayed.records[len(told) :])
+
+
 def test_the_relay_ends_when_its_viewer_says_goodbye(server: Server) -> None:
     with closing(live(server)) as relayed:
         relayed.say(0)

@@ -14,10 +14,12 @@ import pytest
 from msgspec import structs
 from textual.pilot import Pilot
 
-from lsmon.protocol.frames import AnyFrame, Curvature, Ritz, Scalars
-from lsmon.protocol.sources.source import Source
+from lsmon.protocol.frames import AnyFrame, Curvature, Heartbeat, Ritz, Scalars
+from lsmon.protocol.sources.source import Link, Source
 from lsmon.tui.app import LsmonApp
 from lsmon.tui.cli import main
+from lsmon.tui.commands import compare
+from lsmon.tui.picture import picture
 from lsmon.tui.screens.compare import CompareScreen
 from lsmon.tui.screens.dashboard import Dashboard
 from lsmon.tui.side import Side, common_names, volume_change
@@ -241,6 +243,48 @@ def test_without_a_terminal_the_differences_are_printed(
     assert "log-volume 7" in rows[4] and "wider than that of one" in rows[4]
     assert main(["compare", folders[0]]) == 2
     assert "two runs or more" in capsys.readouterr().err
+
+
+class Paged:
+    """A live run whose history comes with pauses in it, and that goes on as fast as it is read."""
+
+    def __init__(self, frames: Sequence[AnyFrame]) -> None:
+        self.run = frames[0].name  # type: ignore[union-attr]
+        self._frames, self._reads, self._last = list(frames), 0, frames[-1]
+
+    @property
+    def link(self) -> Link:
+        return Link("live", behind=bool(self._frames))
+
+    def read(self, max_items: int = 5000, max_secs: float = 0.02) -> list[AnyFrame]:
+        self._reads += 1
+        if self._reads % 3:
+            return []
+        page, self._frames = self._frames[:100], self._frames[100:]
+        if not page:
+            self._last = structs.replace(self._last, seq=self._last.seq + 1, step=self._last.step + 1)
+        return page or [self._last]
+
+    def close(self) -> None:
+        pass
+
+
+def test_of_live_runs_all_that_was_known_is_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither a pause in the history nor a run that never pauses changes what is compared."""
+    runs = {name: Paged([frame for frame in run(name) if not isinstance(frame, Curvature)]) for name in "ab"}
+    monkeypatch.setattr(compare, "locate", lambda target, reach: runs[target])
+    monkeypatch.setattr(compare, "PAUSE_SECS", 0.0)
+    assert main(["compare", "a", "b"]) == 0
+    assert [row.split()[2] for row in capsys.readouterr().out.splitlines()[1:3]] == ["300", "300"]
+
+
+def test_one_frame_of_a_live_run_shows_all_that_was_known() -> None:
+    """However its history comes, and without waiting for silence."""
+    frames = [frame for frame in run("a") if not isinstance(frame, Curvature)]
+    beat = Heartbeat(seq=frames[-1].seq, step=300, wall=frames[-1].wall)
+    assert "step 30" in picture(Paged([*frames, beat, frames[-1]]), (120, 36)).text
 
 
 def test_runs_of_one_name_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,6 +45,8 @@ class Feed:
         self.newest: View = EMPTY
         """What has been folded; goes on while paused."""
         self.link: Link = source.link
+        self.behind = True
+        """More of what the source knows already is still to be read."""
         self.frozen = False
         """The eye is paused on a source that goes on."""
         self.silences: tuple[Alert, ...] = ()
@@ -119,6 +121,7 @@ class Feed:
                 if drained or self._clock() >= until:
                     break  # what has come meanwhile is for the next tick
             self.link = self.source.link
+            self.behind = not drained or self.link.behind
         except LsmonError as error:
             self.trouble = str(error)
             self.link = Link("dead", self.trouble, self.link.lost)

@@ -6,14 +6,14 @@ import asyncio
 import io
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Console
 from textual.strip import Strip
 
 from lsmon.protocol.errors import UsageError
-from lsmon.protocol.sources.source import Source
+from lsmon.protocol.sources.source import OVER, Source
 
 if TYPE_CHECKING:
     from textual.pilot import Pilot
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 PATIENCE_SECS = 10.0
 """For a live run to tell its history: far more than a local one takes."""
-QUIET_SECS = 0.5
-"""Without anything new after which a live run has told it."""
+BEAT_SECS = 1.5
+"""For a live run that has told it to send a heartbeat too, which says what the probe does."""
 _SIZE = re.compile(r"(\d{2,3})x(\d{2,3})")
 
 
@@ -103,19 +103,16 @@ def taken(app: LsmonApp) -> Picture:
 
 
 async def _told(app: LsmonApp) -> None:
-    feed, began = app.feed, time.monotonic()
-    seen, since = feed.newest, began
-    while time.monotonic() - began < PATIENCE_SECS and not feed.trouble:
-        feed.tick(0.5)
-        if feed.newest is not seen:
-            seen, since = feed.newest, time.monotonic()
-        elif (
-            feed.seekable is not None
-            or (seen.seq and time.monotonic() - since > QUIET_SECS)
-            or feed.link.phase == "ended"
-        ):
-            return
-        await asyncio.sleep(0.02)
+    feed = app.feed
+
+    async def wait(done: Callable[[], object], secs: float) -> None:
+        until = time.monotonic() + secs
+        while not (done() or feed.trouble) and time.monotonic() < until:
+            feed.tick(0.5)
+            await asyncio.sleep(0.02)
+
+    await wait(lambda: not feed.behind, PATIENCE_SECS)
+    await wait(lambda: feed.seekable or feed.link.phase in OVER or feed.newest.heartbeat.wall, BEAT_SECS)
 
 
 async def _settled(app: LsmonApp, pilot: Pilot[object]) -> None:

@@ -27,7 +27,7 @@ class Waiting:
     def link(self) -> Link:
         if self._source:
             return self._source.link
-        return Link("dead", self._gone) if self._gone else Link("connecting", self._words)
+        return Link("dead", self._gone) if self._gone else Link("connecting", self._words, behind=True)
 
     def read(self, max_items: int = 5000, max_secs: float = 0.02) -> list[AnyFrame]:
         if self._source is None and not self._gone:

@@ -65,12 +65,12 @@ class Live:
             words = f"joining {self.card.name}"
             if waited > JOIN_SECS:
                 words = f"Process {self.card.pid} is there but has not answered for {waited:.0f} s; is it stopped?"
-            return Link("connecting", words, lost)
+            return Link("connecting", words, lost, behind=True)
         silent = now - heard
         if silent > STALE_SECS:
             words = f"Nothing heard for {silent:.0f} s, though process {self.card.pid} is there: {self._why_silent(silent)}."
-            return Link("stale", words, lost)
-        return Link("live", "", lost)
+            return Link("stale", words, lost, self._client.behind)
+        return Link("live", "", lost, self._client.behind)
 
     def _why_silent(self, silent: float) -> str:
         written = last_written(Path(self.card.recording)) if self.card.recording else None

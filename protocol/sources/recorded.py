@@ -29,7 +29,7 @@ class Recorded:
     def link(self) -> Link:
         lost = self._order.lost
         if self._frames is not None:
-            return Link("live", "", lost)
+            return Link("live", "", lost, behind=True)
         ended = self._recording.ended
         if ended is not None:
             return Link("ended", ended.error, lost)

@@ -77,6 +77,7 @@ class Remote:
     @property
     def link(self) -> Link:
         lost = self._order.lost
+        behind = self._state.behind or bool(self._lines)
         if self._ended is not None:
             return Link("ended", self._ended.error, lost)
         if self._hopeless:
@@ -86,14 +87,14 @@ class Remote:
             return Link("ended early" if self._state.phase == "ended early" else "dead", words, lost)
         silent = self._clock() - self._heard
         if not self._joined:
-            return Link("connecting", f"connecting to {self.place}", lost)
+            return Link("connecting", f"connecting to {self.place}", lost, behind=True)
         if self._carried is None or not self._reader.started:
             why = f" ({self._why})" if self._why else ""
             words = f"reconnecting to {self.place}, attempt {max(1, self._failures)}{why}"
-            return Link("stale" if silent > STALE_SECS else "connecting", words, lost)
+            return Link("stale" if silent > STALE_SECS else "connecting", words, lost, behind)
         if silent > STALE_SECS:
-            return Link("stale", f"Nothing from {self.place} for {silent:.0f} s.", lost)
-        return Link(self._state.phase, words, lost)
+            return Link("stale", f"Nothing from {self.place} for {silent:.0f} s.", lost, behind)
+        return Link(self._state.phase, words, lost, behind)
 
     def read(self, max_items: int = 5000, max_secs: float = 0.02) -> list[AnyFrame]:
         """What has come since the last call. Raises Unreachable, or NewerFormat when lsmon there is a later one."""

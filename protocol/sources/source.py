@@ -22,6 +22,8 @@ class Link:
     """"reconnecting to box-3, attempt 4", "12 frames lost near step 81 000", ..."""
     lost: int = 0
     """Numbered frames that will not come any more."""
+    behind: bool = False
+    """More of what the run had told before is still to come."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,15 +64,15 @@ class Tcp:
         if self._hopeless:
             return Link("dead", self._hopeless, lost)
         if self._client.heard is None:
-            return Link("connecting", f"connecting to {self.place}", lost)
+            return Link("connecting", f"connecting to {self.place}", lost, behind=True)
         if self._client.speaker != self._first:
             return Link(
                 "dead", f"The run is gone, and another one listens now; open it anew: {self.place}", lost
             )
         silent = self._clock() - self._client.heard
         if silent > STALE_SECS:
-            return Link("stale", f"Nothing from {self.place} for {silent:.0f} s.", lost)
-        return Link("live", "", lost)
+            return Link("stale", f"Nothing from {self.place} for {silent:.0f} s.", lost, self._client.behind)
+        return Link("live", "", lost, self._client.behind)
 
     def read(self, max_items: int = 5000, max_secs: float = 0.02) -> list[AnyFrame]:
         """What has come since the last call. Raises Unreachable, or NewerFormat when lsmon there is a later one."""

@@ -138,6 +138,11 @@ class Client:
                     )
                 yield admitted
 
+    @property
+    def behind(self) -> bool:
+        """Whether more of the history is still to come."""
+        return self._asking or bool(self._page)
+
     def give_up(self) -> None:
         """No answer will come any more: go on with what there is."""
         if self._asking and not self._page:

@@ -36,6 +36,8 @@ class State(msgspec.Struct, omit_defaults=True):
     run: str = ""
     phase: Phase = "connecting"
     words: str = ""
+    behind: bool = False
+    """More of what the run had told before this relay began is still to come."""
 
 
 class Record(NamedTuple):
@@ -108,4 +110,5 @@ class RelayReader:
             raise Unreachable("The other end sends what is not lsmon's.") from None
         if self._stream.unconsumed_tail:
             raise Unreachable("The other end sends more in one piece than lsmon does.")
-        return Record(State(clean_name(state.run), state.phase, clean_line(state.words)), lines)
+        words = clean_line(state.words)
+        return Record(State(clean_name(state.run), state.phase, words, state.behind), lines)

@@ -54,6 +54,8 @@ class _Relay:
         """What came of the line that the viewer is sending."""
         self._arrived = -1
         """Records that the viewer has taken in; below zero before it has said anything."""
+        self._behind = True
+        """Until all that was known at the start has been told; never again, or every frame would be two records."""
         self._deaf = False
         """Nobody is at the other end of stdin (``docker exec`` without ``-i``): what is written is taken for taken in."""
         self._moved_at = time.monotonic()
@@ -64,10 +66,11 @@ class _Relay:
             self._outflow.backlog.add(frames)
             link, now = self._source.link, time.monotonic()
             over = link.phase in OVER
-            truth = State(self._source.run, link.phase, link.words)
             last = over and not (frames or self._outflow.backlog)  # that it is over is said last
+            truth = State(self._source.run, link.phase, link.words, self._behind and not last)
             state = truth if last or not over else self._outflow.said or State(self._source.run)
             self._bytes = self._bytes or self._outflow.next(state, now)
+            self._behind = self._behind and (link.behind or bool(self._outflow.backlog))
             self._write(now)
             pending = bool(self._bytes or self._outflow.backlog)
             if last and not pending and self._outflow.said == state:

@@ -20,7 +20,10 @@ from ..target import Reach, add_reach, locate, open_recording
 from ..terminal import has_screen
 
 PATIENCE_SECS = 20.0
-"""For a run on another host to tell its history, when what it says is printed once."""
+"""For a run to tell its history, when what it says is printed once: a slow link, a training that answers late."""
+READ_SECS = 1.0
+PAUSE_SECS = 0.02
+"""Between two looks at a source that had nothing; history comes in pages, each of which has to be asked for."""
 
 
 def add(parser: ArgumentParser) -> None:
@@ -66,15 +69,13 @@ def _printed(sources: Sequence[Source]) -> int:
     from ..widgets.sides import tabled
 
     feeds = [Feed(source) for source in sources]
-    end = time.monotonic() + PATIENCE_SECS
+    until = time.monotonic() + PATIENCE_SECS
     for feed in feeds:
         feed.seek_last()
-        before = None
-        while (
-            (feed.newest is not before or not feed.newest.seq) and time.monotonic() < end and not feed.trouble
-        ):
-            before = feed.newest
-            feed.tick(1.0)
+        feed.tick(READ_SECS)
+        while feed.behind and not feed.trouble and time.monotonic() < until:
+            time.sleep(PAUSE_SECS)
+            feed.tick(READ_SECS)
         if feed.trouble:
             raise LsmonError(feed.trouble)
     table = tabled(sides_of(feeds))
