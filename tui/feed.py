@@ -169,15 +169,23 @@ class Feed:
         if self.seekable is None or timeline is None:
             return
         self.seekable.seek(min(max(step, timeline.first_step), timeline.last_step))
-        self._store = Store()
-        self._unseen = True
+        self._begin_anew()
+
+    def seek_end(self) -> None:
+        """To the last frame; after a resume that is not the one of the highest step."""
+        if self.seekable is not None:
+            self.seekable.seek_end()
+            self._begin_anew()
 
     def seek_last(self) -> None:
         """The whole recording at once, standing still."""
-        timeline = self.timeline
-        if timeline is not None and self.seekable is not None:
+        if self.seekable is not None:
             self.seekable.play(False)
-            self.seek(timeline.last_step)
+            self.seek_end()
+
+    def _begin_anew(self) -> None:
+        self._store = Store()
+        self._unseen = True
 
     def seek_by(self, share: float) -> None:
         """Forward or back by a share of the recording, at least one step."""

@@ -44,7 +44,8 @@ class Replay:
         self._playing = playing
         self._owed = 0
         """Frames asked for by ``advance``."""
-        self._target: int | None = None
+        self._target: tuple[int, int] | None = None
+        """Attempt, where there are several, and step to go to."""
         self._alerts: tuple[int, ...] | None = None
         self._behind = False
         """Whether the last read stopped before it had given all that was due."""
@@ -68,7 +69,7 @@ class Replay:
         first, last = self._seeking.first_step, self._seeking.last_step
         if self._alerts is None:
             self._alerts = tuple(sorted(event.step for event in self._seeking.alerts))
-        step = self._step if self._target is None else self._target
+        step = self._step if self._target is None else self._target[1]
         return Timeline(
             first_step=first, last_step=last, step=min(max(step, first), last), speed=self._speed,
             playing=self._playing, at_end=self._at_end and self._target is None, alerts=self._alerts,
@@ -90,9 +91,10 @@ class Replay:
 
     def seek(self, step: int) -> None:
         """As in ``Seekable``. Only the last of several seeks before a ``read`` is done."""
-        self._target = min(max(step, self._seeking.first_step), self._seeking.last_step)
-        self._owed = 0
-        self._skipping = False
+        self._aim(self._attempt, min(max(step, self._seeking.first_step), self._seeking.last_step))
+
+    def seek_end(self) -> None:
+        self._aim(*self._seeking.end)
 
     def play(self, playing: bool) -> None:
         self._anchor()
@@ -117,10 +119,15 @@ class Replay:
     def _at_end(self) -> bool:
         return self._next is None
 
+    def _aim(self, attempt: int, step: int) -> None:
+        self._target = attempt, step
+        self._owed = 0
+        self._skipping = False
+
     def _jump(self) -> list[AnyFrame]:
         assert self._target is not None
-        target, self._target = self._target, None
-        until = self._seeking.number_at(target, self._attempt)
+        (attempt, step), self._target = self._target, None
+        until = self._seeking.number_at(step, attempt)
         frames = self._seeking.lead_up(until)
         self._go_on_behind(frames)
         self._anchor()

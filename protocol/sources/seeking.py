@@ -54,6 +54,13 @@ class Seeking:
     def last_step(self) -> int:
         return max((row.step for row in self._rows), default=self._recording.last_step)
 
+    @property
+    def end(self) -> tuple[int, int]:
+        """The last attempt, and the step that it came to."""
+        attempt = self._rows[-1].attempt if self._rows else self._recording.header.attempt
+        steps = (row.step for row in self._rows if row.attempt == attempt)
+        return attempt, max(steps, default=self.last_step)
+
     def number_at(self, step: int, attempt: int) -> int:
         """Number of the last frame before training went beyond ``step``.
 

@@ -155,6 +155,9 @@ class Tape:
         self._sent = 0
         self._until = sum(1 for item in self._steps if item <= step)
 
+    def seek_end(self) -> None:
+        self._sent, self._until = 0, len(self.frames)
+
     def play(self, playing: bool) -> None:
         self.playing = playing
 

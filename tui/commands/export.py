@@ -92,7 +92,10 @@ def _at(recording: Recording, step: int | None) -> Source:
     from lsmon.protocol.sources.replay import Replay
 
     replay = Replay(recording, playing=False)
-    replay.seek(replay.timeline.last_step if step is None else step)
+    if step is None:
+        replay.seek_end()
+    else:
+        replay.seek(step)
     return replay
 
 

@@ -80,7 +80,7 @@ def _once(args: Namespace, reach: Reach) -> int:
     seekable = cast("Seekable", source) if hasattr(source, "seek") else None
     if seekable is not None:
         seekable.play(False)
-        seekable.seek(seekable.timeline.last_step)
+        seekable.seek_end()
     try:
         drawn = picture(source, wanted, ascii_only=load().ascii)
     finally:

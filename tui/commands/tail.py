@@ -88,12 +88,13 @@ class Printer:
     def __init__(self, json: bool) -> None:
         self._json = json
         self._lines = Lines()
-        self._steps = 0
+        self._reached = 0, 0
+        """Attempt, and the step that it came to."""
         self._alerts = 0
         self.ended = False
 
     def show(self, frame: AnyFrame) -> None:
-        self._steps = max(self._steps, frame.step)
+        self._reached = max(self._reached, (frame.attempt, frame.step))
         self._alerts += isinstance(frame, Alert)
         self.ended = self.ended or isinstance(frame, RunEnded)
         if self._json:
@@ -112,7 +113,7 @@ class Printer:
                 sys.stdout.write(line + "\n")
             if self._lines.recording:
                 sys.stdout.write(
-                    f"{self._steps} steps, {counted(self._alerts, 'alert')}, recorded in {self._lines.recording}\n"
+                    f"{self._reached[1]} steps, {counted(self._alerts, 'alert')}, recorded in {self._lines.recording}\n"
                 )
         sys.stdout.flush()
         if words:

@@ -169,7 +169,10 @@ class Watching(Takeaway):
     def action_seek_end(self, end: int) -> None:
         timeline = self.feed.timeline
         if timeline is not None:
-            self.feed.seek(timeline.last_step if end else timeline.first_step)
+            if end:
+                self.feed.seek_end()
+            else:
+                self.feed.seek(timeline.first_step)
             self.tick()
 
     def action_frame(self, direction: int) -> None:
