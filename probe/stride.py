@@ -22,11 +22,16 @@ class Stride:
     def __init__(self, allowed: float) -> None:
         self.every = 1
         self._allowed = allowed
+        self._left_out = False
+        """Whether a step has been: a loop that only logs has none, however fast it is."""
         self._then: tuple[float, float] | None = None
         self._over = self._under = 0
 
     def tells(self, step: int, loss: object) -> bool:
-        return not step % self.every or (type(loss) is float and not math.isfinite(loss))
+        told = not step % self.every or (type(loss) is float and not math.isfinite(loss))
+        if not told:
+            self._left_out = True
+        return told
 
     def look(self, spent: float, now: float) -> str:
         """Steps and sending them have taken so many seconds by ``now``; what to say of it, or nothing."""
@@ -39,4 +44,5 @@ class Stride:
             elif self._under >= PATIENCE and self.every > 1:
                 self.every, self._under = self.every // 2, 0
         self._then = spent, now
-        return f"one of {self.every} is told, to keep to the budget" if self.every > 1 else ""
+        self._left_out = self._left_out and self.every > 1
+        return f"one of {self.every} is told, to keep to the budget" if self._left_out else ""

@@ -50,5 +50,14 @@ def test_what_is_told() -> None:
     assert stride.tells(3, math.nan) and stride.tells(3, math.inf)
 
 
+def test_what_is_left_out_is_said_and_nothing_else() -> None:
+    """A loop that only logs is told whole, however fast it is."""
+    stride = told(0.05, 3.0)
+    assert stride.every == RAREST
+    assert stride.look(200.0, 100.0) == ""
+    assert not stride.tells(1, 1.0)
+    assert stride.look(201.0, 101.0) == f"one of {RAREST} is told, to keep to the budget"
+
+
 def test_without_a_budget_nothing_is_left_out() -> None:
     assert told(0.0, 0.5).every == told(1.0, 0.5).every == 1
