@@ -14,7 +14,7 @@ from msgspec import structs
 
 from lsmon.protocol.clean import clean_message
 from lsmon.protocol.errors import UsageError
-from lsmon.protocol.frames import Alert, AnyFrame, Mark, RunEnded
+from lsmon.protocol.frames import INTS, Alert, AnyFrame, Mark, RunEnded
 
 from .guard import Guard
 from .lifetime import CLOSE_SECS, EXIT_SECS, Run, begin, by_hand, ending, over, replace, while_alive
@@ -195,7 +195,7 @@ class Probe:
         ``step`` defaults to one more than the last; a smaller one than the last opens a new attempt (a resume).
         """
         began = time.perf_counter()
-        now = self._step + 1 if step is None else int(step)
+        now = self._placed(step, self._step + 1)
         if now < self._step:
             self._begin_attempt()
         self._step = now
@@ -213,9 +213,9 @@ class Probe:
     @_guest
     def log(self, /, *, step: Any = None, **values: Any) -> None:
         """Numbers by name, for the current step or a given one: ``probe.log(**{"val/loss": 0.3})``."""
-        step = self._step if step is None else int(step)
-        self._step = max(self._step, step)
-        self._put(values, step)
+        now = self._placed(step, self._step)
+        self._step = max(self._step, now)
+        self._put(values, now)
 
     @_guest
     def mark(self, note: str) -> None:
@@ -266,6 +266,18 @@ class Probe:
     def share(self) -> float:
         """Share of the wall time since the start that the probe has cost; 0 when it is off."""
         return self._budget.share if self._on else 0.0
+
+    def _placed(self, step: Any, counted: int) -> int:
+        """The step that the loop says; the one counted here where it says none, or, which is told once, one that no
+        frame can carry: numbers at it could not be read again."""
+        try:
+            now = counted if step is None else int(step)
+            if now not in INTS:
+                raise UsageError("A step beyond 64 bits cannot be recorded; the probe's own count is used.")
+        except Exception as error:  # noqa: BLE001  somebody's int() may raise anything
+            self._guard.fault("step=", error)
+            return min(counted, INTS[-1])
+        return now
 
     def _put(self, values: Mapping[str, Any], step: int) -> None:
         """Queue what is a number among these; what is not is told once and left out."""

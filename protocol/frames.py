@@ -13,7 +13,10 @@ from msgspec import Meta, Struct
 FORMAT = 1
 """Version of the frames and of the folder that holds them. A reader refuses a larger one in one sentence."""
 
-Int = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+INTS = range(-(1 << 63), 1 << 63)
+"""What a frame can carry."""
+
+Int = Annotated[int, Meta(ge=INTS[0], le=INTS[-1])]
 """JSON knows no bounds, and what does arithmetic with numbers of a thousand digits does."""
 
 Severity = Literal["info", "warning", "critical"]

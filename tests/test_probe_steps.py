@@ -1,0 +1,67 @@
+"""Steps as the loop numbers them, and numbers that are none."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lsmon.probe import Probe
+from lsmon.protocol.errors import UsageError
+from lsmon.protocol.frames import Alert, Scalars
+from lsmon.protocol.recording.folder import list_recordings
+from lsmon.protocol.recording.reader import Recording
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LSMON_DIR", str(tmp_path))
+    monkeypatch.setenv("LSMON_RUNTIME_DIR", str(tmp_path / "sockets"))
+    monkeypatch.setenv("LSMON_STRICT", "0")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [1 << 63, -(1 << 63) - 1, 1 << 20_000, math.nan, math.inf, "ten"],
+    ids=("2^63", "below", "huge", "nan", "inf", "word"),
+)
+def test_a_step_that_no_recording_can_hold_costs_no_numbers(
+    bad: Any, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is told once, also after more calls than faults end a probe, and the probe counts on by itself."""
+    with Probe(name="mlp") as probe:
+        probe.step(1.0)
+        for _ in range(20):
+            probe.step(2.0, step=bad)
+            probe.log(step=bad, acc=0.5)
+        probe.step(3.0)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("lsmon: step= is off, training goes on: ")
+    (folder,) = list_recordings(home / "recordings")
+    with Recording.open(folder) as recording:
+        frames = list(recording.frames())
+        assert recording.lost == 0 and not recording.damage
+    told = {frame.step: frame.values for frame in frames if isinstance(frame, Scalars)}
+    assert list(told) == list(range(1, 23)) and told[22] == {"loss": 3.0}
+    assert all(told[step] == {"loss": 2.0, "acc": 0.5} for step in range(2, 22))
+    assert [frame.kind for frame in frames if isinstance(frame, Alert)] == ["probe_fault"]
+
+
+def test_a_step_beyond_64_bits_is_an_error_when_strict(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LSMON_STRICT", "1")
+    with Probe(name="mlp", record=False) as probe, pytest.raises(UsageError, match="64 bits"):
+        probe.log(step=1 << 63, acc=0.5)
+
+
+def test_the_last_step_that_fits_is_the_last(home: Path) -> None:
+    """Where the probe counts on from there itself, too."""
+    with Probe(name="mlp") as probe:
+        probe.step(1.0, step=(1 << 63) - 1)
+        probe.step(2.0)
+    (folder,) = list_recordings(home / "recordings")
+    with Recording.open(folder) as recording:
+        steps = [frame.step for frame in recording.frames() if isinstance(frame, Scalars)]
+        assert steps == [(1 << 63) - 1] * 2 and recording.lost == 0
