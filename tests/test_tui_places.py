@@ -13,13 +13,14 @@ from textual.pilot import Pilot
 from lsmon.protocol.cards import Card, write_card
 from lsmon.protocol.errors import LsmonError
 from lsmon.protocol.process import this_process
+from lsmon.protocol.wire.carrier import via
 from lsmon.tui import runs
 from lsmon.tui.app import LsmonApp
 from lsmon.tui.cli import main
 from lsmon.tui.places import hosts as hosts_of
 from lsmon.tui.screens.dashboard import Dashboard
 from lsmon.tui.screens.runs import RunsScreen
-from lsmon.tui.target import Reach
+from lsmon.tui.target import Reach, remote
 from tests.bench.story import Told, header
 from tests.screenplay import drive, shown, text, until
 
@@ -151,6 +152,40 @@ def test_hosts_without_a_run_are_a_sentence() -> None:
     asyncio.run(session())
     with pytest.raises(LsmonError, match="must all be hosts"):
         hosts_of(["idle:", "mlp"], Reach())
+
+
+NOSUCH = "No run, live or recorded, and no file is called 'nosuch'"
+
+
+@pytest.mark.parametrize("command", (["--once"], ["watch"], ["tail"], ["compare", "nosuch"]), ids=" ".join)
+def test_a_run_that_is_not_there_is_one_sentence_as_it_is_here(
+    command: list[str], hosts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And no screen on which nothing is."""
+    for place in ([], ["--via", "env", *HERE]):
+        assert main([*command, "nosuch", *place]) == 1
+        out, err = capsys.readouterr()
+        assert out == "" and NOSUCH in err.splitlines()[-1]
+
+
+def test_the_screen_is_left_where_there_is_nothing_to_watch() -> None:
+    """To the shell, which is told why; to the list, where the run was opened from there."""
+    source = remote(via("env", (sys.executable, "-m", "lsmon.tui")), "nosuch")
+    alone = LsmonApp(source, fps=10.0)
+    listed = LsmonApp(fps=10.0, runs=lambda _: RunsScreen(hosts_of(["idle:"], Reach()), here=False))
+
+    async def leave() -> None:
+        async with alone.run_test() as pilot:
+            await until(pilot, lambda: not alone.is_running)
+        async with listed.run_test(size=(100, 20)) as pilot:
+            await until(pilot, lambda: "No runs on idle." in shown(listed))
+            listed.open(source)
+            await until(pilot, lambda: isinstance(listed.screen, RunsScreen))
+            await until(pilot, lambda: any(NOSUCH in note.message for note in listed._notifications))
+
+    asyncio.run(leave())
+    assert NOSUCH in alone.feed.trouble
+    source.close()
 
 
 def test_a_run_elsewhere_is_at_the_place_that_the_person_called() -> None:

@@ -234,6 +234,10 @@ class LsmonApp(App[None]):
         else:
             self.pop_screen()
 
+    def on_dashboard_in_vain(self) -> None:
+        """What is wrong is said where the person came from: an empty screen has no more to say."""
+        self.action_leave()
+
     def action_leave(self) -> None:
         """To the list, when it was the first thing shown; else out."""
         if not self._listed_first:

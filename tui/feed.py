@@ -84,6 +84,11 @@ class Feed:
         return None if self._heard is None else self._clock() - self._heard
 
     @property
+    def vain(self) -> bool:
+        """Nothing came, and nothing will: there is no such run, or no way to it. ``trouble`` says why."""
+        return bool(self.trouble) and self._heard is None
+
+    @property
     def paused(self) -> bool:
         timeline = self.timeline
         return self.frozen if timeline is None else not timeline.playing

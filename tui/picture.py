@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.console import Console
 from textual.strip import Strip
 
-from lsmon.protocol.errors import UsageError
+from lsmon.protocol.errors import LsmonError, UsageError
 from lsmon.protocol.sources.source import OVER, Source
 
 if TYPE_CHECKING:
@@ -65,7 +65,10 @@ def picture(
     theme: str = "",
     ascii_only: bool | None = None,
 ) -> Picture:
-    """What the screen shows of a source once it has told what it knows; ``keys`` are pressed before."""
+    """What the screen shows of a source once it has told what it knows; ``keys`` are pressed before.
+
+    Raises LsmonError when it gave up before it had told anything.
+    """
     from .app import LsmonApp
 
     app = LsmonApp(source, fps=0.01, ascii_only=ascii_only)
@@ -73,6 +76,9 @@ def picture(
 
     async def draw(pilot: Pilot[object]) -> None:
         await _told(app)
+        if app.feed.vain:
+            app.exit()
+            return
         if theme:
             app.theme = theme
         for key in ([_PAGES[page]] if page else []) + list(keys):
@@ -82,6 +88,8 @@ def picture(
         app.exit()
 
     app.run(headless=True, size=size, auto_pilot=draw)
+    if app.feed.vain:
+        raise LsmonError(app.feed.trouble)
     if not made:
         raise RuntimeError("the screen could not be drawn")
     return made[0]

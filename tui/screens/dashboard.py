@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
+from textual.message import Message
 from textual.widget import Widget
 
 from lsmon.protocol.counts import grouped
@@ -44,6 +45,10 @@ class Dashboard(Looking):
         ("?", "help"),
         ("q", "quit"),
     )
+
+    class InVain(Message):
+        """There is nothing to watch: the source gave up before anything came from it."""
+
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "app.leave", "Quit", tooltip="Leave; the training goes on", id="quit"),
         Binding(
@@ -107,6 +112,11 @@ class Dashboard(Looking):
     def on_mount(self) -> None:
         self.set_interval(1 / self._fps, self.tick)
         self.call_after_refresh(self.tick)  # what is there already follows the first paint at once
+
+    def tick(self) -> None:
+        super().tick()
+        if self.feed.vain and self.is_current:
+            self.post_message(self.InVain())
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._arrange)
