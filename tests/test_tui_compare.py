@@ -334,12 +334,23 @@ def test_values_of_different_moments_have_no_difference() -> None:
     assert rows["b − a"]["train"] == "0"
 
 
+def test_runs_of_different_lengths_differ_by_what_they_were_at_the_last_step_of_both() -> None:
+    """The row says which: at 200, where 10^(-i/100) is 0.01 and three times that 0.03, though one goes on to 300."""
+    until_200 = [frame for frame in run("b", factor=3.0) if frame.step <= 200]
+    long, short = replace(side(run("a")), label="a"), replace(side(until_200), label="b")
+    for one, two, sign in ((long, short, "+"), (short, long, "−")):
+        row = table_of(one, two)[f"{two.label} − {one.label}"]
+        assert row["step"] == "@200"
+        assert row["train"] == f"{sign}0.02"
+        assert row["λ max"].startswith(f"{sign}20.0")
+    late = table_of(curved("a", (800, 3.5)), curved("b", (400, 3.0), last=400))["b − a"]
+    assert (late["step"], late["λ max"]) == ("@400", "–")
+
+
 def test_values_of_one_moment_have_a_difference() -> None:
     """Of the same step, or each of the very step that is compared, which the first column tells."""
     assert table_of(curved("a", (727, 3.5)), curved("b", (727, 3.0)))["b − a"]["λ max"].startswith("−0.5")
-    rows = table_of(curved("a", (800, 3.5)), curved("b", (400, 3.0), last=400))
-    assert rows["b − a"]["λ max"].startswith("−0.5") and rows["b − a"]["step"] == "−400"
-    assert "@" not in rows["a"]["λ max"] + rows["b"]["λ max"]
+    assert table_of(curved("a", (800, 3.5)), curved("b", (800, 3.0)))["b − a"]["step"] == "@800"
     marks = curved("a", (100, 3.5), (300, 3.0))
     pair = [replace(marks, origin=origin) for origin in (100, 300)]
     assert table_of(*pair)["step 300 − step 100"]["λ max"].startswith("−0.5")

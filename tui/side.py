@@ -91,12 +91,13 @@ class Side:
         """The origin, or the last step."""
         return self.view.step if self.origin is None else self.origin
 
-    def value(self, name: str) -> Track:
-        """The quantity, with the value, error and step that it had at the origin, or has now."""
+    def value(self, name: str, at: int | None = None) -> Track:
+        """The quantity, with the value, error and step that it had at this step, else at the origin, else has now."""
         track = self.view.series.get(name)
         if track is None:
             return Track(name)
-        return track if self.origin is None or self.origin >= track.step else read(track, self.origin)
+        at = self.origin if at is None else at
+        return track if at is None or at >= track.step else read(track, at)
 
     @property
     def spectrum(self) -> Curvature | None:

@@ -100,7 +100,10 @@ class SidesPanel(Panel):
 
 
 def tabled(sides: Sequence[Side]) -> Table:
-    """Values of the columns that any side has, differences, and the change of the log-volume with its error."""
+    """Values of the columns that any side has, differences, and the change of the log-volume with its error.
+
+    Whole runs differ by what they were at the last step that both have; two steps of one run by what it was at each.
+    """
     names = [name for name in COLUMNS if any(name in side.view.series for side in sides)]
     rows = []
     for index, side in enumerate(sides):
@@ -119,13 +122,11 @@ def tabled(sides: Sequence[Side]) -> Table:
     volumes: list[tuple[str, str]] = []
     for side in sides[1:]:
         first = sides[0]
-        differences = [_difference(first, side, name) for name in names]
-        rows.append(
-            Row(
-                f"{_name(side)} − {_name(first)}",
-                (_signed(side.step - first.step), *differences),
-            )
-        )
+        whole = first.origin is None and side.origin is None
+        common = min(first.step, side.step) if whole else None
+        where = _signed(side.step - first.step) if common is None else at_step(common)
+        differences = [_difference(first, side, name, common) for name in names]
+        rows.append(Row(f"{_name(side)} − {_name(first)}", (where, *differences)))
         found, words = volume_change(first, side)
         if found is None:
             volumes.append(("warning", f"log-volume: {words}"))
@@ -157,14 +158,16 @@ def _near(one: int, two: int) -> bool:
     return abs(one - two) <= max(1, _NEAR * max(abs(one), abs(two)))
 
 
-def _difference(first: Side, side: Side, name: str) -> str:
-    """None between values of different moments, unless each is of the step that is compared."""
-    one, two = first.value(name), side.value(name)
+def _difference(first: Side, side: Side, name: str, common: int | None) -> str:
+    """At the step ``common`` to both, where there is one. None between values of different moments, unless each is of
+    the step that is compared."""
+    one, two = first.value(name, common), side.value(name, common)
     value = two.value - one.value
     if not math.isfinite(value):
         return "–"
     alike = _near(one.step - (first.origin or 0), two.step - (side.origin or 0))
-    if not alike and not (_near(one.step, first.step) and _near(two.step, side.step)):
+    here, there = (first.step, side.step) if common is None else (common, common)
+    if not alike and not (_near(one.step, here) and _near(two.step, there)):
         return f"at {one.step} and {two.step}"
     errors = [one.error, two.error]
     # Both known or none: half an error would be too small a doubt.
