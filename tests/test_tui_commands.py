@@ -170,7 +170,7 @@ def test_info_tells_what_is_in_a_file_that_lsmon_did_not_write(
     file.write_text("step,train_loss,lr\n5,2.0,0.1\nx,y\n6,nan,0.1\n")
     assert main(["info", str(file)]) == 0
     page = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
-    assert page["file"] == f"{file}, {file.stat().st_size}B"
+    assert page["file"] == f"{file}, {file.stat().st_size} B"
     assert (page["steps"], page["holds"], page["alerts"]) == ("5 to 6", "loss, lr", "nonfinite 1")
     assert "does not say" in page["state"] and "1 line " in page["damage"]
     assert main(["info", str(file), "--json"]) == 0

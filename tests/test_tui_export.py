@@ -223,6 +223,25 @@ def test_a_theme_that_does_not_exist_is_said(
     assert not out.exists()
 
 
+@pytest.mark.parametrize("to", ["csv", "jsonl", "tensorboard"])
+@pytest.mark.parametrize(
+    "option",
+    [["--at", "0"], ["--page", "layers"], ["--size", "80x24"], ["--theme", "lsmon-light"]],
+    ids="".join,
+)
+def test_what_is_for_pictures_alone_is_refused_elsewhere(
+    to: str, option: list[str], recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A table of the whole run is not what was asked for."""
+    out = tmp_path / "out"
+    assert main(["export", str(recorded), "--to", to, "-o", str(out), *option]) == 2
+    said = capsys.readouterr().err
+    assert (
+        said == f"lsmon: Argument {option[0]}: it is for pictures, svg and txt; {to} holds the whole run.\n"
+    )
+    assert not out.exists()
+
+
 def test_progress_is_said_after_a_second_and_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a terminal only; nothing for what is over at once."""
     now = [0.0]

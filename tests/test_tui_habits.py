@@ -155,6 +155,14 @@ def test_values_are_copied_with_their_errors() -> None:
     drive(Told(STORY), check)
 
 
+def test_one_value_is_copied_as_one() -> None:
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        await pilot.press("C")
+        assert "1 value sent to the terminal's clipboard" in said(app)
+
+    drive(Told([header(), Scalars(seq=2, step=1, values={"loss": 1.0})]), check)
+
+
 def test_the_screen_is_saved_as_it_is(folder: Path) -> None:
     """Picture and text in the folder in which lsmon was started; a second one gets another name."""
 

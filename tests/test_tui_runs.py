@@ -161,6 +161,20 @@ def test_the_filter_hides_and_says_so(home: Path) -> None:
     visit(check)
 
 
+def test_escape_takes_the_filter_away_before_it_leaves(home: Path) -> None:
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        await filled(app, pilot)
+        await pilot.press("slash", *"^sh", "enter")
+        await until(pilot, lambda: "the filter hides 2 runs" in shown(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: "hides" not in shown(app))
+        assert isinstance(app.screen, RunsScreen)
+        await pilot.press("escape")
+        await until(pilot, lambda: not app.is_running)
+
+    visit(check)
+
+
 def test_without_runs_it_tells_how_to_start_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LSMON_DIR", str(tmp_path))
 

@@ -13,6 +13,7 @@ from importlib import import_module
 from lsmon.protocol.errors import LsmonError, NoSuchRun, UsageError
 
 COMMANDS = {
+    "show": "open the screen on a run; `lsmon TARGET` is short for it",
     "replay": "watch a recording again, at any speed",
     "ls": "live and recorded runs, here or on each HOST",
     "info": "what a recording holds: steps, gaps, drops, overhead",
@@ -78,7 +79,7 @@ def _run(words: list[str]) -> int:
 
         sys.stdout.write(f"lsmon {version('lsmon')}\n")
         return 0
-    name = words.pop(0) if words[:1] and words[0] in (*COMMANDS, "show") else "show"
+    name = words.pop(0) if words[:1] and words[0] in COMMANDS else "show"
     from .arguments import Arguments
 
     command = import_module(f".commands.{name}", __package__)

@@ -65,6 +65,16 @@ def short(value: float) -> str:
     return number(value, 2) if 0 < size < 1e-2 or size >= 1e15 else number(value, 3)
 
 
+def size(count: int) -> str:
+    """Of what is held in bytes.
+
+    >>> size(0), size(546_000)
+    ('0 B', '546 kB')
+    """
+    words = short(count)
+    return f"{words}B" if words[-1].isalpha() else f"{words} B"
+
+
 def percent(share: float, digits: int = 2) -> str:
     """A share of one in per cent.
 

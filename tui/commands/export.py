@@ -25,7 +25,9 @@ from ..target import opened, recording_path
 
 LOSSY = 3
 """Exit code when frames are missing from what was written."""
-FORMATS = ("csv", "jsonl", "tensorboard", "svg", "txt")
+PICTURES = ("svg", "txt")
+FORMATS = ("csv", "jsonl", "tensorboard", *PICTURES)
+OF_PICTURES = ("at", "size", "page", "theme")
 PARQUET = (
     "Parquet is not written here; write csv, then, where pandas and pyarrow are installed, "
     "`python -c \"import pandas; pandas.read_csv('run.csv').to_parquet('run.parquet')\"`."
@@ -48,7 +50,9 @@ def add(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--at", type=int, default=None, metavar="STEP", help="svg, txt: as it was at this step"
     )
-    parser.add_argument("--size", default="120x36", metavar="COLSxROWS", help="svg, txt: of the screen")
+    parser.add_argument(
+        "--size", default="", metavar="COLSxROWS", help="svg, txt: of the screen, 120x36 unless given"
+    )
     parser.add_argument(
         "--page",
         choices=("alerts", "detail", "layers", "spectrum"),
@@ -61,15 +65,22 @@ def add(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     if args.to == "parquet":
         raise UsageError(PARQUET)
+    given = [name for name in OF_PICTURES if getattr(args, name) not in (None, "")]
+    if given and args.to not in PICTURES:
+        raise UsageError(
+            f"Argument --{given[0]}: it is for pictures, svg and txt; {args.to} holds the whole run."
+        )
     recording = opened(recording_path(args.path))
     try:
-        if args.to in ("svg", "txt"):
+        if args.to in PICTURES:
             from ..picture import picture, size
             from ..themes import no_theme
 
             if args.theme and (words := no_theme(args.theme)):
                 raise UsageError(f"Argument --theme: {words}.")
-            drawn = picture(_at(recording, args.at), size(args.size), page=args.page, theme=args.theme)
+            drawn = picture(
+                _at(recording, args.at), size(args.size or "120x36"), page=args.page, theme=args.theme
+            )
             with _opened(args.out) as out:
                 out.write((drawn.svg if args.to == "svg" else drawn.text).encode())
         else:
@@ -81,7 +92,7 @@ def run(args: Namespace) -> int:
             sys.stderr.write(f"lsmon: {words}\n")
         if recording.lost:
             sys.stderr.write(
-                f"lsmon: {counted(recording.lost, 'frame')} of the recording were not there to be written.\n"
+                f"lsmon: Not there to be written: {counted(recording.lost, 'frame')} of the recording.\n"
             )
         return LOSSY if recording.lost else 0
     finally:

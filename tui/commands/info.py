@@ -20,7 +20,7 @@ from lsmon.protocol.recording.about import About
 from lsmon.protocol.sources.imported import Imported
 from lsmon.protocol.sources.opening import open_path
 
-from ..format import duration, percent, short
+from ..format import duration, percent, size
 from ..progress import Progress
 from ..target import recording_path
 
@@ -67,7 +67,7 @@ def page(about: About, state: str) -> Iterator[tuple[str, str]]:
     attempts = "" if about.attempts == 1 else f" in {counted(about.attempts, 'attempt')}"
     yield "steps", f"{grouped(about.first_step)} to {grouped(about.last_step)}{attempts}"
     files = counted(about.segments, "file")
-    yield "frames", f"{grouped(about.frames)} in {files}, {short(about.bytes)}B"
+    yield "frames", f"{grouped(about.frames)} in {files}, {size(about.bytes)}"
     yield "lost", "nothing" if not about.lost else counted(about.lost, "frame")
     yield (
         "dropped",
@@ -80,7 +80,7 @@ def page(about: About, state: str) -> Iterator[tuple[str, str]]:
 
 def foreign_page(about: About, origin: str) -> Iterator[tuple[str, str]]:
     """The same of a file that lsmon did not write."""
-    yield "file", f"{clean_line(origin)}, {short(about.bytes)}B"
+    yield "file", f"{clean_line(origin)}, {size(about.bytes)}"
     attempts = "" if about.attempts == 1 else f"; {counted(about.attempts - 1, 'time')} they go back"
     yield "steps", f"{grouped(about.first_step)} to {grouped(about.last_step)}{attempts}"
     yield "state", UNKNOWN

@@ -16,7 +16,7 @@ from lsmon.protocol.errors import LsmonError, UsageError
 from lsmon.protocol.places import recordings_dir
 from lsmon.protocol.recording.retention import old, remove
 
-from ..format import age, short
+from ..format import age, size
 
 _SECS = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
@@ -34,7 +34,7 @@ def run(args: Namespace) -> int:
         raise UsageError("Say what may go: --keep 20, --older 30d, or both; --dry-run shows it first.")
     live = {Path(card.recording).name for card in read_cards() if card.alive}
     found = old(recordings_dir(), keep=args.keep or 0, older_secs=args.older or 0.0, live=live)
-    gone, size, troubles = 0, 0, 0
+    gone, total, troubles = 0, 0, 0
     for folder, held, idle_secs in found:
         try:
             whole = args.dry_run or remove(folder)
@@ -42,11 +42,11 @@ def run(args: Namespace) -> int:
             sys.stderr.write(f"lsmon: {error}\n")
             troubles += 1
             continue
-        gone, size = gone + 1, size + held
+        gone, total = gone + 1, total + held
         rest = "" if whole else ", but other files are in its folder"
-        sys.stdout.write(f"{folder}  {short(held)}B, {age(idle_secs)} old{rest}\n")
+        sys.stdout.write(f"{folder}  {size(held)}, {age(idle_secs)} old{rest}\n")
     verb = "would be removed" if args.dry_run else "removed"
-    sys.stderr.write(f"lsmon: {counted(gone, 'recording')} {verb}, {short(size)}B.\n")
+    sys.stderr.write(f"lsmon: {counted(gone, 'recording')} {verb}, {size(total)}.\n")
     return 1 if troubles else 0
 
 

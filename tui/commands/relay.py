@@ -1,4 +1,4 @@
-"""The far end of ssh: write a run's frames to stdout until stdin closes. Called by ``lsmon HOST:RUN``, not by people.
+"""The far end of ssh: write a run's frames to stdout until stdin closes. Called by `lsmon HOST:RUN`, not by people.
 
 A run that is over is told from its recording.
 """

@@ -69,7 +69,8 @@ class RunsScreen(Ground):
 
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,backspace", "app.leave_runs", "Back", tooltip="Back to the run, or leave", id="runs_leave"),
+        Binding("escape", "back", "Back", tooltip="All runs again, then as q", id="runs_back"),
+        Binding("q,backspace", "app.leave_runs", "Leave", tooltip="Back to the run, or leave", id="runs_leave"),
         Binding("enter", "open", "Open", tooltip="Open the chosen run", id="runs_open"),
         Binding("c", "compare", "Compare", tooltip="Lay the picked runs over one another", id="runs_compare"),
         Binding("slash", "filter", "Filter", key_display="/", tooltip="Only those that match", id="runs_filter"),
@@ -185,6 +186,12 @@ class RunsScreen(Ground):
         if typed is not None:
             self._only = re.compile(typed, re.IGNORECASE) if typed else None
             self.show()
+
+    async def action_back(self) -> None:
+        if self._only is not None:
+            self._filtered("")
+        else:
+            await self.run_action("app.leave_runs")
 
     @on(RunList.Opened)
     def action_open(self) -> None:

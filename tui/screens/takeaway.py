@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from lsmon.protocol.counts import grouped
+from lsmon.protocol.counts import counted, grouped
 from lsmon.protocol.errors import LsmonError
 
 from ..feed import Feed
@@ -99,7 +99,7 @@ class Takeaway(Ground):
         ]
         self.app.copy_to_clipboard("\n".join(lines))
         self.notify(
-            f"{len(tracks)} values were sent to the terminal's clipboard, if it has one.",
+            f"{counted(len(tracks), 'value')} sent to the terminal's clipboard, if it has one.",
             markup=False,
             timeout=4,
         )

@@ -69,7 +69,7 @@ class Watching(Takeaway):
             tooltip="On by 10 %",
         ),
         Binding("comma", "frame(-1)", "Step back", tooltip="One step back", id="frame_back"),
-        Binding("full_stop", "frame(1)", "Frame on", tooltip="One frame forward", id="frame_forward"),
+        Binding("full_stop", "frame(1)", "Step on", tooltip="One step forward", id="frame_forward"),
         Binding("minus,less_than_sign", "speed(-1)", "Slower", tooltip="Slower, down to 0.1×", id="slower"),
         Binding(
             "plus,greater_than_sign,equals_sign",
