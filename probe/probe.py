@@ -21,6 +21,7 @@ from .lifetime import CLOSE_SECS, EXIT_SECS, Run, begin, by_hand, ending, over, 
 from .listeners import Listeners
 from .measuring import measuring
 from .readings import Reading, number
+from .resumes import Resumes
 from .schedule import Budget
 from .settings import allowed_share, door_at, own_rank, speaks, thresholds_of
 from .signals import heed
@@ -113,6 +114,7 @@ class Probe:
         self._guard = Guard(strict=os.environ.get("LSMON_STRICT") == "1")
         self._budget = Budget(allowed_share(budget))
         self._stride = Stride(self._budget.allowed)
+        self._resumes = Resumes()
         self._step = 0
         self._attempt = 1
         self._faults = 0
@@ -212,8 +214,14 @@ class Probe:
 
     @_guest
     def log(self, /, *, step: Any = None, **values: Any) -> None:
-        """Numbers by name, for the current step or a given one: ``probe.log(**{"val/loss": 0.3})``."""
+        """Numbers by name, for the current step or a given one: ``probe.log(**{"val/loss": 0.3})``.
+
+        Of a loop that only logs, a quantity that goes back to an earlier step opens a new attempt (a resume).
+        """
         now = self._placed(step, self._step)
+        if not self._sender.steps and self._resumes.back(values, now):
+            self._begin_attempt()
+            self._step = now
         self._step = max(self._step, now)
         self._put(values, now)
 

@@ -65,3 +65,35 @@ def test_the_last_step_that_fits_is_the_last(home: Path) -> None:
     with Recording.open(folder) as recording:
         steps = [frame.step for frame in recording.frames() if isinstance(frame, Scalars)]
         assert steps == [(1 << 63) - 1] * 2 and recording.lost == 0
+
+
+def logged(home: Path, calls: list[dict[str, Any]]) -> list[tuple[int, int, dict[str, float]]]:
+    """Attempt, step and values of what a loop that only logs has told."""
+    with Probe(name="any-framework") as probe:
+        for call in calls:
+            probe.log(**call)
+    (folder,) = list_recordings(home / "recordings")
+    with Recording.open(folder) as recording:
+        return [(one.attempt, one.step, one.values) for one in recording.frames() if isinstance(one, Scalars)]
+
+
+def test_a_loop_that_only_logs_and_goes_back_has_a_new_attempt(home: Path) -> None:
+    """From a checkpoint: the loss that it has there is not compared with what it was before."""
+    there = [{"step": step, "loss": 1.0} for step in range(400)]
+    back = [{"step": step, "loss": 2.0} for step in range(100, 300)]
+    told = logged(home, there + back)
+    assert [(attempt, step) for attempt, step, _ in told] == [
+        *((1, step) for step in range(400)),
+        *((2, step) for step in range(100, 300)),
+    ]
+
+
+def test_what_is_logged_late_or_by_threads_is_no_resume(home: Path) -> None:
+    """A validation of twenty steps ago, and workers that log the same quantity a little out of order."""
+    late = [
+        {"step": step - 20, "val": 1.0} if late else {"step": step, "loss": 1.0}
+        for step in range(20, 400)
+        for late in (False, True)
+    ]
+    shuffled = [{"step": 400 + (step ^ 5), "loss": 1.0} for step in range(160)]
+    assert {attempt for attempt, _, _ in logged(home, late + shuffled)} == {1}
