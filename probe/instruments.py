@@ -14,6 +14,7 @@ from .schedule import UNLIMITED, Account, Budget, Pace
 from .sensors.sensor import Context, Finding, Sensor
 from .signals import heed
 from .subject import unborn
+from .unscaled import unscaled
 
 Post = Callable[[Any], None]
 
@@ -88,14 +89,24 @@ class Instruments:
 
     def _before_update(self, *_: Any) -> None:
         self.context.updates += 1
-        for slot in self._slots:
-            if slot.armed:
-                self._timed(slot, slot.sensor.before_update)
+        self._at_update(lambda sensor: sensor.before_update)
 
     def _after_update(self, *_: Any) -> None:
-        for slot in self._slots:
-            if slot.armed:
-                self._timed(slot, slot.sensor.after_update)
+        self._at_update(lambda sensor: sensor.after_update)
+
+    def _at_update(self, work: Callable[[Sensor], Callable[[Context], None]]) -> None:
+        armed = [slot for slot in self._slots if slot.armed and _watches_updates(slot.sensor)]
+        if not armed:
+            return
+        try:
+            with unscaled(self.context.optimizer):
+                for slot in armed:
+                    self._timed(slot, work(slot.sensor))
+        except Exception as error:  # noqa: BLE001  the loop's own update must not feel it
+            heed(error)
+            for slot in armed:
+                self._drop(slot)
+            self._guard.fault("gradients", error)
 
     def step(self, step: int, attempt: int, batch: Any) -> None:
         """One training step is done: measure what is armed, then arm what may measure at the next."""
