@@ -58,11 +58,12 @@ def context_of(
     if is_torch(model):
         from .operators.quiet import by_batch
         from .reference import QUARTER, Reference
-        from .subject import averaging, compiled, unwrap
+        from .subject import averaging, compiled, inner, unwrap
 
         context.compiled = compiled(model)
         context.group = averaging(model)
         context.model = unwrap(model)
+        context.optimizer = inner(optimizer)
         mixed = any(map(by_batch, context.model.modules()))
         context.reference = Reference(reference, thinnest=QUARTER if mixed else None)
     return context

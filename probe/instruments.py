@@ -76,11 +76,13 @@ class Instruments:
             return self.context.notes[sensor.name]
 
     def _attach(self) -> None:
+        from .look import Look  # only here, because it loads torch, which an optimizer with hooks has
+
         optimizer = self.context.optimizer
         try:
             self._handles = [
-                optimizer.register_step_pre_hook(self._before_update),
-                optimizer.register_step_post_hook(self._after_update),
+                optimizer.register_step_pre_hook(Look(self._before_update)),
+                optimizer.register_step_post_hook(Look(self._after_update)),
             ]
         except AttributeError:
             for slot in filter(lambda slot: _watches_updates(slot.sensor), self._slots):

@@ -149,7 +149,7 @@ def _is_list_of_batches(given: Any) -> bool:
 
 def size_of(batch: Any) -> int:
     """Leading dimension of the first tensor that has one."""
-    return next((len(tensor) for tensor in tensors(batch) if tensor.dim() > 0), 0)
+    return next((tensor.size(0) for tensor in tensors(batch) if tensor.dim() > 0), 0)
 
 
 def _strided(batch: Any, offset: int, stride: int) -> Any:
@@ -160,9 +160,12 @@ def _strided(batch: Any, offset: int, stride: int) -> Any:
 
 
 def _cuttable(batch: Any) -> bool:
-    """It is plain which dimension counts the examples."""
+    """It is plain which dimension counts the examples, and some of them can be taken."""
     size = size_of(batch)
-    return all(tensor.dim() > 0 and len(tensor) == size for tensor in tensors(batch))
+    return all(
+        tensor.layout == torch.strided and tensor.dim() > 0 and len(tensor) == size
+        for tensor in tensors(batch)
+    )
 
 
 def _own(leaf: Tensor) -> Tensor:

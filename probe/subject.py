@@ -26,6 +26,16 @@ def unwrap(model: nn.Module) -> nn.Module:
         model = inner
 
 
+def inner(optimizer: Any) -> Any:
+    """The optimizer inside a wrapper (as of accelerate) that looks like one and has no hooks of its own."""
+    while not hasattr(optimizer, "_optimizer_step_pre_hooks"):
+        within = getattr(optimizer, "optimizer", None)
+        if not hasattr(within, "param_groups"):
+            return optimizer
+        optimizer = within
+    return optimizer
+
+
 def averaging(model: nn.Module) -> Any:
     """The process group over which DistributedDataParallel averages gradients; None without, or for all processes."""
     inner = getattr(model, "_orig_mod", model)

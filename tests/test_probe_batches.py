@@ -80,6 +80,21 @@ def test_curvature_of_it_is_that_of_its_tensors(name: str) -> None:
     assert found.top[0].value == pytest.approx(float(wanted), rel=1e-5)
 
 
+def test_a_jagged_batch_is_measured_on_whole() -> None:
+    """Its examples cannot be taken by slices."""
+    torch.manual_seed(0)
+    rows = torch.nested.nested_tensor([torch.randn(2 + i % 3, 3) for i in range(8)], layout=torch.jagged)
+    assert [part.sizes for part in (Reference(rows).first(4), Reference(rows).thinned(2))] == [[8], [8]]
+
+    def loss_fn(model: nn.Module, batch: Tensor) -> Tensor:
+        return torch.stack([model(part).mean(0) for part in batch.unbind()]).square().mean()
+
+    found = measure(nn.Linear(3, 1, bias=False), loss_fn, rows, probes=0)
+    means = torch.stack([part.mean(0) for part in rows.unbind()]).double()
+    wanted = torch.linalg.eigvalsh(2 * means.T @ means / 8)[-1]
+    assert found.top[0].value == pytest.approx(float(wanted), rel=1e-4)
+
+
 def test_a_packed_sequence_is_measured_on_whole() -> None:
     torch.manual_seed(0)
     packed = pack_padded_sequence(torch.randn(4, 5, 3), [5, 3, 2, 1], batch_first=True)

@@ -382,6 +382,19 @@ def replace(run: Simulated) -> None:
     run.model[2] = nn.Linear(8, 5)
 
 
+def test_parts_that_are_trained_in_turn_are_measured_in_theirs(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``requires_grad`` is toggled at every step: one of the two is what is measured, complete too."""
+    run = Simulated(clock, monkeypatch, budget_share=1.0, reference=64)
+    for step in range(600):
+        run.model[0].requires_grad_(step % 2 == 0)
+        run.model[2].requires_grad_(step % 2 == 1)
+        run.train(1)
+    assert any(frame.bottom for frame in run.curvatures())
+    assert len({frame.parameters for frame in run.curvatures()}) == 1
+
+
 @pytest.mark.parametrize("change", [thaw, replace])
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
 @pytest.mark.parametrize("budget_share", [0.2, 1.0])

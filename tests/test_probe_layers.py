@@ -14,10 +14,12 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.utils.checkpoint import checkpoint
 
+from lsmon.probe import Probe
 from lsmon.probe.guard import Guard
 from lsmon.probe.instruments import Instruments
 from lsmon.probe.schedule import Budget
 from lsmon.probe.sensors.layers import LayerScale
+from lsmon.probe.sensors.scale import Scale
 from lsmon.probe.sensors.sensor import Context
 from lsmon.probe.subject import compiled
 from lsmon.protocol.codec import decode, encode
@@ -370,3 +372,57 @@ def test_what_passes_inside_a_transform_is_left_alone() -> None:
             parameter.grad = each[name].detach().mean(0)
         assert sensor.measure(context) == []
     assert "torch.func" in context.notes["layers"]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+@pytest.mark.parametrize("what", ["forward", "update"])
+def test_a_function_of_the_loop_is_compiled_without_our_looks(what: str) -> None:
+    """Whole, as it was asked for, while everything is armed; the training is the same to the last bit."""
+
+    def trained(probed: bool) -> tuple[list[Tensor], int]:
+        torch._dynamo.reset()
+        torch.manual_seed(0)
+        graphs = 0
+
+        def counting(graph: Any, inputs: Any) -> Any:
+            nonlocal graphs
+            graphs += 1
+            return graph.forward
+
+        model = mlp(2, 6, 1.0)
+        optimizer = torch.optim.Adam(model.parameters(), 0.01)
+
+        def forward(x: Tensor) -> Tensor:
+            return model(x).square().mean()  # type: ignore[no-any-return]
+
+        inputs, update = torch.randn(8, 64), optimizer.step
+        if what == "forward":
+            forward = torch.compile(forward, backend=counting, fullgraph=True)
+        else:
+            update = torch.compile(update, backend=counting)
+        sensors = [LayerScale(seconds=0.0), Scale(seconds=0.0)]
+        probe = Probe(model, optimizer, budget=1.0, record=False, sensors=sensors) if probed else None
+        for _ in range(6):
+            optimizer.zero_grad()
+            loss = forward(inputs)
+            torch.autograd.backward(loss)
+            update()
+            if probe is not None:
+                probe.step(loss)
+        if probe is not None:
+            probe.close()
+        return [parameter.detach() for parameter in model.parameters()], graphs
+
+    (plain, graphs), (probed, more) = trained(False), trained(True)
+    assert all(torch.equal(a, b) for a, b in zip(plain, probed, strict=True))
+    assert graphs <= more <= graphs + 1  # once more at most, when the looks are gone
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_a_trace_has_no_look_in_it() -> None:
+    model, inputs = mlp(2, 4, 1.0), torch.randn(3, 64)
+    sensor = LayerScale(seconds=0.0)
+    sensor.expect(Context(model, torch.optim.SGD(model.parameters(), 0.0), notes={}))
+    traced = torch.jit.trace(model, inputs)  # type: ignore[no-untyped-call]
+    assert torch.equal(traced(inputs), model(inputs))
+    sensor.close()

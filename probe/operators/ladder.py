@@ -49,6 +49,8 @@ GOOD = 1e-4
 """Error in single precision below which double precision is not worth its cost. Smooth nets have 4e-5 … 8e-5; more
 means kinks, and then the error on one vector says little about another (estimated 4e-4, found 1.2e-3)."""
 
+NO_MEMORY, NOT_FINITE = "not enough memory", "the loss on the reference batch is not finite"
+
 KINKS = ("ReLU", "MaxPool", "Hardtanh", "Hardswish", "Hardsigmoid", "AdaptiveMaxPool")
 
 
@@ -195,11 +197,14 @@ def choosing(
             if math.isfinite(loss):
                 method = "forward only: critical sharpness"
                 return replace(whole, rung=3, method=method, notes=tuple(notes))
-            why = "the loss on the reference batch is not finite"
+            why = NOT_FINITE
         except Exception as error:  # noqa: BLE001
             heed(error)
             why = _words(error)
-    return Chosen(0, "", notes=tuple(notes), reason=f"curvature cannot be measured here: {why}")
+    # Some models return other things then, and their loss is none.
+    other = model.training and why not in (NOTHING_TO_DIFFERENTIATE, NO_MEMORY, NOT_FINITE)
+    mode = " (in eval mode, in which it is measured)" if other else ""
+    return Chosen(0, "", notes=tuple(notes), reason=f"curvature cannot be measured here: {why}{mode}")
 
 
 def _try(make: Callable[[], T]) -> T | Exception:
@@ -256,5 +261,5 @@ def _words(error: Exception) -> str:
     """The first line of what was raised, or that there was no memory."""
     text = str(error)
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "not enough memory" in text:
-        return "not enough memory"
+        return NO_MEMORY
     return clean_line(text.partition("\n")[0] or type(error).__name__, 160)

@@ -124,6 +124,10 @@ class Agenda:
         """It has more to do, behind the others."""
         self.work[kind] = work
 
+    def put_first(self, kind: str, work: Work) -> None:
+        """It waits for the next step."""
+        self.work = {kind: work, **self.work}
+
     def pause(self, context: Context, cost: float) -> tuple[int, float]:
         """Steps until something is to be done, and the seconds to have saved by then, when a product costs so many."""
         saved = context.step_secs * context.allowance

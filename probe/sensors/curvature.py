@@ -10,7 +10,7 @@ import statistics
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from inspect import GEN_CREATED, getgeneratorstate
 
 from lsmon.protocol.frames import Curvature, Scalars
 
@@ -32,6 +32,7 @@ from .look import look
 from .rungs import UNCHECKED, Rungs
 from .sensor import Context, Finding, Sensor
 from .spectral_density import density
+from .trained import Trained, Turn
 from .undersampling import compare_halves, overshoot
 
 MAX_MEMORY = 1 << 30
@@ -83,7 +84,7 @@ class CurvatureSensor(Sensor):
         self._next_density = 1
         self._told: list[Finding] = []
         """What a measurement that goes on has found, until it is handed on."""
-        self._trained: list[tuple[str, Any]] = []
+        self._trained = Trained()
         self._attempt = 1
         self._step = 0
 
@@ -95,6 +96,7 @@ class CurvatureSensor(Sensor):
             self._begin_anew()
             self._rungs.try_again(context.step)
         chosen = self.examples.part is not None
+        self._trained.look(context)
         missing = self.examples.choose(context)
         if missing is None:
             if not chosen:
@@ -145,8 +147,8 @@ class CurvatureSensor(Sensor):
             if kind == "complete" and ("ladder" in self.agenda.work or not self.examples.settled):
                 continue
             if self.agenda.due(kind, context, always=always):
-                if self._others_are_trained(context):
-                    self._begin_anew()
+                if not self._in_turn(context):
+                    return
                 self.agenda.cadence.began(kind, context.step)
                 self.agenda.work[kind] = self._safely(context, self._run(context, chosen, kind, part))
                 return  # a snapshot is work enough for one step
@@ -176,6 +178,9 @@ class CurvatureSensor(Sensor):
         if taken is None:
             return []
         kind, work = taken
+        if kind != "ladder" and getgeneratorstate(work) == GEN_CREATED and not self._in_turn(context):
+            self.agenda.put_first(kind, work)  # its snapshot would be of others
+            return []
         # The others have products of parts.
         self._turns[-1] = kind == "sharpness" or (kind == "complete" and not self._completes)
         try:
@@ -228,8 +233,7 @@ class CurvatureSensor(Sensor):
             context.notes[self.name] = f"not measured at step {self._step}: {error}"
         except Exception as error:  # out of memory, a branch of the model not met before
             heed(error)
-            if self._others_are_trained(context):
-                self._begin_anew()
+            if self._trained.others(context):
                 return []
             if self._rungs.hopeless:
                 raise
@@ -238,13 +242,12 @@ class CurvatureSensor(Sensor):
                 self.agenda.work = {"ladder": self._choose(context, part, error)}
         return []
 
-    def _others_are_trained(self, context: Context) -> bool:
-        """Than when this was asked last: layers were thawed, frozen or replaced, and vectors are of another space."""
-        before, self._trained = (
-            self._trained,
-            [(n, p.shape) for n, p in context.model.named_parameters() if p.requires_grad],
-        )
-        return before not in ([], self._trained)
+    def _in_turn(self, context: Context) -> bool:
+        """Whether what is measured is trained at this step."""
+        turn = self._trained.turn(context)
+        if turn is Turn.NEW:
+            self._begin_anew()
+        return turn is not Turn.OTHERS
 
     def _run(self, context: Context, chosen: Chosen, kind: str, part: Reference) -> Work:
         """One measurement, and whatever follows from it."""

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,6 +21,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from lsmon.protocol.depth import trend
 from lsmon.protocol.frames import Layers, Scalars
 
+from ..look import Look
 from ..readings import Reading, read
 from ..signals import heed
 from .sensor import Context, Finding, Sensor
@@ -50,19 +50,6 @@ class _Layer:
     gradient: Tensor | None = None
     silent: Tensor | None = None
     """Which units have had no gradient yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """A hook that a copy of the model does not take along; nor does a file, which must open where lsmon is not."""
-
-    act: Callable[..., None]
-
-    def __call__(self, *passed: Any) -> None:
-        self.act(*passed)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return getattr, (nullcontext(), "__exit__")  # which takes anything and does nothing
 
 
 class LayerScale(Sensor):
@@ -102,7 +89,7 @@ class LayerScale(Sensor):
             elif not inner or not (matrix or isinstance(module, nn.RNNBase)):
                 continue
             self._modes[id(module)] = module.training
-            self._handles.append(module.register_forward_hook(_Look(partial(self._passed, name))))
+            self._handles.append(module.register_forward_hook(Look(partial(self._passed, name))))
 
     def _passed(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
         """A forward pass of the loop; evaluation and our own measurements run in another mode or without gradients."""
@@ -111,6 +98,8 @@ class LayerScale(Sensor):
             if torch._C._are_functorch_transforms_active():
                 self._transformed = True  # vmap, grad: what passes is no tensor of the loop's
                 return
+            if isinstance(found, Tensor) and found.layout != torch.strided:
+                return  # jagged, sparse: its units are not in one dimension
             if not isinstance(found, Tensor) or not found.requires_grad or module.training != self._modes[id(module)]:  # fmt: skip
                 return
             layer = self._seen.setdefault(name, _Layer(name))
