@@ -17,9 +17,8 @@ class Pace:
 
     def __init__(self, now: float) -> None:
         self._acts = 0
-        self._signs: deque[tuple[float, int]] = deque(
-            [(now, 0)]
-        )  # when something had come, and the steps done by then
+        # When something had come, and the steps done by then.
+        self._signs: deque[tuple[float, int]] = deque([(now, 0)])
         self._now = now
 
     def look(self, now: float, steps: int, acts: int) -> None:

@@ -65,8 +65,8 @@ class Probe:
 
     With a model, an optimizer and ``loss_fn(model, batch) -> scalar loss`` it also measures curvature, temperature
     and scale; without them it logs numbers from any framework and loads no torch. It never changes the training,
-    never raises into it and never blocks it. ``loss_fn`` must draw its randomness, if any, from the global
-    generators of torch, numpy and random, which the probe puts back; a generator of its own would advance.
+    never raises into it and never blocks it. What ``loss_fn`` draws its randomness from, and what it writes to, is put
+    back, but not an iterator that it advances.
 
     A probe that nothing refers to any more ends its run, and in a notebook a new one ends the one before it that has
     the same name, so that a cell can be run again. A copy, pickled or not, is switched off: the run is the original's.

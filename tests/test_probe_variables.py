@@ -221,14 +221,14 @@ def by_the_model() -> Iterator[tuple[nn.Module, LossFn]]:
 
 def by_the_loop() -> Iterator[tuple[nn.Module, LossFn]]:
     """A weight in a closure, as in a function ``main``."""
-    model, weight = network(), 0.0
+    model, weight = network(), 0
 
     def loss_fn(model: nn.Module, batch: Batch) -> Tensor:
         return plain(model, batch) + weight * penalty(model)
 
     while True:
         yield model, loss_fn
-        weight += 0.05
+        weight += 0.05  # type: ignore[assignment]  # as of many a loop
 
 
 def refused(hessian: Any) -> Any:

@@ -19,6 +19,7 @@ import torch
 SMALL = 1 << 16
 """Numbers in a tensor or an array up to which it is copied for each evaluation; more are data."""
 
+_NUMBERS = (int, float, complex)
 _MISSING = object()
 
 
@@ -43,7 +44,7 @@ class Place(NamedTuple):
 
 def varies(value: Any) -> bool:
     """Whether it is of a kind that is kept: no flag, which a signal handler may raise at any moment."""
-    if type(value) in (int, float, complex):
+    if type(value) in _NUMBERS:
         return True
     if type(value) is torch.Tensor:
         return value.numel() <= SMALL and not value.requires_grad
@@ -77,7 +78,7 @@ class Variables:
         try:
             for place, then in self._then:
                 value = place.get()
-                if type(value) is type(then):
+                if type(value) is type(then) or (type(value) in _NUMBERS and type(then) in _NUMBERS):
                     now.append((place, value))
                     place.put(_copied(then, copies))
             for (_, write), state in zip(self._streams, self._states, strict=True):
@@ -93,7 +94,7 @@ class Variables:
 
 def _copied(value: Any, copies: dict[int, Any]) -> Any:
     """One copy of a thing, however many places it has."""
-    if type(value) in (int, float, complex):
+    if type(value) in _NUMBERS:
         return value
     if id(value) not in copies:
         copies[id(value)] = value.clone() if isinstance(value, torch.Tensor) else value.copy()
