@@ -106,10 +106,10 @@ def _is_array(value: Any) -> bool:
     return numpy is not None and type(value) is numpy.ndarray
 
 
-def _stream(value: Any) -> tuple[Callable[[], Any], Callable[[Any], None]] | None:
+def _stream(value: Any) -> tuple[Callable[[], Any], Callable[[Any], object]] | None:
     """How the state of a generator is read, and written."""
     if isinstance(value, torch.Generator):
-        return value.get_state, value.set_state  # type: ignore[return-value]
+        return value.get_state, value.set_state
     if isinstance(value, random.Random):
         return value.getstate, value.setstate
     numpy: Any = sys.modules.get("numpy.random")
