@@ -50,8 +50,11 @@ def handled(request: pytest.FixtureRequest) -> Iterator[None]:
     signal.signal(signal.SIGUSR1, before)
 
 
-@pytest.mark.parametrize("handled", HANDLERS, indirect=True)
-@pytest.mark.parametrize("evaluation", [1, 3, 12, 14, 20])
+@pytest.mark.parametrize(
+    ("handled", "evaluation"),
+    [*((name, 12) for name in HANDLERS), *(("function", evaluation) for evaluation in (1, 3, 14, 20))],
+    indirect=["handled"],
+)
 def test_it_comes_out_of_the_probe(handled: None, evaluation: int, tmp_path: Path) -> None:
     """In the choice of a way, in a snapshot, wherever it comes; and a loop that goes on has its curvature."""
     torch.manual_seed(0)

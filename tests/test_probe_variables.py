@@ -7,6 +7,7 @@ import copy
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -212,22 +213,30 @@ class Tempered(nn.Module):
         return outputs / self.temperature
 
 
-def by_the_model() -> Iterator[tuple[nn.Module, LossFn]]:
+Going = Iterator[tuple[nn.Module, LossFn, LossFn]]
+"""A model, its loss, and that loss with the numbers of now, for later."""
+
+
+def by_the_model() -> Going:
     model = Tempered()
     while True:
-        yield model, plain
+        yield model, plain, plain
         model.temperature *= 0.97
 
 
-def by_the_loop() -> Iterator[tuple[nn.Module, LossFn]]:
+def weighted(weight: float, model: Any, batch: Batch) -> Tensor:
+    return plain(model, batch) + weight * penalty(model)
+
+
+def by_the_loop() -> Going:
     """A weight in a closure, as in a function ``main``."""
     model, weight = network(), 0
 
     def loss_fn(model: nn.Module, batch: Batch) -> Tensor:
-        return plain(model, batch) + weight * penalty(model)
+        return weighted(weight, model, batch)
 
     while True:
-        yield model, loss_fn
+        yield model, loss_fn, partial(weighted, weight)
         weight += 0.05  # type: ignore[assignment]  # as of many a loop
 
 
@@ -238,7 +247,7 @@ def refused(hessian: Any) -> Any:
 @pytest.mark.parametrize("make", [by_the_model, by_the_loop])
 @pytest.mark.parametrize("rung", [1, 2])
 def test_curvature_is_that_of_the_step_while_a_number_is_annealed(
-    make: Callable[[], Iterator[tuple[nn.Module, LossFn]]],
+    make: Callable[[], Going],
     rung: int,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -251,9 +260,9 @@ def test_curvature_is_that_of_the_step_while_a_number_is_annealed(
             "lsmon.probe.operators.ladder.exact_product", lambda hessian: iter([hessian.refuse])
         )
     going = make()
-    model, loss_fn = next(going)
+    model, loss_fn, now = next(going)
     optimizer, batch = torch.optim.SGD(model.parameters(), 0.05), data()
-    dense_of, sensors = {}, [CurvatureSensor()]
+    places, sensors = {}, [CurvatureSensor()]
     with Probe(
         model, optimizer, loss_fn, name="annealed", budget=1.0, reference=batch, sensors=sensors
     ) as probe:
@@ -262,17 +271,17 @@ def test_curvature_is_that_of_the_step_while_a_number_is_annealed(
             loss = loss_fn(model, batch)
             torch.autograd.backward(loss)
             optimizer.step()
-            dense_of[step] = torch.linalg.eigvalsh(
-                dense(copy.deepcopy(model).double(), loss_fn, (batch[0].double(), batch[1]))  # type: ignore[arg-type]
-            )
+            places[step] = copy.deepcopy(model).double(), now
             probe.step(loss, batch)
-            next(going)
+            _, _, now = next(going)
     frames = of(recorded(tmp_path), Curvature)
     assert frames
     for frame in frames:
         assert ("exact" if rung == 1 else "difference") in frame.method
+        then, loss_then = places[frame.step]
+        values = torch.linalg.eigvalsh(dense(then, loss_then, (batch[0].double(), batch[1])))  # type: ignore[arg-type]
         for ritz in (*frame.top, *frame.bottom):
-            assert float((dense_of[frame.step] - ritz.value).abs().min()) <= ritz.residual + 1e-4
+            assert float((values - ritz.value).abs().min()) <= ritz.residual + 1e-4
 
 
 def test_numbers_of_an_object_that_is_merely_named_are_its_own() -> None:
