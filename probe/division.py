@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lsmon.protocol.clean import clean_line
-
+from .operators.ladder import words_of
 from .operators.snapshot import Snapshot
 from .readings import Reading, read
 from .reference import Reference
@@ -61,7 +60,7 @@ class Division:
             if isinstance(at_once, Exception):
                 return
             if isinstance(in_parts, Exception):
-                said = clean_line(str(in_parts).partition("\n")[0] or type(in_parts).__name__, 80)
+                said = words_of(in_parts, 80)
                 self._remark = f"on whole batches, since a part of one is refused: {said}"
             else:
                 self._losses = read(torch.stack(in_parts + at_once))

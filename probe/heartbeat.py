@@ -11,7 +11,7 @@ from lsmon.protocol.clean import clean_line, clean_name
 from lsmon.protocol.codec import shorten
 from lsmon.protocol.frames import Heartbeat, RunStarted
 
-from .pace import Pace
+from .loop_rate import LoopRate
 from .whereabouts import whereabouts
 
 BEAT_SECS = 1.0
@@ -31,7 +31,7 @@ class Heart:
 
     def __init__(self, header: RunStarted, pulse: Callable[[], Pulse], now: float) -> None:
         self._header, self._pulse = header, pulse
-        self._pace = Pace(now)
+        self._loop = LoopRate(now)
         self._thread = threading.get_ident()  # the training's, which makes the probe
         self.due = now
 
@@ -40,8 +40,8 @@ class Heart:
     ) -> Heartbeat:
         """``steps`` are done by ``now``, and ``acts`` things have come; the last frame was ``seq``, of this step."""
         self.due = now + BEAT_SECS
-        self._pace.look(now, steps, acts)
-        header, pulse, idle = self._header, self._pulse(), self._pace.idle
+        self._loop.look(now, steps, acts)
+        header, pulse, idle = self._header, self._pulse(), self._loop.idle
         return Heartbeat(
             seq=seq,
             step=step,
@@ -53,7 +53,7 @@ class Heart:
             pid_started=header.pid_started,
             dropped=dropped,
             share=shorten(pulse.share),
-            rate=shorten(self._pace.rate),
+            rate=shorten(self._loop.rate),
             recording=clean_line(pulse.recording),
             notes={clean_name(part): clean_line(words) for part, words in pulse.notes.items()},
             idle=round(idle, 1),

@@ -10,6 +10,7 @@ from typing import Any
 
 from .device_time import DeviceTime
 from .guard import Guard
+from .hook import Hook
 from .schedule import UNLIMITED, Account, Budget, Pace
 from .sensors.sensor import Context, Finding, Sensor
 from .signals import heed
@@ -76,13 +77,11 @@ class Instruments:
             return self.context.notes[sensor.name]
 
     def _attach(self) -> None:
-        from .look import Look  # only here, because it loads torch, which an optimizer with hooks has
-
         optimizer = self.context.optimizer
         try:
             self._handles = [
-                optimizer.register_step_pre_hook(Look(self._before_update)),
-                optimizer.register_step_post_hook(Look(self._after_update)),
+                optimizer.register_step_pre_hook(Hook(self._before_update)),
+                optimizer.register_step_post_hook(Hook(self._after_update)),
             ]
         except AttributeError:
             for slot in filter(lambda slot: _watches_updates(slot.sensor), self._slots):

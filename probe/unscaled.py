@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from torch import Tensor
+import torch
+from torch import Tensor
 
 
 @contextmanager
@@ -20,8 +20,6 @@ def unscaled(optimizer: Any) -> Iterator[None]:
     if scale is None:
         yield
         return
-    import torch  # loaded by now
-
     skipped = getattr(optimizer, "found_inf", None)
     held = [(p, p.grad) for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     try:

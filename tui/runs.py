@@ -50,7 +50,12 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def words(self) -> str:
         """Its state, for a person."""
-        return f"idle {age(self.idle)}" if self.idle and self.state == "live" else self.state
+        return f"idle {age(self.idle)}" if self.idles else self.state
+
+    @property
+    def idles(self) -> bool:
+        """Whether it lives and does not go on."""
+        return self.state == "live" and self.idle > 0
 
     @property
     def lives(self) -> bool:

@@ -139,7 +139,7 @@ def choosing(
     floor = 0
     if after is not None:
         floor = after.rung
-        why = _words(because) if because is not None else "it began to fail"
+        why = words_of(because) if because is not None else "it began to fail"
         notes.append(f"not {_short(after)}: {why}")
 
     def differing(precision: torch.dtype | None, of: Examples) -> Callable[[], Difference]:
@@ -154,22 +154,18 @@ def choosing(
     if floor < 1:
         try:
             exact = yield from exact_product(unless(hessian))
-        except Changed:
-            raise
         except Exception as error:  # noqa: BLE001  a model may raise anything
-            heed(error)
-            why = _words(error)
+            _pass_on(error)
+            why = words_of(error)
             notes.append(f"no double backward: {why}")
     del hessian  # its graph may be large
     if floor < 2:
         found: list[Found] = []
         try:
             found = yield from differences(double, single, exact)
-        except Changed:
-            raise
         except Exception as error:  # noqa: BLE001
-            heed(error)
-            why = _words(error)
+            _pass_on(error)
+            why = words_of(error)
             if exact is None:
                 notes.append(f"no finite difference: {why}")
         if exact is not None:
@@ -185,11 +181,9 @@ def choosing(
                 )
                 yield
                 return _second(whole, (yield from differences(double, single, None)), notes)
-            except Changed:
-                raise
             except Exception as error:  # noqa: BLE001
-                heed(error)
-                why = _words(error)
+                _pass_on(error)
+                why = words_of(error)
                 notes.append(f"no finite difference: {why}")
     if floor < 3 and why != NOTHING_TO_DIFFERENTIATE:
         try:
@@ -200,11 +194,18 @@ def choosing(
             why = NOT_FINITE
         except Exception as error:  # noqa: BLE001
             heed(error)
-            why = _words(error)
+            why = words_of(error)
     # Some models return other things then, and their loss is none.
     other = model.training and why not in (NOTHING_TO_DIFFERENTIATE, NO_MEMORY, NOT_FINITE)
     mode = " (in eval mode, in which it is measured)" if other else ""
     return Chosen(0, "", notes=tuple(notes), reason=f"curvature cannot be measured here: {why}{mode}")
+
+
+def _pass_on(error: Exception) -> None:
+    """Raise what says nothing of this way: a frozen parameter that moved, or what a signal handler raised."""
+    if isinstance(error, Changed):
+        raise error
+    heed(error)
 
 
 def _try(make: Callable[[], T]) -> T | Exception:
@@ -257,9 +258,9 @@ def _short(chosen: Chosen) -> str:
     return {1: "double backward", 2: "finite difference"}.get(chosen.rung, chosen.method)
 
 
-def _words(error: Exception) -> str:
+def words_of(error: Exception, most: int = 160) -> str:
     """The first line of what was raised, or that there was no memory."""
     text = str(error)
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "not enough memory" in text:
         return NO_MEMORY
-    return clean_line(text.partition("\n")[0] or type(error).__name__, 160)
+    return clean_line(text.partition("\n")[0] or type(error).__name__, most)

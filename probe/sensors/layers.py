@@ -21,7 +21,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from lsmon.protocol.depth import trend
 from lsmon.protocol.frames import Layers, Scalars
 
-from ..look import Look
+from ..hook import Hook
 from ..readings import Reading, read
 from ..signals import heed
 from .sensor import Context, Finding, Sensor
@@ -89,7 +89,7 @@ class LayerScale(Sensor):
             elif not inner or not (matrix or isinstance(module, nn.RNNBase)):
                 continue
             self._modes[id(module)] = module.training
-            self._handles.append(module.register_forward_hook(Look(partial(self._passed, name))))
+            self._handles.append(module.register_forward_hook(Hook(partial(self._passed, name))))
 
     def _passed(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
         """A forward pass of the loop; evaluation and our own measurements run in another mode or without gradients."""

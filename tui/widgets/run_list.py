@@ -198,7 +198,7 @@ class RunList(Panel):
 
     def _row(self, canvas: Canvas, y: int, item: Listed, widths: dict[str, int], chosen: bool) -> None:
         run = item.run
-        sign, bare, ink = _STATES["idle" if run.words != run.state else run.state]
+        sign, bare, ink = _STATES["idle" if run.idles else run.state]
         canvas.put(0, y, (">" if self.ascii_only else "›") if chosen else " ", "bold ink")
         if item.key in self.picked:
             canvas.put(1, y, "+" if self.ascii_only else "◆", "info")

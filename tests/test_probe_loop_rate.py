@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from lsmon.probe.guard import Guard
+from lsmon.probe.loop_rate import LoopRate
 from lsmon.probe.outlets import _Wire
-from lsmon.probe.pace import Pace
 from lsmon.probe.sender import Sender
 from lsmon.probe.whereabouts import whereabouts
 from lsmon.protocol.cards import read_cards
@@ -28,7 +28,7 @@ from tests.clock import Clock
 from tests.test_probe_sender import Sink
 
 
-def looked(pace: Pace, steps: Callable[[float], int], begin: int, end: int) -> list[tuple[float, float]]:
+def looked(pace: LoopRate, steps: Callable[[float], int], begin: int, end: int) -> list[tuple[float, float]]:
     """Rate and idle time at every second."""
     seen = []
     for second in range(begin, end):
@@ -40,7 +40,7 @@ def looked(pace: Pace, steps: Callable[[float], int], begin: int, end: int) -> l
 @pytest.mark.parametrize("period", [0.003, 0.3, 1.0, 1.4, 7.0, 30.0, 300.0])
 def test_a_loop_that_goes_on_is_never_idle(period: float) -> None:
     """However slow it is; and after three of its steps the rate is right to what a look a second tells."""
-    seen = looked(Pace(0.0), lambda now: int(now / period), 0, round(max(60.0, 12 * period)))
+    seen = looked(LoopRate(0.0), lambda now: int(now / period), 0, round(max(60.0, 12 * period)))
     assert not any(idle for _, idle in seen)
     for rate, _ in seen[round(max(8.0, 3 * period)) :]:
         assert rate == pytest.approx(1 / period, rel=max(0.3, 0.5 / period if period > 1 else 0.0), abs=0.21)
@@ -49,7 +49,7 @@ def test_a_loop_that_goes_on_is_never_idle(period: float) -> None:
 @pytest.mark.parametrize("period", [0.01, 1.0, 30.0])
 def test_one_that_stops_is_idle_until_it_goes_on(period: float) -> None:
     """After ten seconds and after five of its steps, not before; then its rate is nought."""
-    pace, stop = Pace(0.0), round(40 * max(1.0, period))
+    pace, stop = LoopRate(0.0), round(40 * max(1.0, period))
     looked(pace, lambda now: int(now / period), 0, stop + 1)
     patience = max(10.0, 5 * period)
     for after, (rate, idle) in enumerate(
@@ -65,7 +65,7 @@ def test_one_that_stops_is_idle_until_it_goes_on(period: float) -> None:
 
 def test_before_the_first_step_nothing_is_expected() -> None:
     """Compiling, or the first data, takes its time; and what is logged is a sign of life as well."""
-    pace = Pace(0.0)
+    pace = LoopRate(0.0)
     assert not any(idle for _, idle in looked(pace, lambda now: 0, 0, 500))
     for second in range(500, 600):
         pace.look(float(second), 0, second)
@@ -110,7 +110,7 @@ def test_the_line_that_a_thread_is_in_is_told() -> None:
     assert thread.ident is not None
     while " in wait" not in (said := whereabouts(thread.ident)):
         pass
-    assert said.startswith("test_probe_pace.py:") and " in waiting, inside threading.py:" in said
+    assert said.startswith("test_probe_loop_rate.py:") and " in waiting, inside threading.py:" in said
     go.set()
     thread.join()
     assert whereabouts(thread.ident) == ""

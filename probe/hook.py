@@ -11,7 +11,7 @@ import torch
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Hook:
     """Calls ``act``, but not in a copy, in a file, which must open where lsmon is not, or in a graph that is compiled or traced."""
 
     act: Callable[..., None]

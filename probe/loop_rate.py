@@ -12,7 +12,7 @@ IDLE_SECS, IDLE_TURNS = 10.0, 5.0
 next, is idle: it evaluates, saves, waits for data or for another process, or hangs."""
 
 
-class Pace:
+class LoopRate:
     """Is asked once a second; ``acts`` counts whatever comes from the loop, steps and what is logged."""
 
     def __init__(self, now: float) -> None:
