@@ -143,8 +143,7 @@ def absent(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     return None
 
 
-@pytest.mark.parametrize("make", [make_sgd, make_adam])
-@pytest.mark.parametrize("loss", [loss_fn, drawing_loss_fn])
+@pytest.mark.parametrize(("make", "loss"), [(make_adam, loss_fn), (make_sgd, drawing_loss_fn)])
 def test_training_is_bit_identical_with_the_probe(
     make: Callable[[nn.Module], torch.optim.Optimizer],
     loss: Loss,
