@@ -6,15 +6,13 @@ one a step and only when the budget allows, so what is reported belongs to the s
 
 from __future__ import annotations
 
-import statistics
-from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from inspect import GEN_CREATED, getgeneratorstate
 
 from lsmon.protocol.frames import Curvature, Scalars
 
-from ..cadence import COMPLETE, SPARSEST
+from ..cadence import SPARSEST
 from ..operators.ladder import Chosen
 from ..operators.snapshot import Changed
 from ..optimizers import edge
@@ -23,12 +21,14 @@ from ..schedule import UNLIMITED
 from ..signals import heed
 from ..survey import MOST, plainly, skewed
 from .agenda import TURNS, Agenda
+from .checks import Checks, has_room
 from .critical_sharpness import critical
 from .edge_look import edge_look
 from .examples import Examples
 from .known import Known, NotMeasured, Work
 from .layer_sharpness import layer_sharpness
 from .look import look
+from .price import Price
 from .rungs import UNCHECKED, Rungs
 from .sensor import Context, Finding, Sensor
 from .spectral_density import density
@@ -37,19 +37,6 @@ from .undersampling import compare_halves, overshoot
 
 MAX_MEMORY = 1 << 30
 """Bytes of one Krylov basis; above it the space is restarted with fewer vectors."""
-
-HALVES_EVERY = 8
-"""Complete measurements from one comparison of the reference batch's halves, or of the examples measured on with all,
-to the next: it costs half of one."""
-
-TIMED = 3
-"""Products whose median cost tells whether the examples are too many or too few."""
-
-DENSITY_EVERY = 4
-"""Complete measurements from one spectral density to the next."""
-
-DENSITY_PRODUCTS = 512
-"""Products that a density takes: 8 probes of 64."""
 
 CALM = frozenset({"probe_fault", "silent", "hang", "equilibrium"})
 """Kinds of alert that say nothing of the landscape."""
@@ -77,11 +64,8 @@ class CurvatureSensor(Sensor):
         self.agenda = Agenda()
         self._known = Known()
         self._rungs = Rungs()
-        self._costs: list[float] = []  # seconds of the last products
-        self._turns: deque[bool] = deque()  # whose cost is not known yet: was it a whole product?
-        self._completes = 0
-        self._next_halves = 1
-        self._next_density = 1
+        self._product = Price()
+        self._checks = Checks()
         self._told: list[Finding] = []
         """What a measurement that goes on has found, until it is handed on."""
         self._trained = Trained()
@@ -90,7 +74,7 @@ class CurvatureSensor(Sensor):
 
     def measure(self, context: Context) -> Sequence[Finding]:
         self._step = context.step
-        self._turns.append(False)
+        self._product.begin_turn()
         if context.attempt != self._attempt:
             self._attempt = context.attempt
             self._begin_anew()
@@ -105,15 +89,13 @@ class CurvatureSensor(Sensor):
         elif missing:
             context.notes[self.name] = missing
         found = self._advance(context)
-        self.every, self.price = 1, self._cost
+        self.every, self.price = 1, self._product.seconds
         if context.allowance < UNLIMITED and self._rungs.chosen is not None:
-            self.every, self.price = self.agenda.pause(context, self._cost)
+            self.every, self.price = self.agenda.pause(context, self._product.seconds)
         return found
 
     def took(self, seconds: float) -> None:
-        if self._turns.popleft():
-            self._costs.append(seconds)
-            del self._costs[:-8]
+        self._product.took(seconds)
 
     def request(self, why: str) -> bool:
         return why not in CALM and self.agenda.cadence.request(self._step)
@@ -123,11 +105,6 @@ class CurvatureSensor(Sensor):
         self.agenda.work.clear()
         self.examples = Examples()
         self._rungs = Rungs()
-
-    @property
-    def _cost(self) -> float:
-        """Seconds of a product; 0 while it is not known."""
-        return statistics.median(self._costs) if self._costs else 0.0
 
     def _begin_anew(self) -> None:
         self.agenda.begin_anew()
@@ -152,25 +129,19 @@ class CurvatureSensor(Sensor):
                 self.agenda.cadence.began(kind, context.step)
                 self.agenda.work[kind] = self._safely(context, self._run(context, chosen, kind, part))
                 return  # a snapshot is work enough for one step
-        if (
-            "density" not in self.agenda.work
-            and self._completes >= self._next_density
-            and self._has_room(context, chosen)
-        ):
-            self._next_density = self._completes + DENSITY_EVERY
+        if "density" not in self.agenda.work and self._checks.density_due and self._has_room(context, chosen):
+            self._checks.began_density()
             work = density(context, chosen, part, self._known, self.max_memory)
             self.agenda.work["density"] = self._safely(context, work)
             layers = layer_sharpness(context, chosen, self.max_memory)
             self.agenda.work["layers"] = self._safely(context, layers)
 
     def _has_room(self, context: Context, chosen: Chosen) -> bool:
-        """For a spectral density: half of what is allowed from one to the next pays for it."""
+        """For a spectral density."""
         if self.density is not None or chosen.rung == 3:
             return bool(self.density) and chosen.rung != 3
-        if not self.examples.all or not self._costs:
-            return False
-        until = DENSITY_EVERY * COMPLETE * SPARSEST * context.step_secs
-        return DENSITY_PRODUCTS * self._cost <= until * context.allowance / 2
+        cost = self._product.seconds
+        return self.examples.all and cost > 0 and has_room(cost, context.step_secs, context.allowance)
 
     def _advance(self, context: Context) -> list[Finding]:
         """One unit of work of one of the measurements under way."""
@@ -182,7 +153,7 @@ class CurvatureSensor(Sensor):
             self.agenda.put_first(kind, work)  # its snapshot would be of others
             return []
         # The others have products of parts.
-        self._turns[-1] = kind == "sharpness" or (kind == "complete" and not self._completes)
+        self._product.is_product(kind == "sharpness" or (kind == "complete" and not self._checks.completes))
         try:
             with plainly(context.model):
                 next(work)  # an exception leaves it out: a generator that raised cannot go on
@@ -203,9 +174,9 @@ class CurvatureSensor(Sensor):
 
     def _correct(self, context: Context) -> None:
         """After a sharpness: are products on so many examples as dear as was thought? If not, once more with others."""
-        if len(self._costs) >= TIMED and self.examples.correct(context, self._cost):
+        if self._product.known and self.examples.correct(context, self._product.seconds):
             self._rungs.on(self.examples.part)
-            self._costs.clear()
+            self._product.forget()
             self._begin_anew()
 
     def _choose(self, context: Context, part: Reference, because: Exception | None = None) -> Work:
@@ -269,7 +240,7 @@ class CurvatureSensor(Sensor):
         tells = complete and not whole
         if tells:
             self.agenda.opening = True
-        halves = not complete and self._completes >= self._next_halves and chosen.rung == 1
+        halves = not complete and self._checks.halves_due and chosen.rung == 1
         found = yield from look(
             context,
             chosen,
@@ -288,13 +259,13 @@ class CurvatureSensor(Sensor):
         self._rungs.worked(chosen)
         told = tells and not self.agenda.opening
         if complete:
-            self._completes += 1
-            known.compared = known.compared and self._completes % HALVES_EVERY != 0
+            self._checks.completes += 1
+            known.compared = known.compared and not self._checks.compares_anew
             self.agenda.completed(step)
         if not told:
             self._saw(found, follows=follows)
         if known.halves:
-            self._next_halves = self._completes + HALVES_EVERY
+            self._checks.began_halves()
             check = compare_halves(known, context.seed, self.max_memory)
             self.agenda.work["halves"] = self._safely(context, check)
         elif top := known.begin_overshoot(part, context.reference):
