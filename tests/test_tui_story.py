@@ -34,6 +34,12 @@ def test_a_run_without_news_is_at_its_start() -> None:
     assert words(story(3, (), None)) == [(3, "init")]
 
 
+def test_a_run_that_only_logs_is_no_start_for_life() -> None:
+    assert words(story(3, (), None, measured=False)) == [(3, "training")]
+    told = story(0, [alert("loss_spike", 20), alert("plateau_left", 40, 30)], None, measured=False)
+    assert words(told) == [(0, "training"), (20, "spike"), (30, "descent")]
+
+
 def test_alerts_open_chapters_at_their_onset() -> None:
     """Not when they were known, and in the order in which they began."""
     alerts = [alert("saddle_entered", 40, 30), alert("saddle_escape", 90, 70), alert("memorized", 500, 300),

@@ -28,6 +28,8 @@ class Chapter:
 
 
 _INIT = Chapter(0, "init", weight=0)
+_TRAINING = Chapter(0, "training", weight=0)
+"""Of a run of which numbers are logged and nothing is measured, no regime will ever follow."""
 
 # fmt: off
 _ALERTS = {
@@ -69,9 +71,11 @@ _QUIET = frozenset(NORMAL) - {"edge of stability"}
 """Regimes that never take the place of what an alert has said."""
 
 
-def story(first_step: int, alerts: Sequence[Alert], regime: Track | None) -> tuple[Chapter, ...]:
+def story(
+    first_step: int, alerts: Sequence[Alert], regime: Track | None, *, measured: bool = True
+) -> tuple[Chapter, ...]:
     """Chapters in order of their steps, from ``first_step`` on; what has begun last is told, and nothing twice in a row."""
-    told = [replace(_INIT, step=first_step)]
+    told = [replace(_INIT if measured or regime is not None else _TRAINING, step=first_step)]
     base = now = told[0]  # what goes on when a passing state is over, and what is so at this step
     events = [*_of_alerts(alerts), *_of_regime(regime)]
     for step, name, chapter in sorted(events, key=lambda event: event[0]):

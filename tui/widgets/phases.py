@@ -44,7 +44,7 @@ class PhaseStrip(Bar):
         regime = view.series.get("regime")
         if known is None or known[0] != view.first_step or known[2] is not regime or known[1] != view.alerts:
             self._known = view.first_step, view.alerts, regime
-            self._chapters = story(view.first_step, view.alerts, regime)
+            self._chapters = story(view.first_step, view.alerts, regime, measured=view.header.parameters > 0)
         return self._chapters
 
     def draw_moment(self, canvas: Canvas, moment: Moment) -> None:
