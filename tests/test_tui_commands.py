@@ -159,7 +159,10 @@ def test_ls_tells_how_a_run_ended(
     assert main(["ls", "--json"]) == 0
     assert [run["state"] for run in json.loads(capsys.readouterr().out)] == [state]
     assert main(["info", str(folder)]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 9
+    rows = capsys.readouterr().out.splitlines()
+    assert len(rows) == 9
+    lost = next(row for row in rows if row.startswith("lost"))
+    assert lost.startswith("lost      nothing") and (ended is None) == ("it is not in here" in lost)
 
 
 def test_info_tells_what_is_in_a_file_that_lsmon_did_not_write(

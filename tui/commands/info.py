@@ -27,6 +27,7 @@ from ..target import recording_path
 MOST_NAMES = 24
 """Quantities that are named; more than that is a page of its own, and --json has them all."""
 
+EARLY = "ended early"
 UNKNOWN = "such a file does not say how its training ended"
 
 OF_A_FILE = ("name", "state", "first_step", "last_step", "attempts", "bytes", "damage", "names", "alerts")
@@ -44,7 +45,7 @@ def run(args: Namespace) -> int:
         header = recording.header
         origin = str(recording.origin) if isinstance(recording, Imported) else ""
     alive = is_alive(header.pid, header.boot, header.pid_started)
-    state = UNKNOWN if origin else about.ended or ("running" if alive else "ended early")
+    state = UNKNOWN if origin else about.ended or ("running" if alive else EARLY)
     if args.json:
         facts = msgspec.to_builtins(about) | {"state": state}
         if origin:  # of which nothing is known but what was in the file
@@ -68,7 +69,10 @@ def page(about: About, state: str) -> Iterator[tuple[str, str]]:
     yield "steps", f"{grouped(about.first_step)} to {grouped(about.last_step)}{attempts}"
     files = counted(about.segments, "file")
     yield "frames", f"{grouped(about.frames)} in {files}, {size(about.bytes)}"
-    yield "lost", "nothing" if not about.lost else counted(about.lost, "frame")
+    lost = counted(about.lost, "frame") if about.lost else "nothing"
+    if state == EARLY:  # killed, or without room on its disk: neither could be written
+        lost += f" up to step {grouped(about.last_step)}; if it went on after that, it is not in here"
+    yield "lost", lost
     yield (
         "dropped",
         "nothing" if not about.dropped else f"{counted(about.dropped, 'frame')}, by the probe's full queue",
