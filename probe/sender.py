@@ -7,6 +7,7 @@ on the sending thread, which wakes a few times a second. When it cannot follow, 
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 import time
 from collections import deque
@@ -41,6 +42,14 @@ HOLD_SECS = 0.1
 
 TURN_ITEMS = 4096
 """Then heartbeat and sockets get their turn."""
+
+
+LAST_PART = 0.7
+"""Of the time that the training waits for the end, after which what is still queued gives way: a process that leaves
+takes everything with it that is not in the file by then."""
+
+LAST_ITEMS = 256
+"""The newest, which are sent all the same: results are logged last."""
 
 
 class Sink(Protocol):
@@ -108,6 +117,8 @@ class Sender:
         self._closing = threading.Event()
         self._done = threading.Event()
         self._ended = RunEnded()
+        self._until = math.inf
+        """When what is still queued at the end gives way."""
         self._thread: threading.Thread | None = None
 
     # ---- on the training thread
@@ -121,7 +132,8 @@ class Sender:
         self._thread.start()
 
     def close(self, ended: RunEnded, timeout: float) -> bool:
-        """Ask for the end and wait at most ``timeout`` seconds for it; True when all is written."""
+        """Ask for the end and wait at most ``timeout`` seconds for it; True when it is written."""
+        self._until = self._clock() + LAST_PART * timeout
         self.end(ended)
         return self.wait(timeout)
 
@@ -133,7 +145,7 @@ class Sender:
             self._finish()
 
     def wait(self, timeout: float) -> bool:
-        """Wait at most ``timeout`` seconds for the end that was asked for; True when all is written."""
+        """Wait at most ``timeout`` seconds for the end that was asked for; True when it is written."""
         # A join that Ctrl-C interrupts is never one again.
         return self._thread is None or self._done.wait(timeout)
 
@@ -148,18 +160,26 @@ class Sender:
 
     def turn(self) -> None:
         """Empty the queue, beat when due, and let every sink do what is due."""
-        self._drain(final=False)
+        self._drain()
         now = self._clock()
         if self._pending is not None and now - self._pending_since >= HOLD_SECS:
             self._flush()
         if now >= self._heart.due:
             self._beat(now)
+        self._tick()
+
+    def _tick(self) -> None:
         for sink in self._sinks:
             self._call(sink, sink.tick)
 
     def _finish(self) -> None:
         try:
-            self._drain(final=True)
+            while self._queue or self._head is not None:
+                if self._clock() >= self._until:
+                    while len(self._queue) > LAST_ITEMS:
+                        self._queue.popleft()  # the next one tells how many were dropped
+                self._drain(final=True)
+                self._tick()
             self._flush()
             self._beat(self._clock())
             for summary in self._folds.close():
@@ -171,8 +191,11 @@ class Sender:
                 self._call(sink, sink.close)
             self._on_end()
 
-    def _drain(self, final: bool) -> None:
-        for _ in itertools.repeat(None) if final else range(TURN_ITEMS):
+    def _drain(self, *, final: bool = False) -> None:
+        """Some of the queue; at the end without waiting for devices."""
+        for _ in range(LAST_ITEMS if final else TURN_ITEMS):
+            if self._closing.is_set() and not final:
+                return
             if self._head is None:
                 try:
                     self._head = self._queue.popleft()

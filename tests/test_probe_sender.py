@@ -134,6 +134,28 @@ def test_the_same_name_twice_in_a_step_keeps_both(make: Callable[..., Sender], s
     assert [frame.values["loss"] for frame in sink.of(Scalars)] == [1.0, 2.0]
 
 
+def test_what_there_is_no_time_for_at_the_end_is_counted(
+    make: Callable[..., Sender], sink: Sink, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Most of the time that the training waits goes to the oldest, then the newest are told, and that it is over."""
+    sender, write = make(), sink.write
+
+    def slow(frame: AnyFrame, data: bytes) -> None:
+        clock.now += 1e-3
+        write(frame, data)
+
+    monkeypatch.setattr(sink, "write", slow)
+    for step in range(1, 8001):
+        sender.put(step, 1, {"loss": 1.0 / step})
+    began = clock.now
+    assert sender.close(RunEnded(), 2.0)
+    assert clock.now - began < 2.0
+    told = [frame.step for frame in sink.of(Scalars)]
+    assert told[:500] == list(range(1, 501)) and told[-256:] == list(range(7745, 8001))
+    (ended,) = sink.of(RunEnded)
+    assert ended.dropped == 8000 - len(told) > 0
+
+
 def test_file_wire_and_detectors_see_the_same_number(make: Callable[..., Sender], sink: Sink) -> None:
     """Values are rounded to seven digits before anybody sees them, and survive encoding unchanged."""
     sender = make()
