@@ -70,6 +70,35 @@ def test_what_was_lost_for_good_is_one_divergence_wherever_the_loss_swings() -> 
         assert kinds.count("divergence") == 1
 
 
+def test_overfitting_names_the_best_evaluation_though_one_came_before_the_training() -> None:
+    """As a loop evaluates that begins with ``step % 500 == 0``: what its first evaluation gave is ten times the rest."""
+    draw, watch, found = random.Random(0), Watch(), list[Alert]()
+    for step in range(16_001):
+        loss = 1.6 * 0.5 ** min(step / 60, 7) * (1 - step / 20_000) + draw.gauss(0, 1e-3)
+        values = {"loss": loss}
+        if step % 500 == 0:
+            values["val/loss"] = 1.636 if step == 0 else 0.127 + 8e-6 * (step - 500) + draw.gauss(0, 1e-3)
+        found += watch.see(Scalars(step=step, values=values))
+    (alert,) = (alert for alert in found if alert.kind == "overfitting")
+    assert alert.step <= 9000 and 500 <= alert.onset_step <= 1500
+    assert 0.12 < alert.evidence["lowest val/loss"] < 0.14
+    assert 0.009 < alert.evidence["loss then"] < 0.03
+    assert "that of step 500;" in alert.advice
+
+
+def test_a_balance_that_its_own_words_doubt_is_not_told() -> None:
+    def told(words: str) -> list[str]:
+        watch, name = Watch(), "temperature/equilibrium"
+        frames = (
+            Scalars(step=step, values={name: 1.0}, errors={name: 0.05}, words={name: words})
+            for step in range(10)
+        )
+        return [alert.kind for frame in frames for alert in watch.see(frame)]
+
+    assert told("equilibrium; by energy, n=200") == ["equilibrium"]
+    assert told("equilibrium; unreliable: loss_fn gives another gradient than the loop's own") == []
+
+
 def test_scale_of_the_loss_changes_no_verdict() -> None:
     losses = noisy(1000)
     losses[600:640] = [3.0] * 40

@@ -31,7 +31,9 @@ class Balance:
         if name not in frame.values:
             return None
         value, error = frame.values[name], frame.errors.get(name, math.inf)
-        said = label(value, error)
+        # What its own words doubt is no reading at all.
+        doubted = "unreliable" in frame.words.get(name, "")
+        said = INSUFFICIENT if doubted else label(value, error)
         if said != EQUILIBRIUM:
             self._in_a_row = 0
             self._told = self._told and said == INSUFFICIENT

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ..frames import Alert, AnyFrame, Scalars
-from .smooth import LARGEST, Between, Scatter, Smooth
+from .smooth import LARGEST, Between, Falling, Scatter
 from .thresholds import OfOverfitting
 
 
@@ -13,7 +13,7 @@ class Overfitting:
     """One alert from one lowest validation loss; the next only after one that is clearly lower."""
 
     __slots__ = (
-        "_again", "_count", "_first", "_lowest", "_lowest_at", "_scatter", "_seen_then", "_t", "_told",
+        "_again", "_best", "_best_at", "_count", "_first", "_lowest", "_lowest_at", "_scatter", "_seen_then", "_t", "_told",
         "_train", "_train_then", "_val",
     )  # fmt: skip
 
@@ -23,12 +23,13 @@ class Overfitting:
         self._t = thresholds or OfOverfitting()
         self._lowest = math.inf
         self._lowest_at = 0
+        self._best, self._best_at = math.inf, 0  # of a single evaluation, as a checkpoint is chosen
         self._train_then = self._seen_then = math.nan  # smoothed, and as a person saw it
         self._told = False
         self._again = -math.inf
         self._first = math.nan
-        self._train = Between(Smooth(self._t.train_memory))
-        self._val, self._scatter = Smooth(self._t.memory), Scatter()
+        self._train = Between(Falling(self._t.train_memory))
+        self._val, self._scatter = Falling(self._t.memory), Scatter()
         self._count = 0
 
     def see(self, frame: AnyFrame) -> Alert | None:
@@ -42,11 +43,13 @@ class Overfitting:
         if not abs(val) < LARGEST:
             return None
         self._first = abs(val) if math.isnan(self._first) else self._first
+        if val < self._best:
+            self._best, self._best_at = val, frame.step
         self._scatter.add(val)
         level, train = self._val.add(val), self._train.take()
         if level < self._lowest:
             self._lowest, self._lowest_at = level, frame.step
-            self._train_then, self._seen_then = train, max(train, self._train.fresh)
+            self._train_then, self._seen_then = train, self._train.fresh
             self._count, self._told = 0, self._told and level > self._again
             return None
         worse = max(
@@ -71,5 +74,5 @@ class Overfitting:
             evidence={
                 "lowest val/loss": self._lowest, "val/loss": level, "loss then": self._seen_then, "loss": loss,
             },
-            advice=f"The best checkpoint so far is near step {self._lowest_at}; more data, weight decay or an earlier end help.",
+            advice=f"The best checkpoint so far is that of step {self._best_at}; more data, weight decay or an earlier end help.",
         )  # fmt: skip

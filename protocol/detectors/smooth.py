@@ -56,6 +56,31 @@ class Middle:
         return self.value
 
 
+class Falling:
+    """An exponential mean that no fall leaves behind: where the median of the last three is below it, it is that.
+
+    A first value from before the training is many times the next ones, and would be in the mean for ten of them.
+
+    >>> level = Falling(0.6)
+    >>> [round(level.add(value), 2) for value in (8.0, 1.0, 1.0, 1.0, 2.0)]
+    [8.0, 4.5, 1.0, 1.0, 1.0]
+    """
+
+    __slots__ = ("_mean", "_middle")
+
+    def __init__(self, memory: float) -> None:
+        self._mean, self._middle = Smooth(memory), Middle()
+
+    @property
+    def value(self) -> float:
+        return self._mean.value
+
+    def add(self, value: float) -> float:
+        """The level after this value; values must be finite."""
+        self._mean.value = min(self._mean.add(value), self._middle.add(value))
+        return self._mean.value
+
+
 class Scatter:
     """Standard deviation of the noise, from the last differences of neighbours: blind to slow drifts, robust to jumps."""
 
@@ -83,7 +108,7 @@ class Between:
 
     __slots__ = ("_count", "_level", "_sum", "fresh")
 
-    def __init__(self, level: Smooth | Middle) -> None:
+    def __init__(self, level: Smooth | Middle | Falling) -> None:
         self._level = level
         self.fresh = math.nan
         """The mean since the last time, as it is."""
