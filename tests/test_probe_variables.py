@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lsmon.probe import Probe
+from lsmon.probe.operators.large import SMALL, Overwritten
+from lsmon.probe.operators.place import Place
 from lsmon.probe.operators.reach import reach
 from lsmon.probe.operators.variables import Variables
 from lsmon.probe.sensors.curvature import CurvatureSensor
-from lsmon.protocol.frames import Curvature
+from lsmon.protocol.frames import Curvature, Heartbeat
 from tests.one_thread import one_thread  # noqa: F401 (autouse)
 from tests.test_probe_oath import of, own_folders, recorded
 from tests.test_probe_reach import dense
@@ -164,10 +167,36 @@ def own_generators() -> tuple[LossFn, Look]:
     return loss, lambda: (drawn.get_state().tolist(), of_numpy.bit_generator.state, of_python.getstate())
 
 
+def queue(how: str) -> Callable[[], tuple[LossFn, Look]]:
+    """Keys of contrastive learning, too many to be copied for each evaluation."""
+
+    def make() -> tuple[LossFn, Look]:
+        keys = torch.zeros(SMALL // 4 + 32, 4)
+        bank = keys.numpy().copy()
+
+        def loss(model: nn.Module, batch: Batch) -> Tensor:
+            nonlocal keys
+            held = torch.from_numpy(bank[:64].copy()) if how == "array" else keys[:64].clone()
+            found = plain(model, batch) * (1 + 0.1 * held.mean().to(batch[0].dtype))
+            fresh = batch[0].detach().to(keys.dtype)
+            if how == "bound anew":
+                keys = torch.cat([fresh, keys[: -len(fresh)]])
+            elif how == "array":
+                bank[: len(fresh)] += 0.1 * fresh.numpy()
+            else:
+                keys[: len(fresh)] += 0.1 * fresh
+            return found
+
+        return loss, lambda: (keys[:64].tolist(), bank[:64].tolist())
+
+    return make
+
+
 CASES: dict[str, Callable[[], tuple[LossFn, Look]]] = {
     "object": counting_object, "method": counting_trainer, "nonlocal": nonlocal_counter, "global": global_counter,
     "tensor": running_tensor, "tensor in place": written(lambda mean: mean, None),
     "tensor in a dict": written(lambda mean: {"mean": mean}, "mean"), "tensor in a list": written(lambda mean: [mean], 0),
+    "queue in place": queue("in place"), "queue bound anew": queue("bound anew"), "bank": queue("array"),
     "array": an_array, "deque and Counter": a_history, "generators": own_generators,
 }  # fmt: skip
 
@@ -240,12 +269,26 @@ def by_the_loop() -> Going:
         weight += 0.05  # type: ignore[assignment]  # as of many a loop
 
 
-def refused(hessian: Any) -> Any:
-    raise RuntimeError("no double backward")
+def by_a_setting() -> Going:
+    """A weight in an object of settings that is merely named, whose numbers are its own affair."""
+    model, settings = network(), SimpleNamespace(weight=0.1)
+
+    def loss_fn(model: nn.Module, batch: Batch) -> Tensor:
+        return weighted(settings.weight, model, batch)
+
+    while True:
+        yield model, loss_fn, partial(weighted, settings.weight)
+        settings.weight += 0.05
 
 
-@pytest.mark.parametrize("make", [by_the_model, by_the_loop])
-@pytest.mark.parametrize("rung", [1, 2])
+def no_double_backward(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lsmon.probe.operators.ladder.exact_product", lambda hessian: iter([hessian.refuse]))
+
+
+@pytest.mark.parametrize(
+    ("make", "rung"),
+    [(by_the_model, 1), (by_the_model, 2), (by_the_loop, 1), (by_the_loop, 2), (by_a_setting, 1)],
+)
 def test_curvature_is_that_of_the_step_while_a_number_is_annealed(
     make: Callable[[], Going],
     rung: int,
@@ -254,11 +297,26 @@ def test_curvature_is_that_of_the_step_while_a_number_is_annealed(
 ) -> None:
     """Double backward is not taken for wrong by a number that moved between two products, and differences are of one
     loss: every value is an eigenvalue of the dense matrix of its step, within its residual."""
-    torch.manual_seed(0)
     if rung == 2:
-        monkeypatch.setattr(
-            "lsmon.probe.operators.ladder.exact_product", lambda hessian: iter([hessian.refuse])
-        )
+        no_double_backward(monkeypatch)
+    frames = annealed(make, tmp_path)
+    assert frames and all(("exact" if rung == 1 else "difference") in frame.method for frame in frames)
+    if make is by_a_setting:
+        assert any("from step to step" in note for note in frames[-1].notes)
+
+
+def test_differences_of_a_loss_that_moves_out_of_reach_are_withheld(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_double_backward(monkeypatch)
+    assert not annealed(by_a_setting, tmp_path)
+    words = [frame.notes.get("curvature", "") for frame in of(recorded(tmp_path), Heartbeat)]
+    assert "loss_fn reads something that changes from step to step" in words[-1]
+
+
+def annealed(make: Callable[[], Going], tmp_path: Path) -> list[Curvature]:
+    """What is told of 90 steps, each value against the dense matrix of its step."""
+    torch.manual_seed(0)
     going = make()
     model, loss_fn, now = next(going)
     optimizer, batch = torch.optim.SGD(model.parameters(), 0.05), data()
@@ -274,14 +332,32 @@ def test_curvature_is_that_of_the_step_while_a_number_is_annealed(
             places[step] = copy.deepcopy(model).double(), now
             probe.step(loss, batch)
             _, _, now = next(going)
-    frames = of(recorded(tmp_path), Curvature)
-    assert frames
+    frames: list[Curvature] = of(recorded(tmp_path), Curvature)
     for frame in frames:
-        assert ("exact" if rung == 1 else "difference") in frame.method
         then, loss_then = places[frame.step]
         values = torch.linalg.eigvalsh(dense(then, loss_then, (batch[0].double(), batch[1])))  # type: ignore[arg-type]
         for ritz in (*frame.top, *frame.bottom):
             assert float((values - ritz.value).abs().min()) <= ritz.residual + 1e-4
+    return frames
+
+
+def test_what_was_only_read_before_is_put_back_from_its_first_write_on() -> None:
+    """Copied for one evaluation, a dataset is not copied again; where it is written to after all, that is said."""
+    shelf = {"data": torch.zeros(SMALL + 1)}
+    data, place = shelf["data"], Place(shelf, "data")
+
+    def evaluated(write: bool) -> bool:
+        with Variables([place], []).as_then():
+            lent = shelf["data"]
+            if write:
+                lent[0] += 1
+        assert shelf["data"] is data
+        return lent is data
+
+    assert [evaluated(False), evaluated(False)] == [False, True]
+    with pytest.raises(Overwritten, match="65 537 numbers that it had only read before"):
+        evaluated(True)
+    assert data[0] == 1 and not evaluated(True) and data[0] == 1
 
 
 def test_numbers_of_an_object_that_is_merely_named_are_its_own() -> None:

@@ -31,6 +31,10 @@ SAME = 1e-2
 """Relative difference of two gradients in float32 and float64 below which they are of the same function."""
 
 
+DRIFT = 1e-4
+"""Relative change of a gradient in float32 that is more than rounding, on a device too."""
+
+
 class Product(NamedTuple):
     gradient: Tensor
     direction: Tensor
@@ -103,6 +107,16 @@ def disagreement(exact: Tensor, found: Sequence[Found]) -> Generator[None, None,
     if not apart > AGREE + BEYOND * check.error:  # also where nothing is finite
         return ""
     return f"double backward is off by {apart:.0%} from a finite difference, so it is not used"
+
+
+def moves(made: Sequence[Difference | Exception | None]) -> Generator[None, None, bool]:
+    """Whether the loss is no longer the function that it was when these were made: then products that were taken one
+    after the other say nothing of each other."""
+    operator = next((one for one in made if isinstance(one, Difference)), None)
+    if operator is None:
+        return False
+    (drift,) = yield from numbers(operator.drift())
+    return drift > DRIFT
 
 
 def unless(made: T | Exception | None) -> T:

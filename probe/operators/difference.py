@@ -28,6 +28,9 @@ DOUBLE_STEPS = (2e-8, 8e-8, 3.2e-7)
 """The same in float64: 1e-6 would balance rounding and truncation, but a shorter step meets fewer kinks, so that the
 difference is the Hessian's even with ReLU and max-pool (error 1e-7, where float32 has 0.2 to 6)."""
 
+MOVED = 1e-2
+"""``drift`` from which on products of the same snapshot are of several losses, and their common curvature is of none."""
+
 CHECKED = 2
 """Products of a measurement whose error is estimated: the second one of a Krylov space is already near the top."""
 
@@ -81,6 +84,12 @@ class Difference:
             self._largest = torch.maximum(self._largest, torch.linalg.vector_norm(product) / norm)
         return product.to(vector.dtype)
 
+    def drift(self) -> Tensor:
+        """How far the gradient at the snapshot is now from what it was, relative to the larger, shape (): rounding, or the
+        loss is another function than it was (a number that the loop changes where it is not looked for)."""
+        now, _ = self.snapshot.gradient(self.snapshot.parameters)
+        return _apart(now, self.gradient).nan_to_num(0.0)
+
     def product(self, vector: Tensor, step: float) -> Tensor:
         """H·v with the step ``step``·‖θ‖ along the unit vector."""
         vector = vector.to(self.device, self.dtype)
@@ -91,6 +100,18 @@ class Difference:
         behind, _ = self.snapshot.gradient(self.snapshot.moved(vector, -reach))
         product: Tensor = (ahead - behind) / (2 * reach)
         return product
+
+
+def unmoved(point: object) -> Generator[None, None, None]:
+    """At the end of a measurement. Raises ValueError where differences were taken of a loss that moved meanwhile."""
+    if not isinstance(point, Difference):
+        return
+    (drift,) = yield from numbers(point.drift())
+    if drift > MOVED:
+        raise ValueError(
+            f"loss_fn reads something that changes from step to step (its gradient at one point moved by {drift:.0%}), "
+            "which finite differences cannot tell from curvature"
+        )
 
 
 class Calibration(NamedTuple):

@@ -34,7 +34,7 @@ from lsmon.protocol.clean import clean_line
 
 from ..signals import heed
 from .along import Along
-from .compare import Found, Product, differences, disagreement, exact_product, unless
+from .compare import Found, Product, differences, disagreement, exact_product, moves, unless
 from .difference import Difference, numbers
 from .hessian import Hessian
 from .reach import reach, talks
@@ -107,6 +107,10 @@ class Chosen:
         return self.model, self.loss_fn, self.reference
 
 
+MOVING = "loss_fn reads something that changes from step to step"
+"""An exact product is of one moment; a difference that is taken some steps later is of another loss."""
+
+
 def choose(subject: Subject, *, after: Chosen | None = None, because: Exception | None = None) -> Chosen:
     """The best way that works, in one go: some 25 gradients of 4 examples, and 40 of all when it comes to rung 2. Never raises for what the model does.
 
@@ -172,6 +176,8 @@ def choosing(
             lie = yield from disagreement(exact.product, found)
             if not lie:
                 return _first(whole, found)
+            if (yield from moves((single, double))):
+                return _first(whole, (), MOVING)
             notes.append(lie)
         if found:
             try:
@@ -216,9 +222,9 @@ def _try(make: Callable[[], T]) -> T | Exception:
         return error.with_traceback(None)  # whose frames would keep half a graph in memory
 
 
-def _first(whole: Chosen, found: Sequence[Found]) -> Chosen:
+def _first(whole: Chosen, found: Sequence[Found], why: str = "none is to be believed here") -> Chosen:
     unchecked = not any(one.believed for one in found)
-    notes = ("not checked against a finite difference: none is to be believed here",) if unchecked else ()
+    notes = (f"not checked against a finite difference: {why}",) if unchecked else ()
     return replace(whole, rung=1, method="exact: double backward, kept graph", notes=notes)
 
 

@@ -18,7 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .variables import Place, draws, varies
+from .large import is_large
+from .place import Place
+from .variables import draws, varies
 
 DEPTH = 3
 """Names from one thing to the next: ``loss_fn`` to a trainer, to its dict, to a network."""
@@ -38,7 +40,7 @@ class Reach:
     """That are no part of the model, in the order in which they were found."""
     holders: list[Holder]
     places: list[Place]
-    """Of numbers, small tensors and arrays."""
+    """Of numbers, tensors and arrays."""
     generators: list[Any]
     """Random streams of the loop's own."""
 
@@ -98,7 +100,7 @@ class _Search:
         passes = isinstance(thing, (partial, MethodType, FunctionType, tuple)) or type(thing) in _HOLDERS
         for place, each in _parts(thing):
             inner = written and (passes or owner)
-            if varies(each):
+            if varies(each) or is_large(each):
                 if inner and place is not None:
                     self.places.append(place)
             else:
@@ -113,7 +115,7 @@ class _Search:
             for name, value in vars(part).items():
                 if name in _INTERNAL:
                     continue
-                if varies(value):
+                if varies(value) or is_large(value):
                     self.places.append(Place(vars(part), name))
                 else:
                     self.look(value, DEPTH - 1)

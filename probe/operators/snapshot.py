@@ -16,6 +16,7 @@ from torch.func import functional_call
 
 from ..batches import mapped
 from .inside import Inside
+from .large import Overwritten
 from .quiet import arithmetic, by_input, quiet
 from .reach import reach, talks
 from .variables import Variables
@@ -139,7 +140,8 @@ class Snapshot:
         """``act()`` while the model holds ``parameters``; also what a backward pass computes once more
         (checkpointed activations) must run here, or it would use the live ones.
 
-        Raises Changed when a frozen parameter, which is not copied, has been changed since.
+        Raises Changed when a frozen parameter, which is not copied, has been changed since, or what was taken for data
+        was written to.
         """
         self._check_frozen()
         state = {
@@ -148,17 +150,20 @@ class Snapshot:
             **{name: buffer.clone() for name, buffer in self._buffers.items()},
             **parameters,
         }
-        with (
-            self._variables.as_then(),
-            quiet(
-                self._inside,
-                self.devices,
-                twice=self._twice,
-                by_example=self._by_example,
-                holders=self._holders,
-            ),
-        ):
-            return self._holding(state, act)
+        try:
+            with (
+                self._variables.as_then(),
+                quiet(
+                    self._inside,
+                    self.devices,
+                    twice=self._twice,
+                    by_example=self._by_example,
+                    holders=self._holders,
+                ),
+            ):
+                return self._holding(state, act)
+        except Overwritten as error:
+            raise Changed(str(error)) from error
 
     def _holding(self, state: Parameters, act: Callable[[], T]) -> T:
         """``act()`` while these tensors are in every place of those whose names they have."""

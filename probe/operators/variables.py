@@ -11,35 +11,14 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from types import CellType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
-SMALL = 1 << 16
-"""Numbers in a tensor or an array up to which it is copied for each evaluation; more are data."""
+from .large import SMALL, Large, Overwritten, is_array, is_large, is_written
+from .place import Place
 
 _NUMBERS = (int, float, complex)
-_MISSING = object()
-
-
-class Place(NamedTuple):
-    """Where a value stands: under a key of a dict or a list, or in the cell of a closure."""
-
-    holder: Any
-    key: Any = None
-
-    def get(self) -> Any:
-        try:
-            return self.holder.cell_contents if isinstance(self.holder, CellType) else self.holder[self.key]
-        except (KeyError, IndexError, ValueError):
-            return _MISSING
-
-    def put(self, value: Any) -> None:
-        if isinstance(self.holder, CellType):
-            self.holder.cell_contents = value
-        else:
-            self.holder[self.key] = value
 
 
 def varies(value: Any) -> bool:
@@ -48,7 +27,7 @@ def varies(value: Any) -> bool:
         return True
     if type(value) is torch.Tensor:
         return value.numel() <= SMALL and not value.requires_grad
-    return _is_array(value) and value.size <= SMALL and value.dtype != object
+    return is_array(value) and value.size <= SMALL and value.dtype != object
 
 
 def draws(value: Any) -> bool:
@@ -62,17 +41,26 @@ class Variables:
     def __init__(self, places: Iterable[Place], generators: Iterable[Any]) -> None:
         self._then: list[tuple[Place, Any]] = []
         copies: dict[int, Any] = {}
+        large: dict[int, tuple[Any, list[Place]]] = {}
         for place in places:
             value = place.get()
-            if varies(value):
+            if varies(value) or is_written(value):
                 self._then.append((place, _copied(value, copies)))
+            elif is_large(value):
+                large.setdefault(id(value), (value, []))[1].append(place)
+        self._large = [Large(value, where) for value, where in large.values()]
         self._streams = [stream for each in generators if (stream := _stream(each)) is not None]
         self._states = [read() for read, _ in self._streams]
 
     @contextmanager
     def as_then(self) -> Iterator[None]:
-        """Copies of what they were; afterwards what is there now, whatever was written meanwhile."""
+        """Copies of what they were; afterwards what is there now, whatever was written meanwhile.
+
+        Raises Overwritten where that cannot be.
+        """
         now: list[tuple[Place, Any]] = []
+        lent: list[Large] = []
+        finished = False
         states = [read() for read, _ in self._streams]
         copies: dict[int, Any] = {}
         try:
@@ -81,15 +69,35 @@ class Variables:
                 if type(value) is type(then) or (type(value) in _NUMBERS and type(then) in _NUMBERS):
                     now.append((place, value))
                     place.put(_copied(then, copies))
+            for large in self._large:
+                lent.append(large)
+                large.begin()
             for (_, write), state in zip(self._streams, self._states, strict=True):
                 write(state)
             yield
+            finished = True
         finally:
             for place, value in now:
                 if place.get() is not value:
                     place.put(value)
             for (_, write), state in zip(self._streams, states, strict=True):
                 write(state)
+            self._take_back(lent, finished)
+
+    def _take_back(self, lent: list[Large], finished: bool) -> None:
+        """What was written to is held like the small ones from now on."""
+        trouble: list[Overwritten] = []
+        for large in lent:
+            try:
+                then = large.end(finished=finished)
+            except Overwritten as error:
+                trouble.append(error)
+                continue
+            if then is not None:
+                self._large.remove(large)
+                self._then += [(place, then) for place in large.places]
+        if trouble:
+            raise trouble[0]
 
 
 def _copied(value: Any, copies: dict[int, Any]) -> Any:
@@ -99,11 +107,6 @@ def _copied(value: Any, copies: dict[int, Any]) -> Any:
     if id(value) not in copies:
         copies[id(value)] = value.clone() if isinstance(value, torch.Tensor) else value.copy()
     return copies[id(value)]
-
-
-def _is_array(value: Any) -> bool:
-    numpy: Any = sys.modules.get("numpy")
-    return numpy is not None and type(value) is numpy.ndarray
 
 
 def _stream(value: Any) -> tuple[Callable[[], Any], Callable[[Any], object]] | None:

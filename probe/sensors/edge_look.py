@@ -12,6 +12,7 @@ from lsmon.protocol.frames import Ritz, Scalars
 
 from ..algorithms.follow import follow
 from ..algorithms.lanczos import Krylov
+from ..operators.difference import unmoved
 from ..operators.ladder import Chosen
 from ..operators.metric import metric
 from ..operators.operator import Landscape
@@ -39,6 +40,7 @@ def edge_look(context: Context, chosen: Chosen, part: Reference, known: Known, m
     operator = Preconditioned(point, shape.root, shape.decay)
     try:
         found = yield from sharpest_felt(operator, known, context.seed, max_bytes)
+        yield from unmoved(point)
     except ValueError as error:
         raise NotMeasured(str(error)) from error
     return [against(context, part, known, found.extremes.top[0], shape.limit, 0.0, step)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from lsmon.protocol.frames import Layers
 
 from ..operators.blocks import blocks
+from ..operators.difference import unmoved
 from ..operators.ladder import Chosen
 from ..survey import sharpest
 from .known import NotMeasured, Work
@@ -17,11 +18,12 @@ def layer_sharpness(context: Context, chosen: Chosen, max_bytes: int) -> Work:
     point = chosen.snapshot()
     yield
     found: dict[str, float] = {}
-    for name, block in blocks(point).items():
-        try:
+    try:
+        for name, block in blocks(point).items():
             krylov = yield from sharpest(block, context.seed, max_bytes)
-        except ValueError as error:
-            raise NotMeasured(str(error)) from error
-        found[name] = krylov.extremes.top[0].value
-        yield
+            found[name] = krylov.extremes.top[0].value
+            yield
+        yield from unmoved(point)
+    except ValueError as error:
+        raise NotMeasured(str(error)) from error
     return [Layers(step=step, names=tuple(found), values={"hessian/max": tuple(found.values())})]

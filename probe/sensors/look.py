@@ -11,6 +11,7 @@ from lsmon.protocol.edge import UNSURE
 from lsmon.protocol.frames import Ritz
 
 from ..algorithms.lanczos import Krylov
+from ..operators.difference import unmoved
 from ..operators.hessian import Hessian
 from ..operators.ladder import Chosen
 from ..operators.metric import metric
@@ -83,6 +84,7 @@ def look(
             ).extremes.top[0]
         elif limit is not None and not follows and not told:
             known.searched(found.krylov)
+        yield from unmoved(point)
         return found, felt
 
     work = body()
@@ -100,6 +102,10 @@ def look(
             spent += time.perf_counter() - began
         if tell and sooner:
             alone = sooner.pop()
+            try:
+                yield from unmoved(point)
+            except ValueError as error:
+                raise NotMeasured(str(error)) from error
             known.take_over(alone.krylov)
             if limit is not None:
                 known.searched(alone.krylov)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Generator
 
 from lsmon.protocol.frames import Curvature, Scalars
 
 from ..algorithms.density import slq
 from ..algorithms.quadrature import Density, Unresolved
 from ..algorithms.volume import by_probe, damped, estimated_ellipsoid, shorter
+from ..operators.difference import unmoved
 from ..operators.ladder import Chosen
 from ..reference import Reference
 from ..subject import eval_mode
@@ -32,13 +34,19 @@ def density(context: Context, chosen: Chosen, part: Reference, known: Known, max
     point = chosen.snapshot()
     spent = time.perf_counter() - began
     yield
-    work = slq(point, seed=context.seed, max_bytes=max_bytes)
+
+    def body() -> Generator[None, None, Density]:
+        found = yield from slq(point, seed=context.seed, max_bytes=max_bytes)
+        yield from unmoved(point)
+        return found
+
+    work = body()
     while True:
         began = time.perf_counter()
         try:
             next(work)
         except StopIteration as done:
-            found: Density = done.value
+            found = done.value
             break
         except ValueError as error:
             context.notes["curvature"] = f"no density at step {step}: {error}"
