@@ -24,7 +24,7 @@ from .readings import Reading, number
 from .resumes import Resumes
 from .schedule import Budget
 from .settings import allowed_share, door_at, own_rank, speaks, thresholds_of
-from .signals import heed
+from .signals import gradients, heed, restore_gradients
 from .stride import Stride
 
 if TYPE_CHECKING:
@@ -51,11 +51,16 @@ def _guest(method: Callable[Concatenate[Probe, _Call], None]) -> Callable[Concat
     @functools.wraps(method)
     def call(self: Probe, /, *args: _Call.args, **kwargs: _Call.kwargs) -> None:
         if self._on and not measuring():
+            on = gradients()
             try:
-                method(self, *args, **kwargs)
-            except Exception as error:  # noqa: BLE001  the oath: it ends here, whatever it is
-                heed(error)
-                self._fault(method.__name__, error)
+                try:
+                    method(self, *args, **kwargs)
+                except Exception as error:  # noqa: BLE001  the oath: it ends here, whatever it is
+                    heed(error)
+                    self._fault(method.__name__, error)
+            except BaseException:  # Ctrl-C, and in a notebook the loop may go on
+                restore_gradients(on)
+                raise
 
     return call
 

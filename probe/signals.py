@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import signal
+import sys
 from inspect import getattr_static
 from types import CodeType, FunctionType
 from typing import Any
@@ -19,6 +20,18 @@ def heed(error: BaseException) -> None:
         if trace.tb_frame.f_code in codes:
             raise error
         trace = trace.tb_next
+
+
+def gradients() -> bool | None:
+    """Whether this thread records gradients; None where there is no torch."""
+    torch: Any = sys.modules.get("torch")
+    return None if torch is None else torch.is_grad_enabled()
+
+
+def restore_gradients(on: bool | None) -> None:
+    """What is raised in the very moment in which a context is left, or entered, leaves it half done."""
+    if on is not None and gradients() is not on:
+        sys.modules["torch"].set_grad_enabled(on)
 
 
 def _code(handler: Any) -> CodeType | None:

@@ -82,3 +82,24 @@ def test_it_comes_out_of_the_probe(handled: None, evaluation: int, tmp_path: Pat
     assert caught == 1
     assert not [alert for alert in of(frames, Alert) if alert.kind == "probe_fault"]
     assert any(frame.bottom and "exact" in frame.method for frame in of(frames, Curvature))
+
+
+def test_gradients_are_on_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Raised while a context is left, it leaves nothing behind that the loop's next backward pass would feel."""
+    model = nn.Linear(4, 3)
+    optimizer, data = torch.optim.SGD(model.parameters(), 0.05), torch.randn(16, 4)
+
+    def interrupted(*_: Any) -> None:
+        torch.set_grad_enabled(False)
+        raise KeyboardInterrupt
+
+    with Probe(model, optimizer, lambda m, b: m(b).square().mean(), name="interrupted") as probe:
+        monkeypatch.setattr(probe._instruments, "step", interrupted)
+        for _ in range(3):
+            optimizer.zero_grad()
+            loss = model(data).square().mean()
+            torch.autograd.backward(loss)
+            with pytest.raises(KeyboardInterrupt):
+                probe.step(loss, data)
+            assert torch.is_grad_enabled()
+        monkeypatch.undo()
