@@ -46,6 +46,8 @@ class Agenda:
         self._since_sharpness = self._takes  # the very first one waits for nothing
         self.opening = False
         """The complete measurement under way will tell the sharpness, and has not."""
+        self.searched = False
+        """A complete measurement is done: it looks longest, and what it found is where the next ones begin."""
         self.doubtful = False
         """What was measured before the way was checked cannot be right: nothing is until it is."""
 
@@ -54,7 +56,7 @@ class Agenda:
         self.work = {kind: work for kind, work in self.work.items() if kind == "ladder"}
         self.cadence = Cadence()
         self._turns_of_complete = 0
-        self.opening = False
+        self.opening = self.searched = False
 
     def told(self, step: int) -> None:
         """The complete measurement of this step has told the sharpness, and goes on: the next one waits for no turns
@@ -65,7 +67,7 @@ class Agenda:
 
     def completed(self, step: int) -> None:
         """A complete measurement of this step is done."""
-        self.opening = False
+        self.opening, self.searched = False, True
         self.cadence.covered(step)
         self._takes, self._turns_of_complete = self._turns_of_complete, 0
 
@@ -81,7 +83,7 @@ class Agenda:
         near = self.cadence.near_edge
         unlimited = context.allowance >= UNLIMITED
         begun = self.cadence.next("complete") > 0
-        if kind == "sharpness" and (near or (unlimited and begun)):
+        if kind == "sharpness" and (near or (unlimited and self.searched)):
             return self.cadence.due(kind, context.step)
         if kind == "complete" and near:
             patience = COMPLETE * DENSEST if unlimited else (COMPLETE - 1) * SPARSEST

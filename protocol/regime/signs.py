@@ -32,8 +32,8 @@ PATIENCE = 100
 
 SLOW, SMALL = 1e-2, 1e-4
 """Stalling: the sharpness against the edge, and |Δθ|/|θ|. The further one is below, the less the other need be: ..."""
-TENFOLD = 1e-3
-"""... but ten times an update above this would be beyond what is healthy, and that is what is advised."""
+TENFOLD = 5e-4
+"""... but an update of 1e-3 is typical, and ten times one above this, which is advised, would soon be more than healthy."""
 FROZEN = 1e-5
 """|Δθ|/|θ| where the edge is not known: a tenth of what is small beside one."""
 STILL, HIGH = 0.1, 0.7
