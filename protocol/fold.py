@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 from .codec import shorten
 from .frames import UNNUMBERED, AnyFrame, Curvature, Summary
@@ -18,7 +18,7 @@ class Fold:
 
     def __init__(self, level: int) -> None:
         self.level = level
-        # Name → attempt and step of the newest curvature.
+        # Name → attempt and step of the newest measurement.
         self._newest: dict[str, tuple[int, int]] = {}
         self._clear()
 
@@ -27,6 +27,7 @@ class Fold:
         self._first: AnyFrame | None = None
         self._last: AnyFrame | None = None
         self._series: dict[str, list[float]] = {}  # name → n, min, max, mean, last, nonfinite
+        self._measured: dict[str, tuple[int, int]] = {}  # name → first and last step
 
     @property
     def empty(self) -> bool:
@@ -46,11 +47,13 @@ class Fold:
             self._count += frame.level
             for name, (count, low, high, mean, last, odd) in frame.series.items():
                 self._merge(name, count, low, high, mean, last, odd)
+            for name, (first, until) in frame.measured.items():
+                self._place(name, first, until)
         else:
             self._count += 1
-            values, _ = scalars(frame)
-            if isinstance(frame, Curvature):
-                values = self._timely(frame, values)
+            values, errors = scalars(frame)
+            if errors or isinstance(frame, Curvature):
+                values = self._timely(frame, values, values if isinstance(frame, Curvature) else errors)
             for name, value in values.items():
                 if math.isfinite(value):
                     self._take(name, value)
@@ -58,15 +61,24 @@ class Fold:
                     self._merge(name, 0, 0.0, 0.0, 0.0, 0.0, 1)
         return closed or (self.close() if self._count >= self.level else None)
 
-    def _timely(self, frame: Curvature, values: Mapping[str, float]) -> dict[str, float]:
+    def _timely(
+        self, frame: AnyFrame, values: Mapping[str, float], measured: Container[str]
+    ) -> dict[str, float]:
         """A complete measurement is done long after its step, and its sharpness was told at once: where newer ones have
-        come meanwhile it has no place among them."""
+        come meanwhile it has no place among them, and what it has has the place of its step."""
         timely = {}
         for name, value in values.items():
-            if (frame.attempt, frame.step) >= self._newest.get(name, (-1, 0)):
+            if name not in measured:
+                timely[name] = value
+            elif (frame.attempt, frame.step) >= self._newest.get(name, (-1, 0)):
                 timely[name] = value
                 self._newest[name] = frame.attempt, frame.step
+                self._place(name, frame.step, frame.step)
         return timely
+
+    def _place(self, name: str, first: int, until: int) -> None:
+        before = self._measured.get(name, (first, until))
+        self._measured[name] = min(first, before[0]), max(until, before[1])
 
     def _take(self, name: str, value: float) -> None:
         """As ``_merge`` of a single sample, which nearly all are, in half the time."""
@@ -113,7 +125,7 @@ class Fold:
             first_seq=first.first_seq if isinstance(first, Summary) else first.seq,
             first_step=first.first_step if isinstance(first, Summary) else first.step,
             first_wall=first.first_wall if isinstance(first, Summary) else first.wall,
-            series=series,
+            series=series, measured=self._measured,
         )  # fmt: skip
         self._clear()
         return summary

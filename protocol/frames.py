@@ -213,6 +213,8 @@ class Summary(Frame, frozen=True, kw_only=True, tag="summary"):
     first_wall: float = 0.0
     series: dict[str, tuple[Int, float, float, float, float, Int]] = {}
     """Name → (finite samples, min, max, mean, last finite, non-finite samples). Spikes survive in min and max."""
+    measured: dict[str, tuple[Int, Int]] = {}
+    """Name → first and last step at which it was measured, where it was told later: not those of the stretch."""
 
 
 class RunEnded(Frame, frozen=True, kw_only=True, tag="run_ended"):

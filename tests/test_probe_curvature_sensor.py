@@ -308,9 +308,7 @@ def test_the_best_way_is_tried_again_when_what_had_worked_has_failed(
     words = training.context.notes.get("curvature", "")
     if while_it_lasts == "nothing":
         assert meanwhile.step <= 201
-        assert words.startswith(
-            "curvature cannot be measured here: not enough memory; tried again at step 9"
-        )
+        assert words.startswith("curvature cannot be measured here: not enough memory; tried again at step 9")
     else:
         assert meanwhile.step > 500 and "finite difference" in meanwhile.method and not words
         assert "no double backward: not enough memory" in meanwhile.notes

@@ -61,6 +61,32 @@ def test_a_late_measurement_is_not_among_newer_ones() -> None:
     assert resumed.series["hessian/max"] == (1, 5.0, 5.0, 5.0, 5.0, 0)
 
 
+def test_what_was_measured_keeps_its_steps_at_both_levels() -> None:
+    """It is told later than its step was; what the loop logs with it is of the stretch."""
+    folds, rows = Folds(), list[Summary]()
+    for seq in range(1, LEVELS[1] + 1):
+        frame: AnyFrame = Scalars(seq=seq, step=seq, values={"loss": 1.0})
+        if seq % 500 == 0:
+            frame = Curvature(seq=seq, step=seq - 300, top=(Ritz(2.0, 0.1),))
+        elif seq % 1000 == 250:
+            values = {"loss": 1.0, "temperature/noise": 3.0}
+            frame = Scalars(seq=seq, step=seq, values=values, errors={"temperature/noise": 0.1})
+        rows += folds.add(frame)
+    *fine, coarse = (decode(encode(row)) for row in rows)
+    assert isinstance(coarse, Summary)
+    assert coarse.measured["hessian/max"] == (200, 3700) and coarse.measured["temperature/noise"] == (
+        250,
+        3250,
+    )
+    told = [
+        row.measured["hessian/max"]
+        for row in fine
+        if isinstance(row, Summary) and "hessian/max" in row.measured
+    ]
+    assert told == [(step - 300, step - 300) for step in range(500, 4001, 500)]
+    assert "loss" not in coarse.measured and not any("loss" in row.measured for row in rows)
+
+
 def test_nonfinite_values_are_counted_and_change_nothing_else() -> None:
     """NaN and infinities do not enter minimum, maximum, mean or last."""
     (row,) = fold(64, scalars([2.0, math.nan, 4.0, math.inf, -math.inf]))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from lsmon.protocol.fold import Fold
+from lsmon.protocol.fold import Fold, Folds
 from lsmon.protocol.frames import (
     Alert,
     AnyFrame,
@@ -424,6 +424,27 @@ def test_a_late_measurement_among_folded_rows_is_in_the_one_it_falls_into() -> N
     track = store.view().series["hessian/max"]
     assert list(array("d", track.highs)) == [3.0, 9.0, 3.0]
     assert list(array("d", track.steps)) == [64, 128, 192]
+
+
+def test_what_was_folded_has_the_steps_at_which_it_was_measured() -> None:
+    """After a seek as live: the cursor reads the sharpness of the step, and not that which came while it was there."""
+    frames: list[AnyFrame] = []
+    for seq in range(1, 641):
+        late = seq % 100 == 0
+        frames.append(
+            Curvature(seq=seq, step=seq - 70, wall=float(seq), top=(Ritz(float(seq), 0.1),))
+            if late
+            else Scalars(seq=seq, step=seq, wall=float(seq), values={"loss": 1.0})
+        )
+    live, at_once, each = Store(), Store(), Store()
+    live.fold_all(frames)
+    folds = Folds()
+    rows = [row for frame in frames for row in folds.add(frame) if row.level == 64]
+    at_once.fold_all(rows)
+    for row in rows:
+        each.fold(row)
+    for store in (live, at_once, each):
+        assert list(array("d", store.view().series["hessian/max"].steps)) == [30, 130, 230, 330, 430, 530]
 
 
 def test_late_numbers_have_their_place_whether_folded_at_once_or_each() -> None:

@@ -90,7 +90,8 @@ class Store:
             self._reached.add(row)
             first, step, wall = row.first_step, row.step, row.wall
             for name, folded in row.series.items():
-                stretches.setdefault(name, []).append((first, step, wall, folded))
+                begins, ends = row.measured.get(name, (first, step))
+                stretches.setdefault(name, []).append((begins, ends, wall, folded))
         for name, some in stretches.items():
             series = self._series.get(name) or self._opened(name)
             if series is not None:
@@ -115,7 +116,8 @@ class Store:
             for name, row in frame.series.items():
                 series = self._series.get(name) or self._opened(name)
                 if series is not None:
-                    series.add_folded(frame.first_step, frame.step, frame.wall, frame.attempt, row)
+                    begins, ends = frame.measured.get(name, (frame.first_step, frame.step))
+                    series.add_folded(begins, ends, frame.wall, frame.attempt, row)
         elif isinstance(frame, Curvature):
             if frame.density_grid:
                 self._spectrum = frame
