@@ -7,7 +7,8 @@ import io
 from pathlib import Path
 
 import pytest
-from textual.command import CommandPalette
+from textual.command import CommandList, CommandPalette
+from textual.geometry import Region
 from textual.pilot import Pilot
 
 from lsmon.protocol.frames import Scalars
@@ -260,5 +261,30 @@ def test_commands_are_found_by_name() -> None:
         await until(pilot, lambda: "Density of the curvatures" in shown(app))
         await pilot.press("enter")
         await until(pilot, lambda: "no density yet" in shown(app))
+
+    drive(Told(STORY), check)
+
+
+@pytest.mark.parametrize("key", ["colon", "themes"])
+def test_a_page_key_before_the_commands_are_laid_out_is_let_go(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ended the screen with a KeyError; later it pages, and the list of themes is such a list too."""
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(CommandList, "scrollable_content_region", Region())
+            if key == "colon":
+                await pilot.press(key)
+            else:
+                app.call_later(app.action_change_theme)
+            await until(pilot, lambda: isinstance(app.screen, CommandPalette))
+            await until(pilot, lambda: app.screen.query_one(CommandList).highlighted == 0)
+            await pilot.press("pageup", "pagedown")
+        commands = app.screen.query_one(CommandList)
+        assert commands.highlighted == 0
+        await until(pilot, lambda: bool(commands.scrollable_content_region))
+        await pilot.press("pagedown")
+        assert commands.highlighted
 
     drive(Told(STORY), check)

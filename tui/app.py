@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, ClassVar
 from msgspec.structs import replace
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.command import CommandPalette
 from textual.events import Event, Paste
+from textual.theme import ThemeProvider
 
 from lsmon.protocol.clean import clean_line
 from lsmon.protocol.frames import Alert
@@ -24,6 +26,7 @@ from .every_key import groups
 from .feed import Feed
 from .free_memory import settle
 from .keys import keys_of, written
+from .palette import Palette
 from .remembered import Remembered
 from .ringing import Terminal, line_of
 from .screens.dashboard import Dashboard
@@ -155,6 +158,13 @@ class LsmonApp(App[None]):
                     binding.description, f"{keys}   {tooltip}", partial(self._act, binding.action, screen)
                 )
         yield SystemCommand("Themes", "All themes there are", self.action_change_theme)
+
+    def action_command_palette(self) -> None:
+        if not isinstance(self.screen, CommandPalette):
+            self.push_screen(Palette(id="--command-palette"))
+
+    def search_themes(self) -> None:
+        self.push_screen(Palette(providers=[ThemeProvider], placeholder="Search for themes…"))
 
     async def _act(self, action: str, screen: Screen[object]) -> None:
         await self.run_action(action, screen.focused or screen)
