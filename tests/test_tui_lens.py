@@ -199,6 +199,7 @@ def test_all_that_is_not_as_usual_is_said() -> None:
     assert lens.words() == (
         "read at step 77, over time since the start, zoom 8×, back at step 400, much smoothed, outliers outside"
     )
+    assert "back" in lens.words(401) and "back" not in lens.words(400)  # a replay stands there, or before it
 
 
 def test_the_extent_of_a_run_that_has_not_begun() -> None:

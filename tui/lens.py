@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from lsmon.protocol.counts import grouped
@@ -77,8 +78,8 @@ class Lens:
         end = min(abscissa.at(self.end), last) if self.end is not None else last
         return StepAxis.within(first, last, dots, span, end)
 
-    def words(self) -> str:
-        """All that is not as usual, for the status line."""
+    def words(self, step: float = math.inf) -> str:
+        """All that is not as usual where the run is at this step, for the status line."""
         said = []
         if self.cursor is not None:
             said.append(f"read at step {grouped(self.cursor)}")
@@ -86,7 +87,7 @@ class Lens:
             said.append(f"over {TITLES[self.kind]}")
         if self.zoom:
             said.append(f"zoom {grouped(2**self.zoom)}×")
-        if self.end is not None:
+        if self.end is not None and self.end < step:  # a replay may have gone back further
             said.append(f"back at step {grouped(self.end)}")
         if self.smoothing:
             said.append(_SMOOTHED[self.smoothing])

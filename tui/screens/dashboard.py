@@ -190,10 +190,10 @@ class Dashboard(Looking):
         # A run without tokens is drawn over its steps, whatever was chosen for the last one.
         lens = replace(self.lens, kind=Abscissa.of(self.view, self.lens.kind).kind)
         if self._only is None:
-            return lens.words()
+            return lens.words(self.view.step)
         found, every = len(self._filtered(self.view).series), len(self.view.series)
         said = f"filter {self._only.pattern}: {found} of {grouped(every)} names"
-        return ", ".join(part for part in (said, lens.words()) if part)
+        return ", ".join(part for part in (said, lens.words(self.view.step)) if part)
 
     @property
     def hidden(self) -> tuple[str, ...]:
