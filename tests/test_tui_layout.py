@@ -7,6 +7,7 @@ from itertools import combinations
 import pytest
 from textual.geometry import Region
 
+from lsmon.tui.screens.panels import by_panel, matching_panels
 from lsmon.tui.widgets.layout import ORDER, holds_strip, plan
 
 SIZES = [
@@ -97,3 +98,9 @@ def test_the_phase_strip_is_there_at_the_usual_sizes() -> None:
         for width, height in ((80, 22), (80, 21), (120, 34), (200, 58), (60, 13))
     )
     assert not any(holds_strip(width, height, ORDER) for width, height in ((80, 20), (39, 40), (40, 6)))
+
+
+def test_panels_of_the_training_are_in_the_order_of_their_numbers() -> None:
+    """And not as text has them, 10 before 2; so are those that are left when there are too many."""
+    names = by_panel(f"block_{at}/ratio" for at in range(20))
+    assert matching_panels(names) == ("alerts", *(f"block_{at}" for at in range(12)))

@@ -125,3 +125,10 @@ def test_what_is_measured_late_takes_nothing_back() -> None:
     )
     assert "λmax 3 " in out[-2] and "λmin -1.5 " in out[-2] and "edge ratio 0.75" in out[-2]
     assert "edge ratio 0.25" in out[-1]
+
+
+def test_names_of_one_label_are_told_in_full_and_in_the_order_of_their_numbers() -> None:
+    """Twenty values of one label could not be told apart."""
+    names = [f"block_{at}/ratio" for at in (10, 0, 2)]
+    (line,) = fold(Scalars(step=1, values={**dict.fromkeys(names, 0.5), "layer/other": 2.0}))
+    assert line == "step 1  block_0/ratio 0.5  block_2/ratio 0.5  block_10/ratio 0.5  other 2"

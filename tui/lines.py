@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from lsmon.protocol.frames import (
     Alert,
     AnyFrame,
@@ -14,7 +16,7 @@ from lsmon.protocol.frames import (
     Scalars,
     Summary,
 )
-from lsmon.protocol.names import quantity
+from lsmon.protocol.names import natural, quantity
 
 from .measured_at import at_step
 
@@ -104,8 +106,13 @@ class Lines:
         if not self._fresh:
             return []
         self._fresh, self._printed_at = False, wall
-        middle = sorted(set(self._latest) - {*FIRST, *LAST, *LEFT_OUT})
-        shown = [self._latest[name] for name in (*FIRST, *middle, *LAST) if self._latest.get(name)]
+        middle = sorted(set(self._latest) - {*FIRST, *LAST, *LEFT_OUT}, key=natural)
+        labels = Counter(quantity(name).label for name in self._latest)
+        shown = [
+            f"{name if labels[label := quantity(name).label] > 1 else label} {self._latest[name]}"
+            for name in (*FIRST, *middle, *LAST)
+            if self._latest.get(name)
+        ]
         ends = [
             words if step == self._step else f"{words} {at_step(step)}"
             for words, step in (self._curvature[end] for end in ("top", "bottom") if end in self._curvature)
@@ -129,11 +136,12 @@ def _header(frame: RunStarted) -> str:
 
 
 def _value(name: str, value: float, error: float | None, words: str) -> str:
+    """What is told of it beside its name; nothing of a regime that has no words."""
     if name == "regime":
-        return f"regime {words.partition(':')[0]}" if words else ""
+        return words.partition(":")[0]
     doubt = f" ±{error:.2g}" if error is not None else ""
     warning = " (unreliable)" if words.startswith("unreliable") else ""
-    return f"{quantity(name).label} {value:.5g}{doubt}{warning}"
+    return f"{value:.5g}{doubt}{warning}"
 
 
 def _curvature(frame: Curvature) -> dict[str, str]:

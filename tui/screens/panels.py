@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from lsmon.protocol.names import quantity
+from lsmon.protocol.names import natural, quantity
 
 from ..view import View
 from ..widgets.alerts import AlertsPanel
@@ -72,7 +72,7 @@ def matching_panels(names: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
 
 def _others(names: Iterable[str]) -> list[str]:
     """The training's own."""
-    return sorted(set(names).difference(ORDER, HIDDEN))[:_MOST_OTHERS]
+    return sorted(set(names).difference(ORDER, HIDDEN), key=natural)[:_MOST_OTHERS]
 
 
 def reading_order(places: Iterable[str]) -> list[str]:
