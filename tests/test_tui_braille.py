@@ -7,12 +7,14 @@ import math
 import numpy as np
 import pytest
 
+from lsmon.tui.abscissa import labels
 from lsmon.tui.axes import StepAxis, ValueAxis
 from lsmon.tui.binning import binned
 from lsmon.tui.braille import plot, sparkline
 from lsmon.tui.columns import Columns
-from lsmon.tui.format import number, with_error
+from lsmon.tui.format import number, short, with_error
 from lsmon.tui.series import Series
+from lsmon.tui.tick_names import tick_names
 from lsmon.tui.view import Track
 from lsmon.tui.widgets.value_axis import between
 
@@ -169,6 +171,30 @@ def test_numbers_are_short(value: float) -> None:
     """At most eight cells for three digits, a sign and an exponent."""
     assert 1 <= len(number(value)) <= 9
     assert len(with_error(value, abs(value) * 0.04 if math.isfinite(value) else 1.0)) <= 20
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (-1.5e-3, "−.0015"), (-1.23e6, "−1.23M"), (-2.6e-10, "−3e-10"), (1.6e302, "2e302"), (-12_500, "−12.5k"),
+        (-0.0125, "−.0125"), (-99_700, "−99.7k"), (-123_456, "−123 k"), (12_500, "12.5 k"), (9.997e14, "1e15"),
+        (1.05e-3, "1e-3"), (-0.125, "−0.125"),
+    ],
+)  # fmt: skip
+def test_a_short_number_gives_up_digits_and_nothing_else(value: float, said: str) -> None:
+    """It has the room that it promises, for the labels of an axis cut what is longer: −1.23 M became −1.23."""
+    assert short(value) == said
+
+
+def test_ticks_have_labels_that_tell_them_apart() -> None:
+    """More digits where they have room; what would be read as another tick, or does not fit, has none."""
+    assert tick_names([-123_457.0, -123_456.0, -123_455.0]) == ["", "", ""]
+    assert tick_names([-2.5e-10, -2e-10, -1.5e-10, -1e-10]) == ["", "−2e-10", "", "−1e-10"]
+    assert tick_names([1.0e-3, 1.05e-3, 1.1e-3]) == ["1e-3", ".00105", "1.1e-3"]
+    assert tick_names([56_150.0, 56_152.0]) == ["56 150", "56 152"]
+    assert tick_names([-2e-302, 0.0]) == ["", "0"]
+    assert labels("step", [1_234_500.0, 1_234_600.0]) == ["1.2345M", "1.2346M"]
+    assert labels("elapsed", [60.0]) == ["1:00"]
 
 
 def lit(codes: list[list[int]]) -> set[tuple[int, int]]:

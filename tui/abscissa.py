@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from .axes import nice_above
 from .format import duration, short
+from .tick_names import tick_names
 from .view import Track, View
 
 if TYPE_CHECKING:
@@ -27,6 +29,9 @@ TITLES: dict[Kind, str] = {
 
 TOKENS = ("tokens", "train/tokens", "tokens_seen", "num_tokens", "examples", "samples")
 """Names under which trainings log how much they have seen; the first that is there is taken."""
+
+_CELLS = 7
+"""Of the label of a step, which leaves air on both sides of it."""
 
 _GAPS = (
     1.0,
@@ -120,6 +125,13 @@ def label(kind: Kind, place: float) -> str:
     if kind == "clock":
         return time.strftime("%H:%M:%S" if place % 60 else "%H:%M", time.localtime(place))
     return short(place)
+
+
+def labels(kind: Kind, places: Sequence[float]) -> list[str]:
+    """Words for the places of an axis; empty where they would be those of another place."""
+    return (
+        tick_names(places, _CELLS) if kind in ("step", "tokens") else [label(kind, place) for place in places]
+    )
 
 
 def tokens_name(view: View) -> str:

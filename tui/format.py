@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 
 from lsmon.protocol.counts import grouped
@@ -51,18 +52,38 @@ def in_words(sentence: str) -> str:
     return re.sub(r"(?<![\w.)\]-])-(?=\.?\d)", "−", sentence)
 
 
-def short(value: float) -> str:
-    """For axes and headers: three digits and an SI letter, at most six characters.
+def short(value: float, digits: int = 3, cells: int = 6) -> str:
+    """For axes and headers: three digits and an SI letter. What would take more than six characters gives up its space
+    or the zero before the point, then digits.
 
     >>> short(226000), short(1500), short(0.25), short(-2e-5), short(12)
     ('226 k', '1.5 k', '0.25', '−2e-5', '12')
+    >>> short(-1.23e6), short(-1.5e-3), short(1.6e302), short(12345, 5)
+    ('−1.23M', '−.0015', '2e302', '12 345')
     """
+    texts = (text for fewer in range(digits, 0, -1) for text in _forms(value, fewer))
+    return next((text for text in texts if len(text) <= cells), _short(value, 1))
+
+
+def _forms(value: float, digits: int) -> Iterator[str]:
+    text = _short(value, digits)
+    yield text
+    if text[-1].isalpha():
+        yield text.replace(" ", "")
+    elif 1e-4 <= abs(value) < 1:
+        yield _minus(f"{value:.{min(digits, 3)}g}".replace("0.", ".", 1))
+
+
+def _short(value: float, digits: int) -> str:
     size = abs(value)
-    if size < 1e15:
+    if size < 9.995e14 and (digits <= 3 or size >= 1e6):
         for unit, letter in _SI:
             if size >= unit * 0.9995:
-                return _minus(f"{value / unit:.3g} {letter}")
-    return number(value, 2) if 0 < size < 1e-2 or size >= 1e15 else number(value, 3)
+                rounded = float(f"{value / unit:.{digits}g}")  # 99.7 to two digits is 100, and not 1e+02
+                return _minus(f"{rounded:.{max(digits, 4)}g} {letter}")
+    if 0 < size < 1e-2 or size >= 1e15:
+        digits = min(digits, 2 if digits <= 3 else 3)
+    return number(value, digits)
 
 
 def size(count: int) -> str:

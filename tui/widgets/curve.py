@@ -12,7 +12,7 @@ from textual.message import Message
 from lsmon.protocol.names import quantity
 
 from ..examples import in_cells
-from ..format import number, percent, short, with_error, with_share
+from ..format import number, percent, with_error, with_share
 from ..lens import SMOOTHING
 from ..measured_at import measured_at, not_yet
 from ..view import Track, read
@@ -208,7 +208,7 @@ class CurvePanel(Panel):
             return
         plot = Plot(canvas, top, rows, self.ascii_only, held.lens.blocks)
         plot.curves(curves, values, band=not self.look.share)
-        plot.value_labels(values, percent if self.look.share else short)
+        plot.value_labels(values, share=self.look.share)
         if bottom < canvas.rows:
             plot.step_labels(held.axis, held.lens.kind)
         plot.marks(held.alerts)

@@ -120,7 +120,7 @@ class OverlayPanel(Panel):
             return
         plot = Plot(canvas, top, rows, self.ascii_only)
         plot.curves(curves, values, band=False)
-        plot.value_labels(values, percent if quantity(held.name).panel == "accuracy" else short)
+        plot.value_labels(values, share=quantity(held.name).panel == "accuracy")
         plot.zero(values)
         say, ticks = sayer(held.how), held.axis.ticks(2 * cols, max(cols // _LABEL_CELLS, 1))
         canvas.labels(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..abscissa import Kind, gap
-from ..abscissa import label as words
+from ..abscissa import labels as words
 from ..axes import StepAxis, ValueAxis
+from ..format import percent
+from ..tick_names import tick_names
 from .canvas import Canvas
 
 if TYPE_CHECKING:
@@ -54,10 +56,13 @@ class Plot:
         for y, x, char, owner in picture.filled:
             text[y][GUTTER + x], inks[y][GUTTER + x] = char, _INKS[owner]
 
-    def value_labels(self, values: ValueAxis, say: Callable[[float], str]) -> None:
-        for tick in values.ticks:
-            label = f"{say(tick):>{GUTTER - 1}.{GUTTER - 1}}"
-            self.canvas.put(0, self.row(values, tick), label, "faint")
+    def value_labels(self, values: ValueAxis, *, share: bool) -> None:
+        """Whole ones: a number without its end is another number. ``share``: of one, in per cent."""
+        ticks = values.ticks
+        labels = [percent(tick) for tick in ticks] if share else tick_names(ticks, GUTTER - 1)
+        for tick, label in zip(ticks, labels, strict=True):
+            if 0 < len(label) < GUTTER:
+                self.canvas.put(0, self.row(values, tick), f"{label:>{GUTTER - 1}}", "faint")
 
     def step_labels(self, axis: StepAxis, kind: Kind = "step") -> None:
         """In the row below the plot."""
@@ -65,7 +70,11 @@ class Plot:
         ticks = axis.ticks(2 * self.cols, most, lambda least: gap(kind, least))
         if len(ticks) < 2:  # one alone says nothing of the scale
             ticks = axis.ticks(2 * self.cols, 2 * most, lambda least: gap(kind, least))
-        labels = [(GUTTER + axis.column(tick) // 2, words(kind, tick)) for tick in ticks]
+        labels = [
+            (GUTTER + axis.column(tick) // 2, said)
+            for tick, said in zip(ticks, words(kind, ticks), strict=True)
+            if said
+        ]
         self.canvas.labels(self.top + self.rows, GUTTER, labels)
 
     def marks(self, alerts: Sequence[tuple[int, str]]) -> None:
