@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import shutil
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from msgspec import structs
 from textual.pilot import Pilot
@@ -16,7 +18,9 @@ from textual.pilot import Pilot
 from lsmon.protocol.frames import AnyFrame, RunEnded, RunStarted, Scalars
 from lsmon.tui.app import LsmonApp
 from lsmon.tui.cli import main
+from lsmon.tui.format import number
 from lsmon.tui.loss_course import averaged, loss_course
+from lsmon.tui.runs import Run, local_runs, with_course
 from lsmon.tui.screens.compare import CompareScreen
 from lsmon.tui.screens.dashboard import Dashboard
 from lsmon.tui.screens.runs import RunsScreen
@@ -218,6 +222,25 @@ def test_the_course_of_a_recorded_loss_is_its_means(home: Path) -> None:
     assert all(a > b for a, b in itertools.pairwise(rows))
     assert rows[0] == pytest.approx(sum(0.5 ** (10 * i / 4000) for i in range(192)) / 192, rel=0.05)
     assert averaged([], 5) == ()
+
+
+@pytest.mark.parametrize("last", [0.25, math.nan, math.inf])
+@pytest.mark.parametrize("steps", [300, 4000])
+def test_the_last_loss_is_the_last_that_was_told(home: Path, last: float, steps: int) -> None:
+    """Not the mean of the last stretch, and not the last that was finite; a number of another kind may come after it."""
+    made = [frame for frame in story("nan", steps, ended=False) if frame.step < steps - 10]
+    seq = made[-1].seq
+    made += [Scalars(seq=seq + i, step=steps - 10, values={"loss": last}) for i in (1, 2)]
+    made.append(Scalars(seq=seq + 3, step=steps, values={"val/loss": 7.0}))
+    record(home / "recordings", made)
+    runs = msgspec.json.decode(msgspec.json.encode(list(map(with_course, local_runs()))), type=list[Run])
+    said = next(run for run in runs if run.name == "nan").last_loss
+    assert said == last or (said is not None and math.isnan(said) and math.isnan(last))
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: f" {number(last)} " in shown(app))
+
+    visit(check)
 
 
 def test_a_course_is_low_and_flat_where_nothing_moves() -> None:

@@ -14,6 +14,9 @@ POINTS = 24
 RAW_FRAMES, FINE_FRAMES = 2_000, 200_000
 """Up to so many frames the frames themselves are read, up to so many the fine rows: either some 20 ms."""
 
+LAST_FRAMES = (64, 2_000)
+"""From the end, in which the last loss is looked for: other numbers may have come after it."""
+
 
 def loss_course(path: Path, points: int = POINTS) -> tuple[tuple[float, ...], int]:
     """Means of the loss over stretches of the run, at most ``points``, and the last step that is recorded.
@@ -21,13 +24,30 @@ def loss_course(path: Path, points: int = POINTS) -> tuple[tuple[float, ...], in
     Raises BadRecording or NewerFormat.
     """
     with Recording.open(path) as recording:
-        count = recording.frame_count
-        frames: Iterable[AnyFrame]
-        if count <= RAW_FRAMES:
-            frames = recording.frames()
-        else:
-            frames = recording.summaries(LEVELS[0] if count <= FINE_FRAMES else LEVELS[1])
-        return averaged(list(_losses(frames)), points), recording.last_step
+        return course_of(recording, points), recording.last_step
+
+
+def course_of(recording: Recording, points: int = POINTS) -> tuple[float, ...]:
+    """Means of what was finite over stretches of the run, at most ``points``."""
+    count = recording.frame_count
+    frames: Iterable[AnyFrame]
+    if count <= RAW_FRAMES:
+        frames = recording.frames()
+    else:
+        frames = recording.summaries(LEVELS[0] if count <= FINE_FRAMES else LEVELS[1])
+    return averaged(list(_losses(frames)), points)
+
+
+def last_loss(recording: Recording) -> float | None:
+    """The last that was told, NaN or infinite when that was so; None where the last frames hold none."""
+    for count in LAST_FRAMES:
+        last = None
+        for frame in recording.numbered(max(recording.last_seq - count, 0), math.inf):
+            if isinstance(frame, Scalars):
+                last = frame.values.get("loss", last)
+        if last is not None:
+            return last
+    return None
 
 
 def averaged(values: list[float], points: int) -> tuple[float, ...]:

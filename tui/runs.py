@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Literal
@@ -26,6 +27,10 @@ STALE_SECS = 10.0
 """Since a recording that is flushed every half a second last grew; a busy disk may take some."""
 
 
+_Odd = Literal["", "nan", "inf", "-inf"]
+_ODD: dict[str, _Odd] = {"nan": "nan", "inf": "inf", "-inf": "-inf"}
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """One line of ``lsmon ls``."""
 
@@ -38,14 +43,25 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     started: float
     """Unix time in seconds."""
     steps: int | None = None
-    """Last step; None where only opening the recording would tell."""
+    """Last step; None where only opening the recording would tell, which is done with the course."""
     recording: str = ""
     place: str = ""
     """Where it was asked for: a host as the person calls it, or the words of --via; empty for this machine."""
     loss: tuple[float, ...] = ()
     """Its course in a few points, oldest first; only where it was asked for."""
+    last: float | None = None
+    """The last loss, as the course; None where it is not known, and where it was not finite: ..."""
+    odd: _Odd = ""
+    """... JSON has no number for what it was then."""
     idle: float = 0.0
     """Seconds since the last step of a live one, where that is much longer than usual; else 0."""
+
+    @property
+    def last_loss(self) -> float | None:
+        """The last of the course where no other is known, as of a host with an older lsmon."""
+        if self.odd:
+            return float(self.odd)
+        return self.last if self.last is not None or not self.loss else self.loss[-1]
 
     @property
     def words(self) -> str:
@@ -67,13 +83,17 @@ def with_course(run: Run) -> Run:
     """With the course of its loss and its last recorded step, as far as the recording can be read."""
     if not run.recording:
         return run
-    from .loss_course import loss_course
+    from lsmon.protocol.recording.reader import Recording
+
+    from .loss_course import course_of, last_loss
 
     try:
-        loss, last_step = loss_course(Path(run.recording))
+        with Recording.open(Path(run.recording)) as recording:
+            loss, last, last_step = course_of(recording), last_loss(recording), recording.last_step
     except LsmonError:
         return run
-    return msgspec.structs.replace(run, loss=loss, steps=last_step)
+    odd = "" if last is None or math.isfinite(last) else _ODD[str(last)]
+    return msgspec.structs.replace(run, loss=loss, last=None if odd else last, odd=odd, steps=last_step)
 
 
 def local_runs() -> list[Run]:

@@ -23,13 +23,17 @@ _LEAST = 8
 
 def add(parser: ArgumentParser) -> None:
     parser.add_argument("hosts", nargs="*", metavar="HOST")
-    parser.add_argument("--json", action="store_true", help="one JSON array")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="one JSON array; steps is null of a run that lives or ended early, and loss is empty, unless --loss asks",
+    )
     parser.add_argument(
         "--loss",
         type=int,
         default=0,
         metavar="N",
-        help="with the course of the loss of the newest N runs, in the JSON",
+        help="with the last step, the last loss and its course of the newest N runs, in the JSON",
     )
     add_reach(parser)
 

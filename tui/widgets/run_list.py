@@ -197,7 +197,7 @@ class RunList(Panel):
             x += width + 2
 
     def _row(self, canvas: Canvas, y: int, item: Listed, widths: dict[str, int], chosen: bool) -> None:
-        run = item.run
+        run, last = item.run, item.run.last_loss
         sign, bare, ink = _STATES["idle" if run.idles else run.state]
         canvas.put(0, y, (">" if self.ascii_only else "›") if chosen else " ", "bold ink")
         if item.key in self.picked:
@@ -211,7 +211,10 @@ class RunList(Panel):
             "age": (_age(item, self.held.now), "dim"),
             "steps": (f"{_steps(item):>{widths.get('steps', 0)}}", "dim"),
             "course": (course(run.loss, widths.get("course", 0), ascii_only=self.ascii_only), "soft curve0"),
-            "loss": (f"{number(run.loss[-1]) if run.loss else '–':>{widths.get('loss', 0)}}", "ink"),
+            "loss": (
+                f"{'–' if last is None else number(last):>{widths.get('loss', 0)}}",
+                "ink" if last is None or math.isfinite(last) else "warning",
+            ),
         }
         x = 4
         for column, width in widths.items():
