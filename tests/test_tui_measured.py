@@ -10,6 +10,7 @@ from textual.pilot import Pilot
 from lsmon.protocol.frames import AnyFrame, Curvature, Ritz, RunEnded, Scalars
 from lsmon.tui.app import LsmonApp
 from lsmon.tui.screens.dashboard import Dashboard
+from lsmon.tui.widgets.panel import Readout, readouts_width, shortened
 from tests.bench.story import Told, header
 from tests.screenplay import drive, settle, shown
 
@@ -62,6 +63,19 @@ def test_a_value_of_an_earlier_step_says_which() -> None:
         assert "@727" not in rows and "@25" in rows
 
     drive(Told(frames_), check, (200, 60))
+
+
+def test_rather_no_step_is_named_than_a_curve_left_out() -> None:
+    """Dim still says that a value is of another step than the one that is shown."""
+    said = [
+        Readout("λ max", "0.0362 ± 4e-4", "0.0362±1%", 0, at="@56000"),
+        Readout("λ min", "−0.0121 ± 4e-4", "−0.0121±3%", 1, at="@54000"),
+        Readout("edge", "200 above"),
+    ]
+    room = readouts_width([replace(item, value=item.compact, at="") for item in said[:2]])
+    form = shortened(said, room)
+    assert [(item.label, item.at, item.dim) for item in form] == [("λ max", "", True), ("λ min", "", True)]
+    assert [item.label for item in shortened(said, room - 1)] == ["λ max"]
 
 
 def test_of_one_end_of_the_spectrum_the_other_is_not_denied() -> None:

@@ -201,15 +201,17 @@ class Panel(Drawn, can_focus=True):
 
 
 def shortened(said: Sequence[Readout], room: int) -> Sequence[Readout]:
-    """The fullest form that fits: in fewer cells, without the step of the newest, without what has no curve, without the
-    last curves.
+    """The fullest form that fits: in fewer cells, without the step of the newest, without what has no curve, without any
+    step, without the last curves.
 
     A value keeps its error to the end: rather one value less than a value without its doubt.
     """
     compact = [replace(item, value=item.compact or item.value) for item in said]
     stepless = _stepless(compact)
     drawn = [item for item in stepless if item.curve >= 0] or stepless[:1]
-    for form in (said, compact, stepless, *(drawn[:count] for count in range(len(drawn), 0, -1))):
+    undated = [replace(item, at="", dim=item.dim or bool(item.at)) for item in drawn]
+    fewer = (drawn[:count] for count in range(len(drawn) - 1, 0, -1))
+    for form in (said, compact, stepless, drawn, undated, *fewer):
         if readouts_width(form) <= room:
             return form
     # Of a name as long as a line its value is left; a number cut in half would be another number.
