@@ -144,16 +144,20 @@ def test_frames_that_are_missing_make_exit_code_3(
 
 
 @pytest.mark.parametrize(
-    ("ended", "state"),
+    ("ended", "state", "full"),
     [
-        (None, "ended early"),
-        (RunEnded(), "finished"),
-        (RunEnded(reason="error", error="ValueError: no\nsecond line"), "failed"),
-        (RunEnded(reason="error", error="KeyboardInterrupt"), "stopped"),
+        (None, "ended early", "ended early"),
+        (RunEnded(), "finished", "finished"),
+        (
+            RunEnded(reason="error", error="ValueError: no\nsecond line"),
+            "failed",
+            "failed: ValueError: no second line",
+        ),
+        (RunEnded(reason="error", error="KeyboardInterrupt"), "stopped", "stopped"),
     ],
 )
-def test_ls_tells_how_a_run_ended(
-    ended: RunEnded | None, state: str, empty_home: Path, capsys: pytest.CaptureFixture[str]
+def test_ls_info_and_tail_tell_in_one_word_how_a_run_ended(
+    ended: RunEnded | None, state: str, full: str, empty_home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = recorded(empty_home, "mlp", "0a1b", ended)
     assert main(["ls", "--json"]) == 0
@@ -161,8 +165,11 @@ def test_ls_tells_how_a_run_ended(
     assert main(["info", str(folder)]) == 0
     rows = capsys.readouterr().out.splitlines()
     assert len(rows) == 9
+    assert f"state     {full}" in rows
     lost = next(row for row in rows if row.startswith("lost"))
     assert lost.startswith("lost      nothing") and (ended is None) == ("it is not in here" in lost)
+    assert main(["tail", str(folder)]) == 0
+    assert (capsys.readouterr().out.splitlines()[-1] == f"ended, {full}") == (ended is not None)
 
 
 def test_info_tells_what_is_in_a_file_that_lsmon_did_not_write(

@@ -65,7 +65,7 @@ def test_events_are_lines_of_their_own() -> None:
         "a @ b  pid 3  10 parameters  SGD",
         "! step 9  loss spike: Loss jumped from 1 to 2.",
         "# step 10  lr lowered",
-        "ended, error: ValueError: no",
+        "ended, failed: ValueError: no",
     ]
 
 

@@ -17,6 +17,7 @@ from lsmon.protocol.frames import (
     Summary,
 )
 from lsmon.protocol.names import natural, quantity
+from lsmon.protocol.recording.ending import in_full, written
 
 from .measured_at import at_step
 
@@ -59,8 +60,7 @@ class Lines:
                 return [f"# step {frame.step}  {_one_line(frame.note)}"]
             case RunEnded():
                 self.ended = frame
-                why = f": {_one_line(frame.error)}" if frame.error else ""
-                return [*self._numbers(frame.wall), f"ended, {frame.reason}{why}"]
+                return [*self._numbers(frame.wall), f"ended, {_one_line(in_full(written(frame)))}"]
             case Heartbeat():
                 self._rate = frame.rate
                 news, self._trouble = frame.recording != self._trouble, frame.recording

@@ -13,6 +13,7 @@ from lsmon.protocol.cards import read_cards
 from lsmon.protocol.clean import clean_line, clean_name
 from lsmon.protocol.errors import LsmonError, Unreachable
 from lsmon.protocol.places import recordings_dir
+from lsmon.protocol.recording.ending import ending
 from lsmon.protocol.recording.folder import last_written, list_recordings, read_meta
 from lsmon.protocol.wire.carried import answer
 from lsmon.protocol.wire.carrier import Carrier
@@ -141,7 +142,7 @@ def _recorded(live: set[str]) -> list[Run]:
         elif header.run not in live:
             runs.append(
                 Run(
-                    state=_state(meta.ended),
+                    state=ending(meta.ended),
                     name=header.name,
                     run=header.run,
                     host=header.host,
@@ -152,14 +153,6 @@ def _recorded(live: set[str]) -> list[Run]:
                 )
             )
     return runs
-
-
-def _state(ended: str) -> Literal["finished", "stopped", "failed", "ended early"]:
-    if not ended:
-        return "ended early"
-    if ended == "finished":
-        return "finished"
-    return "stopped" if ended.startswith("error: KeyboardInterrupt") else "failed"
 
 
 def remote_runs(carrier: Carrier, *options: str) -> list[Run]:

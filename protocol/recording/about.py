@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..fold import LEVELS
 from ..frames import Alert
+from .ending import written
 from .reader import Recording
 
 
@@ -59,11 +60,7 @@ class About:
             attempts=len({row.attempt for row in rows} | {header.attempt}),
             segments=recording.segments,
             bytes=recording.size,
-            ended=""
-            if ended is None
-            else "finished"
-            if ended.reason == "finished"
-            else f"error: {ended.error}",
+            ended="" if ended is None else written(ended),
             lost=recording.lost,
             dropped=recording.dropped,
             damage=recording.damage,

@@ -12,6 +12,7 @@ from pathlib import Path
 from ..codec import encode
 from ..fold import LEVELS
 from ..frames import UNNUMBERED, Alert, AnyFrame, Mark, RunEnded, RunStarted, Summary, state
+from .ending import written
 from .folder import make_folder, overview_path, segment_path, write_meta
 from .outfile import OutFile
 
@@ -152,7 +153,7 @@ class Recorder:
         elif isinstance(frame, _STORY):
             self._overview.add(frame, data)
             if isinstance(frame, RunEnded):
-                self._ended = "finished" if frame.reason == "finished" else f"error: {frame.error}"
+                self._ended = written(frame)
         if not isinstance(frame, UNNUMBERED):
             if self._resuming:
                 self._resuming = False

@@ -17,6 +17,7 @@ from lsmon.protocol.clean import clean_line
 from lsmon.protocol.counts import counted, grouped
 from lsmon.protocol.process import is_alive
 from lsmon.protocol.recording.about import About
+from lsmon.protocol.recording.ending import in_full
 from lsmon.protocol.sources.imported import Imported
 from lsmon.protocol.sources.opening import open_path
 
@@ -45,7 +46,7 @@ def run(args: Namespace) -> int:
         header = recording.header
         origin = str(recording.origin) if isinstance(recording, Imported) else ""
     alive = is_alive(header.pid, header.boot, header.pid_started)
-    state = UNKNOWN if origin else about.ended or ("running" if alive else EARLY)
+    state = UNKNOWN if origin else "running" if alive and not about.ended else in_full(about.ended)
     if args.json:
         facts = msgspec.to_builtins(about) | {"state": state}
         if origin:  # of which nothing is known but what was in the file
