@@ -8,6 +8,7 @@ import shutil
 from array import array
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -356,3 +357,49 @@ def test_values_of_one_moment_have_a_difference() -> None:
     assert table_of(*pair)["step 300 − step 100"]["λ max"].startswith("−0.5")
     late = [replace(marks, origin=origin) for origin in (100, 400)]
     assert table_of(*late)["step 400 − step 100"]["λ max"] == "at 100 and 300"
+
+
+def noisy(name: str, steps: int, *, pace: float = 1.0, diverged: bool = False) -> Side:
+    """A loss that falls by a thousandth of itself a step, times a noise of alternating sign."""
+    made: list[AnyFrame] = [structs.replace(header(name), run=name, wall=1000.0)]
+    made += [
+        Scalars(seq=i + 2, step=i, wall=1000.0 + pace * i, values={"loss": (1 + 0.5 * (-1) ** i) * 0.999**i})
+        for i in range(steps + 1)
+    ]
+    if diverged:
+        made.append(Scalars(seq=steps + 3, step=steps + 1, wall=1000.0, values={"loss": math.nan}))
+    return replace(side(made), label=name)
+
+
+def test_a_mean_of_many_steps_is_compared_with_a_mean_of_as_many() -> None:
+    """Of a long run no single step is kept; the last one of a short run is half above its mean, which is no difference."""
+    short, long = noisy("short", 800), noisy("long", 60_000)
+    assert len(long.view.series["loss"]) < 10_000 and len(short.view.series["loss"]) > 400
+    for pair in ((short, long), (long, short)):
+        row = table_of(*pair)[f"{pair[1].label} − {pair[0].label}"]
+        assert row["step"] == "@800"
+        assert abs(float(row["train"].replace("−", "-"))) < 0.05 * 0.999**800
+    lost = table_of(noisy("lost", 800, diverged=True), long)
+    assert lost["long − lost"]["train"] == "–"
+
+
+def test_differences_by_step_say_so_where_curves_are_aligned_otherwise() -> None:
+    """Over time or loss a step of one run lies over another step of the other."""
+
+    def says(app: LsmonApp, words: str) -> bool:
+        return words in shown(app)
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        await until(pilot, partial(says, app, "aligned by step"))
+        for how in ("time since the start", "the best loss so far"):
+            await pilot.press("x")
+            await until(pilot, partial(says, app, f"aligned by {how}, differences by step"))
+
+    compared([run("one", pace=2.0), run("two")], check)
+
+
+def test_what_was_not_measured_yet_is_no_nan() -> None:
+    late = curved("a", (300, 3.0))
+    rows = table_of(*(replace(late, origin=origin) for origin in (100, 400)))
+    assert rows["a from step 100"]["λ max"] == "–" and rows["a from step 400"]["λ max"].startswith("3")
+    assert rows["step 400 − step 100"]["λ max"] == "–"

@@ -97,7 +97,9 @@ class Side:
         if track is None:
             return Track(name)
         at = self.origin if at is None else at
-        return track if at is None or at >= track.step else read(track, at)
+        if at is None or at >= track.step:
+            return track
+        return read(track, at) if at >= next(iter(track.buckets.real(0)), 0.0) else Track(name)
 
     @property
     def spectrum(self) -> Curvature | None:

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from lsmon.protocol.counts import grouped
 from lsmon.protocol.names import quantity
 
+from ..alike import read_alike
 from ..format import number, with_error
 from ..measured_at import at_step
 from ..side import Side, doubtful, volume_change
+from ..view import Track
 from .canvas import Canvas, cells, fit
 from .overlay import MOST_SIDES
 from .panel import Panel, dash
@@ -150,6 +152,8 @@ def _name(side: Side) -> str:
 
 def _cell(side: Side, name: str) -> str:
     track = side.value(name)
+    if not len(track):  # not measured yet at the step where it begins
+        return "–"
     words = with_error(track.value, track.error)
     return words if _near(track.step, side.step) else f"{words} {at_step(track.step)}"
 
@@ -161,12 +165,12 @@ def _near(one: int, two: int) -> bool:
 def _difference(first: Side, side: Side, name: str, common: int | None) -> str:
     """At the step ``common`` to both, where there is one. None between values of different moments, unless each is of
     the step that is compared."""
-    one, two = first.value(name, common), side.value(name, common)
+    here, there = (first.step, side.step) if common is None else (common, common)
+    one, two = read_alike([each.view.series.get(name, Track(name)) for each in (first, side)], (here, there))
     value = two.value - one.value
     if not math.isfinite(value):
         return "–"
     alike = _near(one.step - (first.origin or 0), two.step - (side.origin or 0))
-    here, there = (first.step, side.step) if common is None else (common, common)
     if not alike and not (_near(one.step, here) and _near(two.step, there)):
         return f"at {one.step} and {two.step}"
     errors = [one.error, two.error]
