@@ -74,7 +74,7 @@ def read(tensor: Tensor) -> Reading:
 
 
 def number(value: Any) -> float | Reading:
-    """One number from whatever a loop logs: a Python or numpy number, or a tensor of one element.
+    """One number from whatever a loop logs: a Python or numpy number, or an array or tensor of one element.
 
     Raises TypeError, ValueError or RuntimeError for anything else.
     """
@@ -90,4 +90,6 @@ def number(value: Any) -> float | Reading:
         raise TypeError(f"a tensor of shape {tuple(value.shape)} is not one number")
     if isinstance(value, (str, bytes)):
         raise TypeError(f"{value!r:.40} is not a number")
+    if getattr(value, "size", 0) == 1 and hasattr(value, "item"):
+        return float(value.item())  # of an array float() is to go, and numpy warns
     return float(value)

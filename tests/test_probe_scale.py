@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -111,3 +112,11 @@ def test_all_zero_weights_and_half_precision() -> None:
         torch.tensor([[0, 2]]), torch.tensor([3.0, 4.0]), (4,), check_invariants=True
     )
     assert float(norm([sparse])) == pytest.approx(5.0)
+
+
+def test_an_array_of_one_element_is_a_number() -> None:
+    """As a tensor of one is; of more it is none."""
+    for value in (np.array([2.0]), np.array([[2]]), np.float32(2.0), np.array(2.0), torch.tensor([2.0])):
+        assert number(value) == 2.0
+    with pytest.raises(TypeError):
+        number(np.array([1.0, 2.0]))
