@@ -58,7 +58,7 @@ def test_all_that_can_be_set(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("theme = 7", "theme = 7; there are theme = text"), ("theme = 'lsmon-lihgt'", "no theme 'lsmon-lihgt', but lsmon-dark"), ("colour = 'red'", "colour = 'red'"), ("fps = true", "fps = True"), ("fps = 0", "between 1 and 60"), ("= 1", "not TOML"),
-        ("[keys]\nnosuch = 'x'", "'nosuch'"), ("[keys]\nlog = 3", "key of log"), ("[keys]\nlog = ''", "key of log"), ("[keys]\nlog = 'ctrl+l, F1'", "log the key 'F1'"), ("[keys]\nlog = 'ctrl+nosuch'", "'ctrl.nosuch'"), ("\udcff", "cannot be read"), ("[keys]\nlog = 'l'", "to log and to layers|to layers and to log"),
+        ("[keys]\nnosuch = 'x'", "give a key to 'nosuch', and nothing is called that"), ("[keys]\nlog = 3", "key of log"), ("[keys]\nlog = ''", "key of log"), ("[keys]\nlog = 'ctrl+l, F1'", "log the key 'F1'"), ("[keys]\nlog = 'ctrl+nosuch'", "'ctrl.nosuch'"), ("\udcff", "cannot be read"), ("[keys]\nlog = 'l'", "to log and to layers|to layers and to log"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_one_sentence(tmp_path: Path, text: str, words: str) -> None:

@@ -82,7 +82,7 @@ def _check(keys: dict[str, object], path: Path) -> None:
     for name, wanted in keys.items():
         if name not in known:
             raise UsageError(
-                f"The settings name the key of {clean_line(name, 40)!r}; `lsmon settings --defaults` lists what can be set: {path}"
+                f"The settings give a key to {clean_line(name, 40)!r}, and nothing is called that; `lsmon settings --defaults` lists what can be set: {path}"
             )
         if not isinstance(wanted, str) or not wanted.strip():
             raise UsageError(f'The key of {name} is written as text, such as "ctrl+l" or "y,Y": {path}')
