@@ -120,6 +120,13 @@ def test_frames_that_name_other_layers_share_a_table() -> None:
     ]
 
 
+def test_layers_are_in_the_order_of_the_model() -> None:
+    """Also those that only the sharpness has, as norm layers; they came behind all others."""
+    scale = Layers(names=("0", "4"), values={"activation": (1.0, 2.0)})
+    names, _ = tabled(scale, Layers(names=("0", "1", "2", "3", "4"), values={"hessian/max": (5.0,) * 5}))
+    assert names == ("0", "1", "2", "3", "4")
+
+
 def test_what_has_no_logarithm_is_said() -> None:
     """The probe tells a moment that is not finite as a negative number, because JSON has no infinity."""
     column = Column("activation", (-1.0, 0.0, 10.0, math.nan))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lsmon.protocol.depth import trend
@@ -79,11 +79,27 @@ class Column:
 
 def tabled(scale: Layers, sharpness: Layers) -> tuple[tuple[str, ...], tuple[Column, ...]]:
     """Names, input side first, and the columns of both frames; what only one of them knows is left open."""
-    names = tuple(dict.fromkeys((*scale.names, *sharpness.names)))
+    names = merged(scale.names, sharpness.names)
     columns = [
         Column.of(frame, kind, names) for frame in (scale, sharpness) for kind in ordered(frame.values)
     ]
     return names, tuple(columns)
+
+
+def merged(some: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
+    """Both in one order, of which each has a part: what only ``others`` has comes before what follows it there.
+
+    >>> merged(("0", "4"), ("0", "1", "2", "4"))
+    ('0', '1', '2', '4')
+    """
+    names = list(dict.fromkeys(some))
+    place = len(names)
+    for name in reversed(dict.fromkeys(others)):
+        if name in names:
+            place = names.index(name)
+        else:
+            names.insert(place, name)
+    return tuple(names)
 
 
 def ordered(kinds: Iterable[str]) -> list[str]:
