@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from dataclasses import replace
 
 import pytest
 
@@ -118,6 +119,18 @@ def test_a_seek_is_shown_whole_by_the_next_tick() -> None:
     feed.tick(0.0)
     assert feed.view.step == 8000
     assert sum(array("q", feed.view.series["loss"].counts)) == 801
+
+
+def test_at_the_end_there_is_no_alert_to_come() -> None:
+    """Though a former attempt had one at a later step: the person is told so, where nothing happened."""
+    tape = Tape(frames(41_200), step=41_200)
+    feed = Feed(tape)
+    feed.tick(2.0)
+    timeline = tape.timeline
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Tape, "timeline", property(lambda _: replace(timeline, at_end=True, alerts=(50_000,))))
+        assert not feed.seek_alert(1)
+        assert not feed.seek_alert(-1)
 
 
 def test_seeks_by_share_by_frame_and_by_alert() -> None:

@@ -222,7 +222,7 @@ class Feed:
     def seek_alert(self, direction: int) -> bool:
         """To the next or the previous alert; whether there was one."""
         timeline = self.timeline
-        if timeline is None:
+        if timeline is None or (timeline.at_end and direction > 0):
             return False
         steps = timeline.alerts
         here = timeline.step
