@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from textual.pilot import Pilot
 
 from lsmon.protocol.frames import Alert
 from lsmon.tui.app import LsmonApp
+from lsmon.tui.wrapping import wrapped
 from tests.bench.story import Told, header
 from tests.screenplay import drive, settle, shown
 
@@ -43,3 +45,13 @@ def test_alerts_are_told_apart_without_colour() -> None:
             assert any(sign in row and words in row for row in rows.split("\n"))
 
     drive(Told([header(), *alerts]), check)
+
+
+@pytest.mark.parametrize("cols", range(10, 40))
+def test_a_number_is_not_broken_across_lines(cols: int) -> None:
+    """Between its groups, or before its per cent; a list of numbers is."""
+    words = "Since step 4 501 it is 12 % of 1 234 567; layers 1 2 3 4 say so."
+    lines = wrapped(words, cols)
+    assert " ".join(lines) == words and max(map(len, lines)) <= cols
+    for whole in ("4 501", "12 %", "1 234 567;"):
+        assert any(whole in line for line in lines)

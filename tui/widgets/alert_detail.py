@@ -13,7 +13,8 @@ from lsmon.protocol.frames import Alert, Mark
 from lsmon.protocol.names import QUANTITIES
 
 from ..format import in_words, number, percent
-from .alerts import ASCII_SIGNS, SIGNS, title, wrapped
+from ..wrapping import wrapped
+from .alerts import ASCII_SIGNS, SIGNS, title
 from .canvas import Canvas, cells
 from .panel import Scene
 from .scrolled import Line, Scrolled
@@ -146,7 +147,7 @@ def _fact(label: str, words: str) -> Line:
 def _folded(words: str, cols: int) -> list[str]:
     # Wide characters take two cells each, and a line is folded by counting characters.
     wide = cells(words) > len(words)
-    return wrapped(words, cols // 2 if wide else cols, _MOST_LINES)
+    return wrapped(words, max(cols // 2 if wide else cols, 8), _MOST_LINES)
 
 
 def _said(entry: Alert | Mark) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import dataclass, replace
 
 from lsmon.protocol.counts import grouped
 from lsmon.protocol.frames import Alert, Mark
 
 from ..format import in_words, number
+from ..wrapping import wrapped
 from .canvas import Canvas, cells
 from .panel import Panel, Readout, Scene
 
@@ -89,7 +89,10 @@ class AlertsPanel(Panel):
         events = [
             self._fitted(event, canvas.cols) if spacious else event for event in self.events[: canvas.rows]
         ]
-        kept = [len(wrapped(event.body, canvas.cols - indent, _SHORT)) if bodies else 0 for event in events]
+        kept = [
+            len(wrapped(event.body, max(canvas.cols - indent, 8), _SHORT)) if bodies else 0
+            for event in events
+        ]
         for index, event in enumerate(events):
             left = len(self.events) - index
             if y >= canvas.rows - 1 and left > 1:
@@ -113,21 +116,10 @@ class AlertsPanel(Panel):
             said += [("dim", facts), ("good", event.advice)]
         end = y + room
         for ink, words in said:
-            for line in wrapped(words, canvas.cols - indent, end - y) if y < end else ():
+            for line in wrapped(words, max(canvas.cols - indent, 8), end - y) if y < end else ():
                 canvas.put(indent, y, line, ink)
                 y += 1
         return y
-
-
-def wrapped(words: str, cols: int, lines: int) -> list[str]:
-    """At most so many lines; ``…`` where the rest is left out.
-
-    >>> wrapped("it is 12 % now", 8, 3)
-    ['it is', '12 % now']
-    """
-    kept = words.replace(" %", "\u00a0%")  # a number and its unit stay together
-    folded = textwrap.wrap(kept, max(cols, 8), max_lines=max(lines, 1), placeholder=" …")
-    return [line.replace("\u00a0", " ") for line in folded]
 
 
 def title(entry: Alert | Mark) -> str:

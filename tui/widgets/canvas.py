@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Iterable
 from itertools import groupby
 
@@ -11,6 +10,8 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Region
 from textual.strip import Strip
+
+from ..wrapping import wrapped
 
 
 class Canvas:
@@ -49,9 +50,7 @@ class Canvas:
 
     def centre(self, words: str, ink: str = "dim") -> None:
         """Words in the middle, over as many lines as they need."""
-        lines = textwrap.wrap(
-            words, max(min(self.cols - 2, 44), 8), max_lines=max(self.rows, 1), placeholder=" …"
-        )
+        lines = wrapped(words, max(min(self.cols - 2, 44), 8), max(self.rows, 1))
         for y, line in enumerate(lines, start=(self.rows - len(lines)) // 2):
             self.put(max((self.cols - cells(line)) // 2, 0), y, line, ink)
 

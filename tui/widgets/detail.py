@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -17,6 +16,7 @@ from ..examples import SOLVERS
 from ..format import with_error
 from ..side import Side, doubtful, volume_change
 from ..view import Track, View
+from ..wrapping import wrapped
 from .canvas import Canvas, cells, fit, plain
 from .panel import Scene
 from .scrolled import Line, Scrolled
@@ -185,11 +185,8 @@ def _wrapped(label: str, words: str, cols: int, ink: str, ascii_only: bool) -> l
         label, words = plain(label), plain(words)
     room = max(cols - _LABEL, 12)
     # Wide characters take two cells each, and a line is folded by counting characters.
-    lines = textwrap.wrap(
-        words,
-        room // 2 if cells(words) > len(words) else room,
-        max_lines=12,
-        placeholder=" ~" if ascii_only else " …",
+    lines = wrapped(
+        words, room // 2 if cells(words) > len(words) else room, 12, " ~" if ascii_only else " …"
     ) or [""]
     label = fit(label, _LABEL - 1, "~" if ascii_only else "…")
     heads = [label + " " * (_LABEL - cells(label)), *[" " * _LABEL] * (len(lines) - 1)]

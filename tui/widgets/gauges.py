@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from ..axes import UNIT, StepAxis
 from ..format import number, percent
 from ..measured_at import measured_at, not_yet
 from ..view import Track, read
+from ..wrapping import wrapped
 from .canvas import Canvas, cells, plain
 from .panel import Panel, Scene
 
@@ -96,7 +96,7 @@ class GaugesPanel(Panel):
         words, cols = self.held.note[1], self.size.width - 4
         if not self.held.tracks or cells(words) <= cols - 2 or cols < 8:
             return []
-        lines = textwrap.wrap(plain(words) if self.ascii_only else words, cols)
+        lines = wrapped(plain(words) if self.ascii_only else words, cols)
         return lines if len(self.held.tracks) + 1 + len(lines) <= self.size.height - 2 else []
 
     def draw_line(self, canvas: Canvas) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar
 
@@ -11,6 +10,7 @@ from textual.binding import Binding, BindingType
 from lsmon.protocol.names import QUANTITIES, quantity
 
 from ..every_key import Group, listed, near
+from ..wrapping import wrapped
 from .canvas import plain
 from .scrolled import ALL, Line, Scrolled
 
@@ -94,7 +94,7 @@ class HelpPanel(Scrolled):
                     pressed, does = plain(pressed), plain(does)
                 name = f"  {name}" if cols >= _NAMED else ""
                 room = max(cols - _KEY_CELLS - 2 - len(name), 12)
-                first, *rest = textwrap.wrap(does, room) or [""]
+                first, *rest = wrapped(does, room) or [""]
                 yield ("info", f"  {pressed:<{_KEY_CELLS}}"), ("dim", f"{first:<{room}}"), ("faint", name)
                 for more in rest:
                     yield (("dim", " " * (_KEY_CELLS + 2) + more),)
@@ -109,5 +109,5 @@ class HelpPanel(Scrolled):
             yield ()
             yield ("bold ink", known.label), ("faint", f"   {name}{unit}")
             for ink, words in (("dim", known.meaning), ("faint", known.source)):
-                for line in textwrap.wrap(words, cols):
+                for line in wrapped(words, cols):
                     yield ((ink, line),)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ from lsmon.protocol.nulls import (
 from ..format import number, percent, with_error, with_share
 from ..measured_at import at_step
 from ..view import EMPTY
+from ..wrapping import wrapped
 
 Fact = tuple[str, str]
 """(label, words)"""
@@ -112,6 +112,6 @@ def folded(said: Sequence[Fact], cols: int) -> list[Fact]:
     """Facts over as many lines as they need."""
     lines: list[Fact] = []
     for label, words in said:
-        first, *rest = textwrap.wrap(words, max(cols - 11, 8)) or [""]
+        first, *rest = wrapped(words, max(cols - 11, 8)) or [""]
         lines += [(label, first), *(("", line) for line in rest)]
     return lines
