@@ -36,6 +36,10 @@ class Frame(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="ty
     attempt: Int = 1
 
 
+IMPORTED = "imported"
+"""Id of a run that another's file tells of."""
+
+
 class RunStarted(Frame, frozen=True, kw_only=True, tag="run_started"):
     """The header: who is training what. A late joiner gets it first, and each recorded file starts with it."""
 
@@ -61,6 +65,13 @@ class RunStarted(Frame, frozen=True, kw_only=True, tag="run_started"):
     budget: float = 0.0
     recording: str = ""
     """Folder of the recording on the host that trains; empty when not recorded."""
+    untimed: bool = False
+    """Nobody wrote down when its steps were: the times of its frames only order them."""
+
+    @property
+    def imported(self) -> bool:
+        """Whether it was made of another's file, which does not say how its training ended."""
+        return self.run == IMPORTED
 
 
 class Scalars(Frame, frozen=True, kw_only=True, tag="scalars"):

@@ -280,3 +280,24 @@ def test_parquet_names_the_way_there(
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "to_parquet" in said
     assert not out.exists()
+
+
+def test_of_a_table_without_times_none_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No speed, no time that has gone by, none in what is exported, and not how the training ended; with times it is."""
+    plain, timed = tmp_path / "plain.csv", tmp_path / "timed.csv"
+    plain.write_text("step,wall,loss\n" + "".join(f"{10 * i},,{1 / (i + 1)}\n" for i in range(50)))
+    timed.write_text("step,wall,loss\n" + "".join(f"{10 * i},{9e8 + i},{1 / (i + 1)}\n" for i in range(50)))
+    for path, known in ((plain, False), (timed, True)):
+        assert main([str(path), "--once"]) == 0
+        screen = capsys.readouterr().out
+        assert ("it/s" in screen, "0:49" in screen) == (known, known)
+        assert "training finished" not in screen
+        assert main(["tail", str(path)]) == 0
+        assert capsys.readouterr().out.splitlines()[-1] == "end of the file, which does not say how it ended"
+        rows = list(csv.DictReader(io.StringIO(exported(path, "csv", tmp_path / "out").decode())))
+        assert [bool(row["wall"]) for row in rows] == [known] * 50
+        (tmp_path / "out").unlink()
+        events = tmp_path / f"events.tfevents.{path.stem}"
+        exported(path, "tensorboard", events)
+        with open_path(events) as again:
+            assert again.header.untimed != known

@@ -73,7 +73,9 @@ class Abscissa:
             name = tokens_name(view)
             return cls(kind, view.started, view.series[name]) if name else cls()
         told = view.series.get("loss") or max(view.series.values(), key=len, default=None)
-        return cls() if kind == "step" or told is None else cls(kind, view.started, told)
+        return (
+            cls() if kind == "step" or told is None or view.header.untimed else cls(kind, view.started, told)
+        )
 
     def over(self, track: Track) -> Track:
         """The track with this in place of its steps."""
@@ -140,7 +142,12 @@ def tokens_name(view: View) -> str:
 
 def next_kind(view: View, kind: Kind) -> Kind:
     """The one after it that this run has."""
-    kinds: list[Kind] = [each for each in KINDS if each != "tokens" or tokens_name(view)]
+    here = {
+        "step",
+        *(() if view.header.untimed else ("elapsed", "clock")),
+        *(("tokens",) if tokens_name(view) else ()),
+    }
+    kinds = [each for each in KINDS if each in here]
     return kinds[(kinds.index(kind) + 1) % len(kinds)] if kind in kinds else kinds[0]
 
 

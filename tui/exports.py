@@ -78,9 +78,9 @@ def to_csv(recording: Recording, out: TextIO, told: Told) -> None:
     """A row for all that was measured at one step and time, with a column for each quantity and each error.
 
     Numbers as Python writes them, which lose nothing; an empty cell where there is none. A step that
-    goes back is a training that was resumed.
+    goes back is a training that was resumed. No time where none was written down.
     """
-    names = _names(recording)
+    names, timed = _names(recording), not recording.header.untimed
     table = csv.writer(out, lineterminator="\n")
     table.writerow(["step", "wall", *names])
     key: tuple[int, float] | None = None
@@ -91,13 +91,13 @@ def to_csv(recording: Recording, out: TextIO, told: Told) -> None:
             continue
         here = frame.step, frame.wall
         if key is not None and here != key:
-            table.writerow([*key, *(row.get(name, "") for name in names)])
+            table.writerow([key[0], key[1] if timed else "", *(row.get(name, "") for name in names)])
             row = {}
         key = here
         row |= values
         row |= {f"{name}{ERROR}": error for name, error in errors.items()}
     if key is not None:
-        table.writerow([*key, *(row.get(name, "") for name in names)])
+        table.writerow([key[0], key[1] if timed else "", *(row.get(name, "") for name in names)])
 
 
 def _names(recording: Recording) -> list[str]:
@@ -125,7 +125,8 @@ def to_tensorboard(recording: Recording, out: BinaryIO, told: Told) -> None:
             _text(1, _text(1, name.encode()) + _field(2, 5, struct.pack("<f", _narrowed(value))))
             for name, value in values.items()
         )
-        head = _field(1, 1, struct.pack("<d", frame.wall)) + _field(2, 0, _varint(frame.step))
+        clock = b"" if recording.header.untimed else _field(1, 1, struct.pack("<d", frame.wall))
+        head = clock + _field(2, 0, _varint(frame.step))
         out.write(_record(head + _text(5, summary)))
 
 

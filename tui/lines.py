@@ -45,14 +45,14 @@ class Lines:
         self._printed_at = float("-inf")
         self._fresh = False
         self._trouble = ""
-        self.recording = ""
+        self.recording, self._imported = "", False
         self.ended: RunEnded | None = None
 
     def fold(self, frame: AnyFrame) -> list[str]:
         """The lines that this frame completes."""
         match frame:
             case RunStarted():
-                self.recording = frame.recording
+                self.recording, self._imported = frame.recording, frame.imported
                 return [_header(frame)]
             case Alert():
                 return [f"! step {frame.step}  {frame.kind.replace('_', ' ')}: {_one_line(frame.message)}"]
@@ -60,6 +60,8 @@ class Lines:
                 return [f"# step {frame.step}  {_one_line(frame.note)}"]
             case RunEnded():
                 self.ended = frame
+                if self._imported:
+                    return [*self._numbers(frame.wall), "end of the file, which does not say how it ended"]
                 return [*self._numbers(frame.wall), f"ended, {_one_line(in_full(written(frame)))}"]
             case Heartbeat():
                 self._rate = frame.rate

@@ -151,7 +151,7 @@ class Store:
         return View(
             header=self._header, seq=reached.seq, step=reached.step, first_step=reached.first_step,
             attempt=reached.attempt, started=reached.started, wall=max(reached.wall, self._heartbeat.wall),
-            rate=0.0 if self._heartbeat.idle else self._heartbeat.rate or reached.rate,
+            rate=0.0 if self._heartbeat.idle or self._header.untimed else self._heartbeat.rate or reached.rate,
             lost=reached.lost, lost_step=reached.lost_step, dropped=self._dropped, heartbeat=self._heartbeat,
             curvature=self._curvature, series={name: series.track() for name, series in self._series.items()},
             refused=len(self._refused), alerts=tuple(self._alerts), marks=tuple(self._marks),

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from ..clean import clean_name
 from ..codec import shorten
-from ..frames import AnyFrame, Curvature, Ritz, RunEnded, RunStarted, Scalars
+from ..frames import IMPORTED, AnyFrame, Curvature, Ritz, RunEnded, RunStarted, Scalars
 
 ROW_SECS = 0.1
 """Between two rows without a time of their own: ten a second are pleasant to watch."""
@@ -78,7 +78,9 @@ def frames(rows: Iterable[Row], name: str, began: float = 0.0) -> Iterator[AnyFr
     for row in rows:
         if header is None:
             wall = began if row.wall is None else row.wall
-            header = RunStarted(seq=1, run="imported", name=clean_name(name), step=row.step, wall=wall)
+            header = RunStarted(
+                seq=1, run=IMPORTED, name=clean_name(name), step=row.step, wall=wall, untimed=row.wall is None
+            )
             yield header
             step = row.step
         attempt += row.step < step

@@ -157,7 +157,7 @@ def _facts(view: View) -> list[tuple[str, str]]:
     return [
         ("step ", grouped(view.step) if view.seq else ""),
         ("", f"{number(view.rate)} it/s" if view.rate else ""),
-        ("", duration(view.wall - view.started) if view.started else ""),
+        ("", duration(view.wall - view.started) if view.started and not header.untimed else ""),
         ("probe ", percent(share) if share else ""),
         ("d ", short(header.parameters) if header.parameters else ""),
         ("", optimizer),
@@ -208,7 +208,7 @@ def said(moment: Moment) -> list[tuple[str, str]]:
         parts.append(("warning", f"paused at step {grouped(view.step)}{more}"))
     if moment.words:
         parts.append(("warning", moment.words))
-    if view.ended:
+    if view.ended and not view.header.imported:
         ended = f"training stopped: {view.end.error}" if view.end.reason == "error" else "training finished"
         parts.append(("critical" if view.end.reason == "error" else "dim", ended.replace("\n", " ")))
     if moment.timeline is None and moment.heard and not (view.ended or view.heartbeat.idle):
