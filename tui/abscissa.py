@@ -147,7 +147,7 @@ def next_kind(view: View, kind: Kind) -> Kind:
         *(() if view.header.untimed else ("elapsed", "clock")),
         *(("tokens",) if tokens_name(view) else ()),
     }
-    kinds = [each for each in KINDS if each in here]
+    kinds: list[Kind] = [each for each in KINDS if each in here]
     return kinds[(kinds.index(kind) + 1) % len(kinds)] if kind in kinds else kinds[0]
 
 
