@@ -30,6 +30,12 @@ def tensors(batch: Any, depth: int = 0) -> list[Tensor]:
     return found
 
 
+def leading(batch: Any) -> list[tuple[int, int]]:
+    """How deep each tensor lies that has a leading dimension, and how large that is; a packed sequence counts as one
+    tensor, of its sequences."""
+    return _leading(batch, 0, 0)
+
+
 def mapped(change: Callable[[Tensor], Tensor], batch: Any) -> Any:
     """The same with ``change(tensor)`` in place of each; what holds none is the very object."""
     return _mapped(change, batch, 0)
@@ -39,6 +45,19 @@ def cut(leaf: Tensor, part: slice) -> Tensor:
     """Some of the examples; a leaf that is differentiated to, as the points of a differential equation, stays one."""
     some = leaf[part]
     return some.detach().requires_grad_() if leaf.requires_grad else some
+
+
+def _leading(part: Any, level: int, depth: int) -> list[tuple[int, int]]:
+    if isinstance(part, Tensor):
+        return [(level, part.size(0))] if part.dim() > 0 else []
+    if _packed(part):
+        return [(level, int(part.batch_sizes[0]))]  # which PyTorch keeps on the host
+    if part is None or isinstance(part, str | int | float):
+        return []
+    members = tree_leaves(part, is_leaf=lambda inner: inner is not part)
+    if len(members) == 1 and members[0] is part:
+        members, depth = (list(vars(part).values()), depth + 1) if _opens(part, depth) else ([], depth)
+    return [found for member in members for found in _leading(member, level + 1, depth)]
 
 
 def _mapped(change: Callable[[Tensor], Tensor], batch: Any, depth: int) -> Any:

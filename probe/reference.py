@@ -7,6 +7,7 @@ batch ≥ λ_max of the data, by Jensen), so a time series of them would show th
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from lsmon.protocol.errors import UsageError
 
-from .batches import cut, mapped, tensors
+from .batches import cut, leading, mapped, tensors
 
 QUARTER = 4
 """Of a batch whose examples depend on one another (BatchNorm) at least a quarter is kept, so that its statistics stay
@@ -148,8 +149,23 @@ def _is_list_of_batches(given: Any) -> bool:
 
 
 def size_of(batch: Any) -> int:
-    """Leading dimension of the first tensor that has one."""
-    return next((tensor.size(0) for tensor in tensors(batch) if tensor.dim() > 0), 0)
+    """How many examples, as far as can be seen: the leading dimension that most tensors share, of several the last.
+
+    Where they differ that is a guess. A graph's edges come in two rows, and its nodes have features and labels; labels
+    come last, and there is one for each example. What lies deeper has no say: it may be of a single example (the boxes
+    in one image).
+    """
+    found = leading(batch)
+    least = min((level for level, _ in found), default=0)
+    sizes = [size for level, size in found if level == least]
+    shared = Counter(sizes)
+    return max(reversed(sizes), key=shared.__getitem__, default=0)
+
+
+def plain_size(batch: Any) -> int | None:
+    """How many examples, where all tensors say the same; else None."""
+    sizes = {size for _, size in leading(batch)}
+    return sizes.pop() if len(sizes) == 1 else None
 
 
 def _strided(batch: Any, offset: int, stride: int) -> Any:

@@ -283,6 +283,33 @@ def test_a_full_batch_has_no_noise() -> None:
     assert noisy.values["temperature/noise"] > 0.0
 
 
+def test_nothing_is_said_by_a_number_of_examples_that_is_not_plain() -> None:
+    """Four graphs of 64, with 32 nodes each: neither all of the examples, nor any share of them."""
+    generator = torch.Generator().manual_seed(0)
+    spread: list[float] = []
+    for examples in (64, None):
+        model = nn.Linear(4, 1)
+        nn.init.zeros_(model.weight)
+        nn.init.zeros_(model.bias)
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        found: list[Scalars] = []
+        context = Context(model, optimizer, examples=examples)
+        instruments = Instruments([Temperature()], context, Budget(1.0), Guard(strict=True), found.append)
+        generator.manual_seed(0)
+        for step in range(60):
+            nodes, labels = torch.randn(128, 4, generator=generator), torch.randn(4, 1, generator=generator)
+            loss = (model(nodes).reshape(4, 32, 1).mean(1) - labels).square().mean()
+            torch.autograd.backward(loss)
+            optimizer.step()
+            optimizer.zero_grad()
+            instruments.step(step, 1, {"x": nodes, "y": labels})
+        instruments.close()
+        spread.append(found[-1].values["temperature/noise"])
+        said = found[-1].words["temperature/noise"]
+        assert ("not plain how many examples" in said) == (examples is not None)
+    assert spread[0] == spread[1] > 0.0
+
+
 def test_a_loop_that_reports_every_micro_batch() -> None:
     """``probe.step`` after each backward pass: the sensor waits for whole updates, and counts them right."""
     bath = Bath(torch.ones(100), 0.5, 1)

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence, pad_packed_sequence
 
 from lsmon.probe import measure
 from lsmon.probe.batches import cut, mapped, tensors
-from lsmon.probe.reference import Reference, size_of
+from lsmon.probe.reference import Reference, plain_size, size_of
 from tests.one_thread import one_thread  # noqa: F401 (autouse)
 
 X, Y = torch.arange(24.0).reshape(8, 3), torch.arange(8.0)
@@ -78,6 +78,34 @@ def test_curvature_of_it_is_that_of_its_tensors(name: str) -> None:
     found = measure(nn.Linear(3, 1, bias=False), loss_fn, batch, probes=0)
     wanted = torch.linalg.eigvalsh(2 * X.T.double() @ X.double() / 8)[-1]
     assert found.top[0].value == pytest.approx(float(wanted), rel=1e-5)
+
+
+PACKED = pack_sequence([torch.zeros(length, 2) for length in (5, 3, 1)])
+BOXES = [{"boxes": torch.zeros(n, 4), "image": torch.zeros(1)} for n in (3, 1, 2)]
+GRAPH = {"edges": torch.zeros(2, 40), "x": torch.zeros(9, 4), "y": torch.zeros(9)}
+
+SIZES: dict[str, tuple[Any, int, int | None]] = {
+    "packed sequences": ((PACKED, torch.zeros(3)), 3, 3),
+    "one packed sequence": (pack_sequence([torch.zeros(5, 2)]), 1, 1),
+    "with a number": ((X, torch.tensor(0.5), Y), 8, 8),
+    "edges first": (GRAPH, 9, None),
+    "graphs": ((torch.zeros(40, 4), torch.zeros(2, 90), torch.zeros(8)), 8, None),
+    "boxes in images": ((torch.zeros(3, 1, 8, 8), BOXES), 3, None),
+    "no tensor": (("words", 3), 0, None),
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_how_many_examples(name: str) -> None:
+    """The best guess, and whether it is none."""
+    batch, guess, plain = SIZES[name]
+    assert (size_of(batch), plain_size(batch)) == (guess, plain)
+
+
+def test_a_single_packed_sequence_is_not_cut() -> None:
+    """It has as many tokens as steps."""
+    one = pack_sequence([torch.zeros(5, 2)])
+    assert len(Reference(one).chunks(1)) == 1
 
 
 def test_a_jagged_batch_is_measured_on_whole() -> None:

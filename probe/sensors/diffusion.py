@@ -19,7 +19,7 @@ from lsmon.protocol.frames import Scalars
 from ..algorithms.estimate import Estimate, estimate
 from ..algorithms.sketch import Sketch
 from ..readings import Reading, read
-from ..reference import size_of
+from ..reference import plain_size
 from .sensor import Context, Finding, Sensor
 
 LEVELS = 24
@@ -94,9 +94,10 @@ class Diffusion(Sensor):
         ]
         if not known:
             return []
-        if context.examples is None or context.batch is None:
+        size = None if context.batch is None else plain_size(context.batch)
+        if context.examples is None or size is None:
             return [_told(context.step, "diffusion/exponent", *known[-1], "the epoch is not known")]
-        epoch = context.examples / max(1, size_of(context.batch))
+        epoch = context.examples / max(1, size)
         within = [(one, two) for one, two in known if two.lag <= epoch / 2]
         across = [(one, two) for one, two in known if one.lag >= epoch]
         words = f"an epoch is {epoch:.0f} steps"

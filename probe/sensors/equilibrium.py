@@ -20,7 +20,7 @@ from ..reference import size_of
 from .energy import Energy, memory
 from .full_batch import FullBatch
 from .gauge_reading import GRADIENT, PLAIN_TRACE, SHORTEST, STRANGENESS, TRACE, read_gauge
-from .sampling import ranks
+from .sampling import UNCOUNTED, ranks, uncounted
 from .sensor import Context, Finding, Sensor
 from .temperature import NEWS, WINDOW
 from .turn import Turn
@@ -164,6 +164,7 @@ class Equilibrium(Sensor):
         metric = "Adam" if kind(context.optimizer) == "Adam" else "identity"
         way = f"micro-batches, M={update.parts}" if update.parts > 1 else "two halves of the batch"
         words = [f"{way}, n={count}, {metric} metric, d={self._dim:.0f}"]
+        words += [UNCOUNTED] if uncounted(context) else []
         if update.parts == 1:
             words.append("eval mode")
             if self._window.mean(STRANGENESS, min(len(self._window), WINDOW)).value > ALIEN:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..batches import tensors
-from ..reference import size_of
+from ..reference import plain_size
 from .sensor import Context
 
 OFTEN = 8
@@ -26,8 +26,8 @@ class FullBatch:
 
     def words(self, context: Context, parts: int) -> str:
         """Why there is no noise, with ``parts`` micro-batches an update; empty where there is some, or may be."""
-        size = parts * size_of(context.batch) if context.batch is not None else 0
-        if context.examples is not None and size >= context.examples > 0:
+        size = plain_size(context.batch) if context.batch is not None else None
+        if context.examples is not None and parts * (size or 0) >= context.examples > 0:
             return f"full batch: all {context.examples} examples at every step"
         if self._repeats(context.batch) and parts == 1 and not self._draws(context.model):
             return "full batch: the same examples at every step"

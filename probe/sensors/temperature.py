@@ -14,12 +14,12 @@ from lsmon.protocol.frames import Scalars
 
 from ..algorithms.estimate import Estimate
 from ..optimizers import gain, kind
-from ..reference import size_of
+from ..reference import plain_size, size_of
 from .bias import bias_words
 from .clipping import Clipping
 from .full_batch import FullBatch
 from .gradient_noise import Coming, GradientNoise, Row
-from .sampling import finite
+from .sampling import UNCOUNTED, finite, uncounted
 from .sensor import Context, Finding, Sensor
 from .window import FEWEST, Window, changed
 
@@ -139,6 +139,7 @@ class Temperature(Sensor):
             return []
         size = self._noise.batches * size_of(context.batch)
         name, words = "noise/scale", f"{self._noise.way}, n={len(self._window)}, B={size}"
+        words += "" if plain_size(context.batch) is not None else f"; {UNCOUNTED}"
         return [
             Scalars(
                 step=context.step,
@@ -152,6 +153,7 @@ class Temperature(Sensor):
         adam = kind(context.optimizer) == "Adam"
         words = [f"{self._noise.way}, n={count}, {'Adam' if adam else 'identity'} metric, d={self._dim:.0f}"]
         words += self._clipping.words(context.clip, factor)
+        words += [UNCOUNTED] if uncounted(context) else []
         if self._noise.batches > 1:
             fewest, most = self._sizes
             if fewest < most:
