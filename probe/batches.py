@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import FunctionType, ModuleType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_leaves, tree_map
@@ -45,6 +46,13 @@ def cut(leaf: Tensor, part: slice) -> Tensor:
     """Some of the examples; a leaf that is differentiated to, as the points of a differential equation, stays one."""
     some = leaf[part]
     return some.detach().requires_grad_() if leaf.requires_grad else some
+
+
+def interleaved(leaf: Tensor, stride: int) -> Tensor:
+    """The same examples in another order, in which none has the neighbours that it had; by slices, so that no order has
+    to be sent to the device."""
+    order = torch.cat([leaf[first::stride] for first in reversed(range(stride))])
+    return order.detach().requires_grad_() if leaf.requires_grad else order
 
 
 def _leading(part: Any, level: int, depth: int) -> list[tuple[int, int]]:

@@ -2,6 +2,8 @@
 
 A mean over examples, however they are weighted, lies among the means over parts of them. A loss that does not compares
 examples with one another (contrastive), is a sum, or knows the batch by its size; on a part it would be another loss.
+Nor does a mean over examples know their order. What does has something else in the first dimension (time, in batches of
+sequences side by side), or an example for each place; every n-th of those is no part either.
 """
 
 from __future__ import annotations
@@ -9,16 +11,20 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from .batches import interleaved, mapped
 from .operators.ladder import words_of
+from .operators.reach import reach
 from .operators.snapshot import Snapshot
 from .readings import Reading, read
 from .reference import Reference
 from .signals import heed
+from .streams import streams
 from .survey import plainly
 
 PARTS, FEWEST = 8, 4
@@ -28,9 +34,20 @@ SPREAD, APART = 4.0, 0.05
 """How far from the mean over the parts a loss is that is no mean: in their standard deviations, of which a mean over
 examples is within 2.5 and one with random numbers in it within 4 in 99 of 100 cases, and relative to itself."""
 
+ORDERS = (2, 3)
+"""Every second, or third, example first: by one order alone a loss may chance to stay nearly as it is."""
+
+ROUNDINGS = 16
+"""Of the loss's own precision, single at best, that another order of examples may make, relative to the loss or to its
+spread over the parts: it made one or two, at 40 layers too, and of an LSTM as it begins, to which all tokens are nearly
+alike, with time first 10 to 300."""
+
+TERMS = 0.1
+"""A smaller loss may be what is left of terms of such a size (advantages, a critic's two means), and round as they do."""
+
 
 class Division:
-    """Ten forward passes, two batches' worth, by which ``settled`` tells once they have come from the device."""
+    """Twelve forward passes, four batches' worth, by which ``settled`` tells once they have come from the device."""
 
     def __init__(
         self, model: nn.Module, loss_fn: Callable[[Any, Any], Any], batch: Any, *, mixed: bool = False
@@ -39,6 +56,9 @@ class Division:
         self._remark = ""
         self._fewest = 1
         self._losses: Reading | None = None
+        self._parts = 0
+        self._precision = 0.0
+        self._mixed = mixed
         whole = Reference(thinnest=1)
         whole.offer(batch)
         whole.thinnest = None
@@ -51,11 +71,8 @@ class Division:
             except Exception:  # noqa: BLE001  what cannot be measured at all is told where it is tried
                 return
             in_parts = _losses(point, parts)
-            if isinstance(in_parts, list):
-                if isinstance(_losses(point, [whole.first(1)]), Exception):
-                    self._fewest = 2
-                if mixed:
-                    return
+            if isinstance(in_parts, list) and isinstance(_losses(point, [whole.first(1)]), Exception):
+                self._fewest = 2
             at_once = _losses(point, [whole])
             if isinstance(at_once, Exception):
                 return
@@ -63,15 +80,20 @@ class Division:
                 said = words_of(in_parts, 80)
                 self._remark = f"on whole batches, since a part of one is refused: {said}"
             else:
-                self._losses = read(torch.stack(in_parts + at_once))
+                others, self._precision = _in_other_orders(point, whole)
+                self._parts = len(in_parts)
+                self._losses = read(torch.stack(in_parts + at_once + others))
 
     def settled(self, reference: Reference) -> bool:
         """Whether it is known; then ``reference`` knows it too."""
         if self._losses is not None:
             if not self._losses.ready():
                 return False
-            *parts, whole = self._losses.values()
-            if no_mean(parts, whole):
+            losses = self._losses.values()
+            parts, (whole, *others) = losses[: self._parts], losses[self._parts :]
+            if in_order(parts, whole, others, self._precision):
+                self._remark = "on whole batches, since the loss depends on the order within one"
+            if not self._mixed and no_mean(parts, whole):
                 self._remark = "on whole batches, since the loss is not a mean over examples"
         reference.fewest = self._fewest
         if self._remark:
@@ -89,6 +111,51 @@ def no_mean(parts: list[float], whole: float) -> bool:
         return False
     away = abs(whole - statistics.fmean(parts))
     return away > SPREAD * statistics.stdev(parts) and away > APART * abs(whole)
+
+
+def in_order(
+    parts: list[float], whole: float, others: list[float], precision: float = torch.finfo(torch.float32).eps
+) -> bool:
+    """Whether the loss of the whole is another in ``others``, where its examples are in other orders.
+
+    >>> in_order([1.0, 1.2], 1.1, [1.1 + 1e-7, 1.1]), in_order([1.0, 1.2], 1.1, [1.1, 1.1001])
+    (False, True)
+    """
+    if not all(map(math.isfinite, [*parts, whole, *others])):
+        return False
+    size = max(abs(whole), statistics.stdev(parts), TERMS)
+    return any(abs(other - whole) > ROUNDINGS * precision * size for other in others)
+
+
+def _in_other_orders(point: Snapshot, whole: Reference) -> tuple[list[Tensor], float]:
+    """The losses of the whole with its examples in other orders, and their precision; none where that would say nothing:
+    each order meets other random numbers, or one is refused (sequences that must be sorted)."""
+    single = torch.finfo(torch.float32).eps
+    if reach(point.model, point.loss_fn).generators:
+        return [], single
+
+    def forward() -> tuple[Tensor, float, bool]:
+        before = streams(point.model)
+        with torch.no_grad():
+            terms = list(point.terms())
+        drawn = before is None or streams(point.model) != before
+        return terms[0].double(), torch.finfo(terms[0].dtype).eps, drawn
+
+    found: list[Tensor] = []
+    precision = single
+    for stride in ORDERS:
+        point.batches = [mapped(partial(interleaved, stride=stride), batch) for batch in whole.batches]
+        point.sizes = whole.sizes
+        try:
+            loss, its, drawn = point.inside(point.parameters, forward)
+        except Exception as error:  # noqa: BLE001  a model may raise anything
+            heed(error)
+            return [], single
+        if drawn:
+            return [], single
+        precision = max(precision, its)
+        found.append(loss)
+    return found, precision
 
 
 def _losses(point: Snapshot, parts: Iterable[Reference]) -> list[Tensor] | Exception:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -72,11 +73,47 @@ def lengths(count: int) -> Tensor:
     return (torch.arange(count) % 3 + 1 > torch.arange(3)[:, None]).T.float()
 
 
+class Words(nn.Module):
+    """Predicts the next of 13 words, steps before sequences; as it begins all words are alike to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.rows, self.head = nn.Embedding(13, 4), nn.LSTM(4, 6), nn.Linear(6, 13)
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen: Tensor = self.head(self.rows(self.words(x))[0])
+        return seen
+
+
+def next_word(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    return F.cross_entropy(model(batch[0]).flatten(0, 1), batch[1].flatten())
+
+
+def sentences(steps: int = SIZE) -> tuple[Tensor, Tensor]:
+    words = (torch.arange(steps + 1)[:, None] + torch.arange(5)) % 13
+    return words[:-1], words[1:]
+
+
 NEEDY: dict[str, tuple[Callable[[], nn.Module], LossFn, str]] = {
     "fixed size": (Stateful, squares, "a part of one is refused"),
     "sum": (lambda: nn.Linear(4, 3), total, "not a mean"),
     "contrastive": (lambda: nn.Linear(4, 3), contrastive, "not a mean"),
 }
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("mixed", [False, True])
+def test_time_steps_are_no_examples(seed: int, mixed: bool) -> None:
+    """Where time comes first every n-th step is not every n-th example, and that is seen before anything is learnt; it
+    is seen too where a layer normalises by the batch."""
+    torch.manual_seed(seed)
+    model, reference = Words(), Reference(thinnest=4 if mixed else None)
+    assert Division(model, next_word, sentences(), mixed=mixed).settled(reference)
+    assert reference.thinnest == 1
+    assert reference.remark == "on whole batches, since the loss depends on the order within one"
+    whole = sentences()
+    reference.offer(whole)
+    assert torch.equal(reference.thinned(4).batches[0][0], whole[0])
 
 
 @pytest.mark.parametrize("name", NEEDY)
@@ -113,6 +150,20 @@ def test_measure_takes_a_model_of_one_batch_size() -> None:
     assert found.top[0].value == pytest.approx(exact.top[0].value, rel=1e-2)
 
 
+def noisy(generator: torch.Generator | None) -> LossFn:
+    def loss_fn(model: nn.Module, x: Tensor) -> Tensor:
+        return squares(model, x + 0.1 * torch.randn(x.shape, generator=generator))
+
+    return loss_fn
+
+
+def by_length(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    x, lengths = batch
+    if bool((lengths.diff() > 0).any()):
+        raise RuntimeError("lengths must be sorted")
+    return squares(model, x)
+
+
 MEANS: dict[str, tuple[LossFn, Any]] = {
     "mean": (squares, inputs(64)),
     "mean over tokens": (by_token, (inputs(64), lengths(64))),
@@ -124,6 +175,18 @@ MEANS: dict[str, tuple[LossFn, Any]] = {
         lambda model, x: squares(model, x) + 5.0 * sum(p.square().sum() for p in model.parameters()),
         inputs(64),
     ),
+    "with noise of its own": (noisy(torch.Generator().manual_seed(0)), inputs(64)),
+    "with noise": (noisy(None), inputs(64)),
+    "with noise of Python's": (
+        lambda model, x: (model(x) * torch.tensor([random.random() for _ in x])[:, None]).square().mean(),
+        inputs(64),
+    ),
+    "of sequences sorted by length": (by_length, (inputs(64), torch.arange(64, 0, -1))),
+    "of sequences": (
+        lambda model, x: model(x.cumsum(1)).square().mean(),
+        torch.randn(8, 40, 4, generator=torch.Generator().manual_seed(7)),
+    ),
+    "of terms that cancel": (lambda model, x: model(x).mean() - model(x.roll(1, 0)).mean(), inputs(64)),
     "one example": (squares, inputs(1)),
     "that is always refused": (lambda model, x: model(x[:, :3]).mean(), inputs(64)),
 }

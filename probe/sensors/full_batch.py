@@ -5,11 +5,11 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..batches import tensors
 from ..reference import plain_size
+from ..streams import torch_streams
 from .sensor import Context
 
 OFTEN = 8
@@ -47,7 +47,7 @@ class FullBatch:
 
     def _draws(self, model: Any) -> bool:
         """Dropout, or a loop or loss that draws from a random stream: then even a full batch has noise."""
-        stream = _streams(model)
+        stream = torch_streams(model)
         before, self._stream = self._stream, stream
         if before is None or stream is None or before != stream:
             return True
@@ -55,20 +55,3 @@ class FullBatch:
             module.training and getattr(module, "p", 0) and "Dropout" in type(module).__name__
             for module in model.modules()
         )
-
-
-def _streams(model: Any) -> tuple[bytes, int] | None:
-    """Where torch's random streams stand, on the host and on the model's device; None where that is not known."""
-    host = torch.default_generator.get_state().numpy().tobytes()
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    if device.type == "cpu":
-        return host, 0
-    if device.type != "cuda":
-        return None
-    generators: Any = torch.cuda.default_generators
-    try:
-        return host, int(
-            generators[device.index or 0].get_offset()
-        )  # kept on the host: nothing is waited for
-    except RuntimeError:  # while a graph is captured
-        return None
