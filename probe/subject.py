@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from .operators.quiet import by_batch
+from .operators.quiet import by_batch, woken
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -83,14 +83,16 @@ def describe(model: nn.Module, optimizer: Any) -> dict[str, Any]:
 
 
 def eval_mode(model: nn.Module) -> str:
-    """What eval mode means for this model."""
+    """What eval mode means for this model, or that its loss has left it."""
     modules = list(model.modules())
     kinds = [type(module).__name__ for module in modules]
-    words = ["eval mode"]
-    if any("Dropout" in kind for kind in kinds):
-        words.append("dropout off")
-    if any(by_batch(module) for module in modules):
+    words = ["loss_fn switches training mode on" if any(map(woken, modules)) else "eval mode"]
+    dropouts = [module for module, kind in zip(modules, kinds, strict=True) if "Dropout" in kind]
+    if dropouts:
+        words.append("dropout with fixed noise" if any(map(woken, dropouts)) else "dropout off")
+    norms = [module for module, kind in zip(modules, kinds, strict=True) if "BatchNorm" in kind]
+    if any(by_batch(module) for module in modules) or any(map(woken, norms)):
         words.append("BatchNorm by the statistics of each batch")
-    elif any("BatchNorm" in kind for kind in kinds):
+    elif norms:
         words.append("BatchNorm by running statistics")
     return words[0] + (": " + ", ".join(words[1:]) if len(words) > 1 else "")

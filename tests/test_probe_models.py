@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from lsmon.probe.operators import ladder
 from lsmon.probe.operators.hessian import Hessian
 from lsmon.probe.reference import Reference
-from lsmon.probe.subject import inner, unwrap
+from lsmon.probe.subject import eval_mode, inner, unwrap
 from tests.landscape import (
     LossFn,
     Subject,
@@ -426,6 +427,27 @@ def test_a_model_that_gives_other_things_in_eval_mode_is_told_so() -> None:
 
     chosen = ladder.choose(Subject(Headed(), both, Reference(classes())))
     assert chosen.rung == 0 and chosen.reason.endswith("(in eval mode, in which it is measured)")
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_loss_that_switches_training_mode_on_is_told(frozen: bool) -> None:
+    """Then dropout is on; the flags are afterwards as they were, also those that were off."""
+    model = nn.Sequential(nn.Linear(4, 6), nn.Dropout(0.5), nn.BatchNorm1d(6), nn.Linear(6, 3))
+    model.train(not frozen)
+    model[0].eval()
+    flags = [module.training for module in model.modules()]
+    batch = classes()
+    by_batch, by_running = "BatchNorm by the statistics of each batch", "BatchNorm by running statistics"
+    calm = Hessian(model, cross_entropy, Reference(batch))
+    assert eval_mode(model) == f"eval mode: dropout off, {by_running if frozen else by_batch}"
+
+    def training(model: nn.Module, batch: Any) -> Tensor:
+        return cross_entropy(model.train(), batch)
+
+    assert not torch.equal(Hessian(model, training, Reference(batch)).loss, calm.loss)
+    assert [module.training for module in model.modules()] == flags
+    assert eval_mode(model) == f"loss_fn switches training mode on: dropout with fixed noise, {by_batch}"
+    assert eval_mode(copy.deepcopy(model)).startswith("eval mode: dropout off")
 
 
 def test_a_part_in_distributed_data_parallel_is_refused_in_words() -> None:

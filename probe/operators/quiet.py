@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import copy
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import nn
@@ -25,6 +26,13 @@ LONG = 1 << 14
 
 SEED = 0x15
 """The same noise in every evaluation, so that a loss that samples (VAE, diffusion) is one function of the parameters."""
+
+_woken: WeakSet[nn.Module] = WeakSet()
+
+
+def woken(module: nn.Module) -> bool:
+    """Whether it has been in training mode at the end of such a stretch, since what ran there had put it there."""
+    return module in _woken
 
 
 def by_batch(module: nn.Module) -> bool:
@@ -63,6 +71,7 @@ def quiet(
     """
     modules = list(model.modules())
     training = [m for m in modules if m.training and (not by_input(m) or (by_example and by_batch(m)))]
+    asleep = [*training, *(module for module in modules if not module.training)]
     attributes = [(kept, dict(kept)) for module in modules for kept in _attributes(module)]
     contents = [(holder, copy(holder)) for holder in holders if len(holder) <= LONG]
     lengths = [(holder, len(holder)) for holder in holders if isinstance(holder, list) and len(holder) > LONG]
@@ -89,6 +98,7 @@ def quiet(
                 )
             yield
         finally:
+            _woken.update(module for module in asleep if module.training)
             for module in training:
                 module.__dict__["training"] = True
             for holder, content in [*attributes, *contents]:

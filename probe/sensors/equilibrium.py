@@ -17,6 +17,7 @@ from ..algorithms.estimate import Estimate
 from ..optimizers import gain, kind
 from ..readings import Reading
 from ..reference import size_of
+from ..subject import eval_mode
 from .energy import Energy, memory
 from .full_batch import FullBatch
 from .gauge_reading import GRADIENT, PLAIN_TRACE, SHORTEST, STRANGENESS, TRACE, read_gauge
@@ -166,7 +167,7 @@ class Equilibrium(Sensor):
         words = [f"{way}, n={count}, {metric} metric, d={self._dim:.0f}"]
         words += [UNCOUNTED] if uncounted(context) else []
         if update.parts == 1:
-            words.append("eval mode")
+            words.append(eval_mode(context.model).partition(":")[0])
             if self._window.mean(STRANGENESS, min(len(self._window), WINDOW)).value > ALIEN:
                 words.append("unreliable: loss_fn gives another gradient than the loop's own")
         return "; ".join(words)
