@@ -18,7 +18,7 @@ from lsmon.probe.instruments import Instruments
 from lsmon.probe.operators.hessian import Hessian
 from lsmon.probe.reference import Reference
 from lsmon.probe.schedule import Budget
-from lsmon.probe.sensors import look, rungs, spectral_density
+from lsmon.probe.sensors import curvature, look, rungs, spectral_density
 from lsmon.probe.sensors.curvature import CurvatureSensor
 from lsmon.probe.sensors.sensor import Context
 from lsmon.protocol.frames import Curvature, Layers, Scalars
@@ -434,6 +434,31 @@ def test_without_a_limit_everything_is_measured(clock: Clock, monkeypatch: pytes
     assert layers and layers[0].names == ("0", "2")
     whole = max(frame.top[0].value for frame in run.curvatures() if frame.top)
     assert all(0 < value <= 1.02 * whole for value in layers[0].values["hessian/max"])
+
+
+@pytest.mark.parametrize("part", ["density", "layer_sharpness"])
+def test_what_fails_beside_curvature_does_not_cost_its_way(
+    part: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said, and curvature goes on as it was."""
+    run = Simulated(clock, monkeypatch, budget_share=1.0, reference=64)
+    run.sensor.density = True
+
+    def work(error: str) -> Any:
+        yield
+        if error:
+            raise ZeroDivisionError(error)
+        return []
+
+    for name in ("density", "layer_sharpness"):
+        monkeypatch.setattr(curvature, name, lambda *_, error="of nothing" * (name == part): work(error))
+    while "of nothing" not in run.context.notes.get("curvature", "") and run.steps < 200:
+        run.train(1)
+    assert run.context.notes["curvature"].startswith("no ")
+    run.found.clear()
+    while not run.curvatures(complete=True):
+        run.train(1)
+    assert all("exact" in frame.method and not frame.notes for frame in run.curvatures())
 
 
 def test_adam_is_compared_with_its_own_edge(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

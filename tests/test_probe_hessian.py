@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import Any
 
 import pytest
@@ -253,6 +254,26 @@ def test_a_block_is_the_part_of_the_hessian_that_belongs_to_a_layer() -> None:
     assert apart(matrix(layers["2"]), truth[30:, 30:]) < 1e-5
     for block in layers.values():
         assert torch.linalg.eigvalsh(matrix(block))[-1] <= torch.linalg.eigvalsh(truth)[-1] + 1e-6
+
+
+def test_a_layer_without_entries_has_no_block() -> None:
+    """An adapter of rank 0, beside a layer of which only the weight is empty; the others are as without it."""
+    torch.manual_seed(0)
+    net, batch = perceptron(), classes()
+    with warnings.catch_warnings(action="ignore"):  # PyTorch's, that there is nothing to initialise
+        none, some = nn.Linear(0, 3, bias=False), nn.Linear(0, 3)
+    model = nn.ModuleDict({"net": net, "none": none, "some": some})
+
+    def loss_fn(model: Any, batch: Batch) -> Tensor:
+        empty = torch.zeros(len(batch[0]), 0)
+        out = model["net"](batch[0]) + model["none"](empty) + model["some"](empty)
+        return nn.functional.cross_entropy(out, batch[1])
+
+    layers = blocks(Hessian(model, loss_fn, Reference(batch)))
+    assert {name: block.dim for name, block in layers.items()} == {"net.0": 30, "net.2": 21, "some": 3}
+    truth = dense(net, batch)
+    assert apart(matrix(layers["net.0"]), truth[:30, :30]) < 1e-2
+    assert apart(matrix(layers["some"]), truth[48:, 48:]) < 1e-2
 
 
 def test_blocks_may_be_grouped_by_any_name() -> None:

@@ -59,8 +59,12 @@ class Block:
 
 
 def blocks(whole: Hessian | Difference, layer: Callable[[str], str] = owner) -> dict[str, Block]:
-    """Layer → its block, in the order of the model; ``layer`` gives the layer of a parameter's name."""
+    """Layer → its block, in the order of the model; ``layer`` gives the layer of a parameter's name.
+
+    A layer whose parameters have no entries (an adapter of rank 0) has no block.
+    """
     rows: dict[str, list[int]] = {}
     for row, name in enumerate(whole.names):
         rows.setdefault(layer(name), []).append(row)
-    return {name: Block(whole, chosen) for name, chosen in rows.items()}
+    found = {name: Block(whole, chosen) for name, chosen in rows.items()}
+    return {name: block for name, block in found.items() if block.dim}

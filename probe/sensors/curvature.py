@@ -13,7 +13,7 @@ from inspect import GEN_CREATED, getgeneratorstate
 from lsmon.protocol.frames import Curvature, Scalars
 
 from ..cadence import SPARSEST
-from ..operators.ladder import Chosen
+from ..operators.ladder import Chosen, words_of
 from ..operators.snapshot import Changed
 from ..optimizers import edge
 from ..reference import Reference
@@ -132,9 +132,9 @@ class CurvatureSensor(Sensor):
         if "density" not in self.agenda.work and self._checks.density_due and self._has_room(context, chosen):
             self._checks.began_density()
             work = density(context, chosen, part, self._known, self.max_memory)
-            self.agenda.work["density"] = self._safely(context, work)
+            self.agenda.work["density"] = self._safely(context, work, beside="density")
             layers = layer_sharpness(context, chosen, self.max_memory)
-            self.agenda.work["layers"] = self._safely(context, layers)
+            self.agenda.work["layers"] = self._safely(context, layers, beside="sharpness by layer")
 
     def _has_room(self, context: Context, chosen: Chosen) -> bool:
         """For a spectral density."""
@@ -194,8 +194,9 @@ class CurvatureSensor(Sensor):
         self._rungs.on(self.examples.part)
         return []
 
-    def _safely(self, context: Context, work: Work) -> Work:
-        """A way to the curvature that fails in the middle of a measurement is given up for the next one."""
+    def _safely(self, context: Context, work: Work, *, beside: str = "") -> Work:
+        """A way to the curvature that fails in the middle of a measurement is given up for the next one; not for what is
+        measured ``beside`` it, which asks more of it."""
         part = self.examples.part
         assert part is not None
         try:
@@ -205,6 +206,9 @@ class CurvatureSensor(Sensor):
         except Exception as error:  # out of memory, a branch of the model not met before
             heed(error)
             if self._trained.others(context):
+                return []
+            if beside:
+                context.notes[self.name] = f"no {beside} at step {self._step}: {words_of(error)}"
                 return []
             if self._rungs.hopeless:
                 raise
