@@ -1,11 +1,12 @@
 """The tensors of a batch, whatever holds them: tuples, lists and dicts, named tuples, packed sequences, and objects that
-keep them in attributes (a dict of a tokenizer, a dataclass, a graph)."""
+keep them in attributes or slots (a dict of a tokenizer, a dataclass, a graph)."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from types import FunctionType, ModuleType
+from contextlib import suppress
+from types import FunctionType, MemberDescriptorType, ModuleType, NoneType
 from typing import Any
 
 import torch
@@ -16,6 +17,9 @@ from torch.utils._pytree import tree_leaves, tree_map
 DEPTH = 2
 """Objects within one another that are looked into."""
 
+_SHUT = (str, bytes, int, float, NoneType, type, ModuleType, FunctionType, nn.Module)
+"""That hold no tensors, or none of a batch."""
+
 
 def tensors(batch: Any, depth: int = 0) -> list[Tensor]:
     """All of them, in order."""
@@ -23,10 +27,12 @@ def tensors(batch: Any, depth: int = 0) -> list[Tensor]:
     for leaf in tree_leaves(batch, is_leaf=_packed):
         if isinstance(leaf, Tensor):
             found.append(leaf)
+        elif isinstance(leaf, _SHUT):
+            continue
         elif _packed(leaf):
             found += [part for part in leaf if part is not None]
         elif _opens(leaf, depth):
-            for value in vars(leaf).values():
+            for value in _kept(leaf).values():
                 found += tensors(value, depth + 1)
     return found
 
@@ -60,11 +66,11 @@ def _leading(part: Any, level: int, depth: int) -> list[tuple[int, int]]:
         return [(level, part.size(0))] if part.dim() > 0 else []
     if _packed(part):
         return [(level, int(part.batch_sizes[0]))]  # which PyTorch keeps on the host
-    if part is None or isinstance(part, str | int | float):
+    if isinstance(part, _SHUT):
         return []
     members = tree_leaves(part, is_leaf=lambda inner: inner is not part)
     if len(members) == 1 and members[0] is part:
-        members, depth = (list(vars(part).values()), depth + 1) if _opens(part, depth) else ([], depth)
+        members, depth = (list(_kept(part).values()), depth + 1) if _opens(part, depth) else ([], depth)
     return [found for member in members for found in _leading(member, level + 1, depth)]
 
 
@@ -77,9 +83,13 @@ def _mapped(change: Callable[[Tensor], Tensor], batch: Any, depth: int) -> Any:
             return PackedSequence(*parts)
         if not _opens(leaf, depth):
             return leaf
-        values = {name: _mapped(change, value, depth + 1) for name, value in vars(leaf).items()}
+        values = {name: _mapped(change, value, depth + 1) for name, value in _kept(leaf).items()}
         made = copy.copy(leaf)
-        vars(made).update(values)
+        slots = _slots(type(leaf))
+        for name in values.keys() & slots.keys():
+            slots[name].__set__(made, values.pop(name))  # also where the object itself allows no change
+        if values:
+            vars(made).update(values)
         return made
 
     return tree_map(inside, batch, is_leaf=_packed)
@@ -89,10 +99,29 @@ def _packed(part: Any) -> bool:
     return isinstance(part, PackedSequence)
 
 
+def _kept(leaf: Any) -> dict[str, Any]:
+    """What is in its attributes and slots."""
+    kept: dict[str, Any] = {}
+    for name, slot in _slots(type(leaf)).items():
+        with suppress(AttributeError):  # nothing is in it
+            kept[name] = slot.__get__(leaf)
+    own = getattr(leaf, "__dict__", None)
+    return {**kept, **own} if isinstance(own, dict) else kept
+
+
+def _slots(kind: type) -> dict[str, MemberDescriptorType]:
+    """By name, of a class that Python code has written, its parents' too."""
+    return {
+        name: slot
+        for part in reversed(kind.__mro__)
+        if "__slots__" in vars(part)
+        for name, slot in vars(part).items()
+        if isinstance(slot, MemberDescriptorType)
+    }
+
+
 def _opens(leaf: Any, depth: int) -> bool:
     """Whether it is an object with tensors among its attributes."""
-    own = getattr(leaf, "__dict__", None)
-    shut = isinstance(leaf, type | ModuleType | FunctionType | nn.Module)
-    return (
-        depth < DEPTH and isinstance(own, dict) and not shut and bool(tensors(tuple(own.values()), depth + 1))
-    )
+    if depth >= DEPTH or isinstance(leaf, _SHUT):
+        return False
+    return bool(tensors(tuple(_kept(leaf).values()), depth + 1))

@@ -35,6 +35,54 @@ class Points:
     name: str = "points"
 
 
+@dataclass(slots=True)
+class Slotted:
+    x: Tensor
+    y: Tensor
+    name: str = "points"
+
+
+@dataclass(slots=True, frozen=True)
+class Frozen:
+    x: Tensor
+    y: Tensor
+
+
+class Half:
+    """A slot of its parent's, one of its own that is not set, and attributes."""
+
+    __slots__ = ("__dict__", "unset", "x")
+
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        self.x, self.y = x, y
+
+
+class Whole(Half):
+    __slots__ = ()
+
+
+class Closed:
+    """As of ``attrs``: no attribute can be set, nor does ``copy`` set any."""
+
+    __slots__ = ("x", "y")
+    x: Tensor
+    y: Tensor
+
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        object.__setattr__(self, "x", x)
+        object.__setattr__(self, "y", y)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"x": self.x, "y": self.y}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
+
+
 class Pair(NamedTuple):
     x: Tensor
     y: Tensor
@@ -46,6 +94,10 @@ BATCHES: dict[str, tuple[Any, Callable[[Any], tuple[Tensor, Tensor]]]] = {
     "named tuple": (Pair(X, Y), lambda b: (b.x, b.y)),
     "encoding": (Encoding({"x": X, "y": Y}), lambda b: (b["x"], b["y"])),
     "dataclass": (Points(X, Y), lambda b: (b.x, b.y)),
+    "dataclass with slots": (Slotted(X, Y), lambda b: (b.x, b.y)),
+    "frozen dataclass with slots": (Frozen(X, Y), lambda b: (b.x, b.y)),
+    "slots and attributes": (Whole(X, Y), lambda b: (b.x, b.y)),
+    "slots that are closed": (Closed(X, Y), lambda b: (b.x, b.y)),
     "dataclass in a list": ([Points(X, Y)], lambda b: (b[0].x, b[0].y)),
 }
 
