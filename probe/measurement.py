@@ -19,7 +19,7 @@ from lsmon.protocol.nulls import (
     log10_minimum_by_signs,
 )
 
-from .algorithms.density import slq
+from .algorithms.density import PROBES, slq
 from .algorithms.estimate import Estimate
 from .algorithms.inertia import LARGEST, SIGN, inertia
 from .algorithms.lanczos import lanczos
@@ -87,7 +87,7 @@ def measure(
     optimizer: Any = None,
     k: int = 5,
     steps: int = 32,
-    probes: int = 4,
+    probes: int = PROBES,
     dense: bool = False,
     seed: int = 0,
 ) -> Measurement:

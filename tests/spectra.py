@@ -15,9 +15,11 @@ Result = TypeVar("Result")
 class Known:
     """QDQ with Q = 1 - 2uuᵀ; counts its products."""
 
-    def __init__(self, values: Sequence[float] | Tensor, dtype: torch.dtype = torch.float64) -> None:
+    def __init__(
+        self, values: Sequence[float] | Tensor, dtype: torch.dtype = torch.float64, seed: int = 1
+    ) -> None:
         self.values = torch.sort(torch.as_tensor(values, dtype=torch.float64)).values
-        generator = torch.Generator().manual_seed(1)
+        generator = torch.Generator().manual_seed(seed)
         normal = torch.randn(len(self.values), dtype=torch.float64, generator=generator)
         self._normal = (normal / normal.norm()).to(dtype)
         self._diagonal = self.values.to(dtype)

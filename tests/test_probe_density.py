@@ -60,6 +60,24 @@ def test_sums_over_the_spectrum(kind: str) -> None:
         assert estimate.value == pytest.approx(truth, rel=0.2)
 
 
+def test_a_sum_of_few_eigenvalues_lies_within_two_errors() -> None:
+    """Nine times in ten also where few probes agree by chance: with one large eigenvalue, and in two dimensions, where
+    four of them may be the same, which alone would say that the trace is certain."""
+    for spectrum, probes in (
+        ([1.0, -0.3], 8),
+        ([1.0, -0.3], 4),
+        ([1.0] + [0.01] * 4, 8),
+        ([1.0] + [0.0] * 29, 8),
+    ):
+        truth, inside = math.fsum(spectrum), 0
+        for seed in range(100):
+            found = finish(slq(Known(spectrum, seed=seed), probes=probes, seed=1000 + seed)).trace()
+            error = abs(found.value - truth)
+            inside += error <= 2 * found.se + 1e-9
+            assert error < 1e-6 or found.se > 0.1 * error
+        assert inside >= (90 if probes == 8 else 85), (spectrum, inside)
+
+
 def test_a_tolerance_below_the_resolution_is_refused() -> None:
     """0.3 (λ_max - λ_min)/(m |H|) is the smallest τ; below it one sentence says so."""
     density = finish(slq(Known(network(1200)), probes=2, steps=16))

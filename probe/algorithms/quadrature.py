@@ -117,8 +117,13 @@ class Density:
     def total(self, function: Function) -> Estimate:
         """Σ f(λ) over all eigenvalues."""
         mean = _mean(function, self.quadratures)
+        squares = _mean(lambda nodes: function(nodes).square(), self.quadratures).value
+        largest = max(float(function(nodes).square().max()) for nodes, _ in self.quadratures)
+        # As in _share: the variance of a Gaussian probe, 2(Σf² - (Σf)²/d) (Avron & Toledo 2011), with one eigenvalue more.
+        spread = max(0.0, squares - mean.value**2) + largest / self.dim
+        sampling = max(mean.se, math.sqrt(2 * spread / self.dim / len(self.projections)))
         drift = self._drift(function, mean.value)
-        return Estimate(self.dim * mean.value, self.dim * math.hypot(mean.se, drift))
+        return Estimate(self.dim * mean.value, self.dim * math.hypot(sampling, drift))
 
     def grid(self, points: int = 101) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Curvatures, ascending and equidistant, and the share of the spectrum at each; the shares sum to 1.
