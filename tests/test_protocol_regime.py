@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
@@ -16,6 +17,7 @@ from lsmon.protocol.detectors.watch import Watch
 from lsmon.protocol.edge import Edge
 from lsmon.protocol.frames import Alert, AnyFrame, Curvature, Layers, Ritz, Scalars
 from lsmon.protocol.regime import NORMAL, REGIMES, REPEAT, Regime, Verdict
+from lsmon.protocol.regime.losses import STRETCH, Losses
 
 
 def told(frames: Iterable[AnyFrame]) -> list[tuple[int, Verdict]]:
@@ -248,6 +250,19 @@ def test_heating_by_the_gauge_or_by_a_rising_loss() -> None:
     assert labels(told(losses(noisy))) == ["stable"]
     rising = [*noisy, *(value * (1 + 0.002 * place) for place, value in enumerate(noisy))]
     assert labels(told(losses(rising))) == ["stable", "heating"]
+
+
+def test_a_loss_that_only_scatters_is_not_heating() -> None:
+    """Of 8400 stretches of independent losses, most of them among a run's first, one is expected to rise by chance."""
+    stream, risen = random.Random(0), 0
+    for _ in range(280):
+        run = Losses()
+        for _ in range(30):
+            loss = stream.gauss(1.0, 0.3 / math.sqrt(STRETCH))
+            for step in range(STRETCH):
+                run.see(step, loss)
+            risen += run.rise is not None
+    assert risen <= 3
 
 
 def test_saturated_is_no_flat_minimum() -> None:
