@@ -50,13 +50,15 @@ class Bath:
             optimizer.step()
 
 
-def watch(bath: Bath, optimizer: Any, steps: int, parts: int = 1, **facts: Any) -> list[Scalars]:
+def watch(
+    bath: Bath, optimizer: Any, steps: int, parts: int = 1, size: int = 2, **facts: Any
+) -> list[Scalars]:
     found: list[Scalars] = []
     context = Context(bath.model, optimizer, bath.loss, **facts)
     instruments = Instruments([Temperature(), Equilibrium()], context, Budget(1.0), Guard(strict=True), found.append)  # fmt: skip
     optimizer.zero_grad()
     for step in range(steps):
-        batch = bath.batch()
+        batch = bath.batch(size)
         for piece in batch.chunk(parts):
             torch.autograd.backward(bath.loss(bath.model, piece) / parts)
         optimizer.step()
@@ -184,6 +186,18 @@ def test_a_loss_function_that_is_not_the_loops_is_called_unreliable() -> None:
         optimizer.zero_grad()
         instruments.step(step, 1, batch)
     assert "unreliable: loss_fn gives another gradient" in last(found, "temperature/noise")[2]
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_unequal_halves_of_an_odd_batch(size: int) -> None:
+    """Weighted by their sizes they give the temperature of the whole batch and the loop's own gradient."""
+    bath = Bath(torch.full((200,), 0.01), 0.05)
+    optimizer = torch.optim.SGD(bath.model.parameters(), 0.01)
+    value, error, words = last(watch(bath, optimizer, 70, size=size), "temperature/noise")
+    truth = 0.01 * 0.05 / 2
+    assert abs(value - truth) <= 3 * error
+    assert value == pytest.approx(truth, rel=0.03)
+    assert "unreliable" not in words
 
 
 def test_halves_of_a_batch_drawn_without_replacement() -> None:

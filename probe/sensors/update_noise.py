@@ -3,6 +3,7 @@ accumulates, and by two backward passes over the halves of a batch where it does
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -88,9 +89,11 @@ class UpdateNoise:
         one, other = (
             Snapshot(context.model, context.loss_fn, half).gradient(self._start)[0] for half in halves
         )
-        contrast = (one - other) / 2
+        # Of an odd batch they are unequal: the mean and the variance of the whole batch's gradient from those of its parts.
+        share = halves[0].examples / (halves[0].examples + halves[1].examples)
+        mean, contrast = share * one + (1 - share) * other, math.sqrt(share * (1 - share)) * (one - other)
         squares = contrast.square()
-        return Noise((one + other) / 2, contrast, self.form.rate @ squares, self.form.metric @ squares)
+        return Noise(mean, contrast, self.form.rate @ squares, self.form.metric @ squares)
 
     def forget(self) -> None:
         """Let go of the copies until the next update."""
