@@ -111,6 +111,22 @@ def test_a_check_stops_at_two_steps_that_agree() -> None:
     assert len(asked) == 4
 
 
+def test_steps_that_agree_by_chance_do_not_make_the_error_vanish() -> None:
+    """In one dimension float32 products of two steps are often equal to the last digit, and wrong by up to a tenth."""
+    for seed in range(40):
+        torch.manual_seed(seed)
+        model, (inputs, targets) = nn.Linear(1, 1, bias=False), (torch.randn(16, 1), torch.randn(16, 1))
+
+        def squares(model: nn.Module, batch: Any) -> Tensor:
+            loss: Tensor = (model(batch[0]) - batch[1]).square().mean()
+            return loss
+
+        operator = Difference(model, squares, Reference((inputs, targets)))
+        found = drain(calibrate(operator, torch.ones(1)))
+        truth = 2 * inputs.double().square().mean()
+        assert float((found.product - truth).abs() / truth) < 1e-5 + 3 * found.error
+
+
 def test_relu_and_max_pooling_need_double_precision() -> None:
     """Their gradient jumps: in float32 no step is good and the error says so, in float64 it is short enough."""
     model = nn.Sequential(
