@@ -20,8 +20,8 @@ from ..widgets.sides import COLUMNS, SidesPanel
 _KEYS = (("?", "help"), ("pgdn", "more"), ("y", "log"), ("enter", "enlarge"), ("x", "align"), ("esc", "back"))
 _WORDS = {
     "step": "aligned by step",
-    "time": "aligned by time since the start, differences by step",
-    "loss": "aligned by the best loss so far, differences by step",
+    "time": "aligned by time, differences by step",
+    "loss": "aligned by the best loss, differences by step",
 }
 _PANELS = 6
 _FIRST = (*COLUMNS, "train/acc", "grad/norm", "update/ratio", "lr")
