@@ -343,3 +343,27 @@ def test_the_step_of_a_finite_difference_is_found_on_all_examples() -> None:
     exact = Hessian(model, smooth, Reference(batch)).matvec(direction).double()
     assert apart(chosen.snapshot().matvec(direction), exact) < max(1e-4, 3 * chosen.error)
     assert chosen.error < 1e-2
+
+
+def unlabelled(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    """Nothing to take a mean of where no example has a label."""
+    return F.cross_entropy(model(batch[0]), batch[1])
+
+
+def nothing_lost(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    kept = batch[1] >= 0
+    losses = F.cross_entropy(model(batch[0]), batch[1], reduction="sum")
+    loss: Tensor = losses / kept.sum().clamp_min(1)
+    return loss
+
+
+@pytest.mark.parametrize("without", [0, 10, 40])
+@pytest.mark.parametrize("loss_fn", [unlabelled, nothing_lost])
+def test_it_is_compared_on_examples_that_say_something(loss_fn: Any, without: int) -> None:
+    """The first ones may have no label: a loss of 0/0, or of 0 without a gradient."""
+    inputs, labels = classes(64)
+    labels[:without] = -100
+    chosen = ladder.choose(Subject(perceptron(), loss_fn, Reference((inputs, labels))))
+    assert chosen.rung == 1 and not chosen.notes
+    chosen = ladder.choose(Subject(Net(Silent), loss_fn, Reference((inputs, labels))))
+    assert chosen.rung == 2 and "off by" in chosen.notes[0]

@@ -23,8 +23,9 @@ again when the chosen way begins to fail::
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -44,6 +45,9 @@ T = TypeVar("T")
 
 CHECKED = 4
 """Examples in the comparison: what makes double backward fail or lie does not depend on their number."""
+
+MORE = 32
+"""Where those say nothing, since none of them has a label, or a zero loss already; and after these all."""
 
 GOOD = 1e-4
 """Error in single precision below which double precision is not worth its cost. Smooth nets have 4e-5 … 8e-5; more
@@ -128,8 +132,9 @@ def choose(subject: Subject, *, after: Chosen | None = None, because: Exception 
 def choosing(
     subject: Subject, *, after: Chosen | None = None, because: Exception | None = None
 ) -> Generator[None, None, Chosen]:
-    """``choose`` in pieces of about two gradients (the first of five, of 4 examples), with a yield between them; the
-    model may move on meanwhile, since what is compared is of copies taken at once.
+    """``choose`` in pieces of about two gradients (the first of five, of 4 examples, and once or twice more of more of
+    them where those say nothing), with a yield between them; the model may move on meanwhile, since what is compared is
+    of copies taken at once.
 
     Raises Changed where they are not, because of a frozen parameter that moved.
     """
@@ -138,7 +143,6 @@ def choosing(
     if why:
         return Chosen(0, "", reason=why)
     whole = Chosen(0, "", model=model, loss_fn=loss_fn, reference=reference)
-    small = reference.first(CHECKED)
     notes: list[str] = []
     floor = 0
     if after is not None:
@@ -149,11 +153,19 @@ def choosing(
     def differing(precision: torch.dtype | None, of: Examples) -> Callable[[], Difference]:
         return lambda: Difference(model, loss_fn, of, precision=precision)
 
-    # All copies are taken before the first yield: what is compared must be of the same parameters.
-    hessian = _try(lambda: Hessian(model, loss_fn, small)) if floor < 1 else None
-    double = _try(differing(torch.float64, small)) if floor < 2 else None
-    single = _try(differing(None, small)) if floor < 2 else None
-    yield
+    small: Examples = reference
+    hessian: Hessian | Exception | None = None
+    double: Difference | Exception | None = None
+    single: Difference | Exception | None = None
+    for small in _samples(reference):
+        hessian = double = single = None  # before the next ones are made
+        # All copies are taken before a yield: what is compared must be of the same parameters.
+        hessian = _try(partial(Hessian, model, loss_fn, small)) if floor < 1 else None
+        double = _try(differing(torch.float64, small)) if floor < 2 else None
+        single = _try(differing(None, small)) if floor < 2 else None
+        yield
+        if not (yield from _mute(single if isinstance(hessian, Exception | None) else hessian)):
+            break
     exact: Product | None = None
     if floor < 1:
         try:
@@ -205,6 +217,25 @@ def choosing(
     other = model.training and why not in (NOTHING_TO_DIFFERENTIATE, NO_MEMORY, NOT_FINITE)
     mode = " (in eval mode, in which it is measured)" if other else ""
     return Chosen(0, "", notes=tuple(notes), reason=f"curvature cannot be measured here: {why}{mode}")
+
+
+def _samples(reference: Any) -> Iterator[Examples]:
+    """Parts to compare on, each larger than the one before."""
+    size = 0
+    for wanted in (CHECKED, MORE, None):
+        examples: Examples = reference.first(wanted) if wanted else reference
+        if sum(examples.sizes) > size:
+            size = sum(examples.sizes)
+            yield examples
+
+
+def _mute(point: Hessian | Difference | Exception | None) -> Generator[None, None, bool]:
+    """Whether nothing can be compared on its examples; what raised would do so on more of them too."""
+    if isinstance(point, Exception | None):
+        return False
+    facts = [fact.to(point.device, point.dtype) for fact in (point.loss, point.grad_norm)]
+    loss, norm = yield from numbers(torch.stack(facts))
+    return not (math.isfinite(loss) and math.isfinite(norm) and norm > 0)
 
 
 def _pass_on(error: Exception) -> None:
