@@ -150,6 +150,27 @@ def test_the_truth_lies_within_two_errors() -> None:
     assert min(inside.values()) >= 90, inside
 
 
+def test_a_ratio_is_told_only_where_its_denominator_is_clear() -> None:
+    """Of 100 noise scales tr(C)/|∇L|² hardly any is told, as a number, that does not hold the truth, whatever |∇L|² is;
+    over a lower bar one in eight came that chance had made too small. Where |∇L|² is plain it is told and right."""
+    generator = torch.Generator().manual_seed(0)
+    for squared, fewest in ((0.0, 0), (0.03, 0), (0.06, 0), (0.1, 0), (0.3, 95), (1.0, 100)):
+        parts = torch.randn(100, 96, 2, 50, generator=generator, dtype=torch.float64) * math.sqrt(2 / 50)
+        parts += math.sqrt(squared / 50)
+        traces = (parts[:, :, 0] - parts[:, :, 1]).square().sum(-1) / 4
+        gradients = (parts[:, :, 0] * parts[:, :, 1]).sum(-1)
+        told = wrong = 0
+        for rows in torch.stack([traces, gradients], -1).tolist():
+            window = Window(96)
+            for row in rows:
+                window.add(*row)
+            ratio = window.clear_ratio(0, 1)
+            told += ratio is not None
+            wrong += ratio is not None and not abs(squared * ratio.value - 1) <= 2 * squared * ratio.se
+        assert told >= fewest
+        assert wrong <= 5, (squared, wrong)
+
+
 def test_adams_metric_and_the_noise_scale() -> None:
     """T = η √c / 2 for Adam in pure noise of variance c; tr(PC)/|∇L|²_P for a gradient that is known."""
     lr, noise = 1e-3, 0.25

@@ -153,7 +153,7 @@ class Equilibrium(Sensor):
     def _noise_scale(self, context: Context, update: UpdateNoise) -> list[Scalars]:
         """McCandlish et al. 2018, arXiv:1812.06162: B tr(PC)/|∇L|²_P, ratio of window means."""
         last = min(len(self._window), WINDOW)
-        ratio = self._window.ratio(PLAIN_TRACE, GRADIENT, last)
+        ratio = self._window.clear_ratio(PLAIN_TRACE, GRADIENT, last)
         if ratio is None or context.batch is None or update.parts > 1:
             return []
         size = size_of(context.batch)

@@ -134,7 +134,7 @@ class Temperature(Sensor):
 
     def _noise_scale(self, context: Context) -> list[Scalars]:
         """McCandlish et al. 2018, B tr(PC)/|∇L|²_P: the batch at which noise and gradient are alike."""
-        ratio = self._window.ratio(TRACE, GRADIENT)
+        ratio = self._window.clear_ratio(TRACE, GRADIENT)
         if ratio is None or context.batch is None:
             return []
         size = self._noise.batches * size_of(context.batch)

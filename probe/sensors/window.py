@@ -21,6 +21,10 @@ BLOCKS = 8
 MORE_BLOCKS, LONG = 16, 96
 """... and how many once there are so many estimates: a block of 6 is longer than what neighbours have in common."""
 
+CLEAR = 4.0
+"""Errors by which a mean is above zero before one divides by it: at two, a noise scale that is infinite was told, as a
+number, in one run of ten."""
+
 RATE_CHANGE = 0.1
 """A window does not span a larger relative change of the learning rate."""
 
@@ -62,6 +66,20 @@ class Window:
         without = [(top - t) / (low - b) for t, b in zip(tops, bottoms, strict=True)]
         ratio = top / low
         return Estimate(ratio, estimate([count * ratio - (count - 1) * each for each in without]).se)
+
+    def clear_ratio(self, above: int, below: int, last: int | None = None) -> Estimate | None:
+        """Ratio of two window means by Fieller's interval (1954, J. R. Stat. Soc. B 16), the farther end of which gives the
+        error; None where the mean below is not ``CLEAR``: what chance lifted over a lower bar makes the ratio too low."""
+        top, bottom = self.mean(above, last), self.mean(below, last)
+        if bottom.value <= CLEAR * bottom.se:
+            return None
+        both = estimate(self._blocks(lambda rows: _mean(rows, above) + _mean(rows, below), last))
+        width, own, joint = (2 * top.se) ** 2, (2 * bottom.se) ** 2, (2 * both.se) ** 2
+        shared = top.value * bottom.value - (joint - width - own) / 2
+        room = bottom.value**2 - own
+        root = math.sqrt(max(0.0, shared**2 - room * (top.value**2 - width)))
+        ratio = top.value / bottom.value
+        return Estimate(ratio, max((shared + root) / room - ratio, ratio - (shared - root) / room) / 2)
 
     def _blocks(self, of: Callable[[Sequence[Sequence[float]]], float], last: int | None) -> list[float]:
         """The number of each block, the oldest remainder left out."""
