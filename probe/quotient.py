@@ -10,6 +10,7 @@ from collections.abc import Generator
 import torch
 from torch import Tensor
 
+from .algorithms.estimate import wider
 from .operators.hessian import Hessian
 from .operators.snapshot import Snapshot
 from .readings import read
@@ -50,8 +51,11 @@ def rayleigh_quotient(
             known += reading.values()
             mean = math.fsum(n * value for n, value in zip(sizes, known, strict=True)) / sum(sizes)
             spread = math.fsum((n * (value - mean)) ** 2 for n, value in zip(sizes, known, strict=True))
+            if len(known) == len(order):
+                return mean, 0.0
             bessel = len(known) / max(1, len(known) - 1)
             error = math.sqrt(spread * bessel * (1 - len(known) / len(order))) / sum(sizes)
+            error *= wider(len(known))
             if error <= NEAR * abs(mean):
                 break
     return mean, error
