@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lsmon.protocol.detectors.divergence import Divergence
 from lsmon.protocol.detectors.watch import Watch
 from lsmon.protocol.frames import Alert, Scalars
 
@@ -97,6 +98,28 @@ def test_a_balance_that_its_own_words_doubt_is_not_told() -> None:
 
     assert told("equilibrium; by energy, n=200") == ["equilibrium"]
     assert told("equilibrium; unreliable: loss_fn gives another gradient than the loop's own") == []
+
+
+def wandering(seed: int, steps: int = 4000) -> list[float]:
+    """Around zero like the loss of a policy: white noise, and as much that is forgotten in 200 steps."""
+    draw, slow, losses = random.Random(seed), 0.0, list[float]()
+    for _ in range(steps):
+        slow = 0.995 * slow + math.sqrt(1 - 0.995**2) * draw.gauss(0, 1)
+        losses.append(slow + draw.gauss(0, 1))
+    return losses
+
+
+@pytest.mark.parametrize("constant", [0.0, 1.0, 10.0])
+def test_a_loss_around_zero_is_not_lost_because_it_has_no_size_of_its_own(constant: float) -> None:
+    """Whatever is added to it; where it leaves what it scatters by, it is."""
+    for seed in range(10):
+        losses = [constant + loss for loss in wandering(seed)]
+        for after, told in (([], 0), ([constant + 20.0] * 400, 1)):
+            detector = Divergence()
+            frames = (
+                Scalars(step=step, values={"loss": loss}) for step, loss in enumerate([*losses, *after])
+            )
+            assert sum(detector.see(frame) is not None for frame in frames) == told
 
 
 def test_scale_of_the_loss_changes_no_verdict() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ..frames import Alert, AnyFrame, Scalars
-from .smooth import LARGEST, Smooth
+from .smooth import LARGEST, Scatter, Smooth
 from .thresholds import OfDivergence
 
 FIRST = 10
@@ -24,14 +24,16 @@ class Divergence:
     """Counts how long the smoothed loss has been bad without coming back; one alert until it has recovered."""
 
     __slots__ = (
-        "_bad_for", "_best", "_count", "_first", "_peak", "_seen", "_since", "_smooth", "_t", "_told",
+        "_bad_for", "_best", "_count", "_first", "_peak", "_scatter", "_seen", "_since", "_smooth", "_squares", "_t",
+        "_told",
     )  # fmt: skip
 
     wants = ""
 
     def __init__(self, thresholds: OfDivergence | None = None) -> None:
         self._t = thresholds or OfDivergence()
-        self._first = 0.0
+        self._first = self._squares = 0.0
+        self._scatter = Scatter()
         self._seen = 0
         self._best = math.inf
         self._told = False
@@ -45,11 +47,13 @@ class Divergence:
         self._peak = 0.0
 
     def _bad(self, level: float, part: float = 1.0) -> bool:
-        """Above the first loss, or with much of the gain gone; ``part`` of either is enough."""
+        """Above the first loss, or with much of the gain gone, and by more than it scatters; ``part`` is enough."""
+        size = max(abs(self._first), math.sqrt(self._squares / (FIRST - 1)))
+        noise = self._t.deviations * self._scatter.sigma
         gained = max(self._first - self._best, 0.0)
-        lost = max(self._t.lost * gained, 2 * abs(self._best))
-        worse = level > self._first + part * self._t.above * abs(self._first)
-        return worse or (gained > 0.2 * abs(self._first) and level > self._best + part * lost)
+        lost = max(self._t.lost * gained, 2 * abs(self._best), noise)
+        worse = level > self._first + part * max(self._t.above * size, noise)
+        return worse or (gained > 0.2 * size and level > self._best + part * lost)
 
     def see(self, frame: AnyFrame) -> Alert | None:
         loss = frame.values.get("loss", math.nan) if isinstance(frame, Scalars) else math.nan
@@ -57,12 +61,16 @@ class Divergence:
             return None
         self._seen += 1
         if self._seen <= FIRST:
-            self._first += (loss - self._first) / self._seen
+            off = loss - self._first
+            self._first += off / self._seen
+            self._squares += off * (loss - self._first)
         level = self._smooth.add(loss)
         if self._seen <= FIRST:
+            self._scatter.add(loss)
             return None
         self._best = min(self._best, level)
         if not self._bad(level):
+            self._scatter.add(loss)  # and not what it scatters by once it is lost
             self._calm()
             self._told = self._told and self._bad(level, HALF)
             return None

@@ -194,6 +194,8 @@ class OfDivergence:
     """Part of the level at its beginning below which the loss is on its way back, and the count starts anew."""
     memory: float = _within(0.9, 0.0, 0.999)
     """Of the smoothed loss: the last ten samples."""
+    deviations: float = _within(4.0, 0.0)
+    """And by so many standard deviations of the loss before: one around zero, as of a policy, has no size of its own."""
 
 
 @dataclass(frozen=True, slots=True)
