@@ -166,7 +166,7 @@ SCENES: dict[str, Scene] = {
     "compare": Scene(
         _told([]), (), ("other − grok-p97", "aligned by step"), (_told(STORY), _told(_shifted("other", 1.5)))
     ),
-    "compare-by-loss": Scene(_told([]), ("x", "x"), ("aligned by the best loss so far",), (_told(STORY), _told(_shifted("other", 1.5)))),
+    "compare-by-loss": Scene(_told([]), ("x", "x"), ("aligned by the best loss",), (_told(STORY), _told(_shifted("other", 1.5)))),
 }  # fmt: skip
 
 __all__ = ["SCENES", "STORY", "Layers", "Scene", "doubtful", "past"]

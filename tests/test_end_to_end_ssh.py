@@ -282,9 +282,7 @@ def test_the_command_line_lists_several_hosts_and_follows_a_run_by_name(
     out, err = capsys.readouterr()
     assert [(run["place"], run["run"]) for run in json.loads(out)] == [("box", "0a1b"), ("gate", "0a1b")]
     assert "Connection refused" in err
-    (sshd.folder / "stop").touch()
     for target in ("box:mlp", "gate"):
-        (sshd.folder / "stop").unlink(missing_ok=True)
         assert main(["tail", "box:nosuch"]) == 1
         assert "box says: No run, live or recorded, and no file is called 'nosuch'" in capsys.readouterr().err
         with subprocess.Popen(

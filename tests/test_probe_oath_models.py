@@ -27,7 +27,7 @@ from tests.test_probe_oath import assert_same, of, own_folders, recorded
 __all__ = ["own_folders"]  # a fixture, used by name
 
 Batch = tuple[Tensor, Tensor]
-STEPS = 80
+STEPS = 120
 
 
 class Attention(nn.Module):

@@ -27,7 +27,7 @@ from tests.test_probe_oath import assert_same, of, own_folders, recorded
 
 __all__ = ["own_folders"]  # a fixture, used by name
 
-STEPS = 60
+STEPS = 90
 LossFn = Callable[[nn.Module, Tensor], Tensor]
 FEATURES: list[Tensor] = []
 GRADIENTS: list[Tensor] = []
