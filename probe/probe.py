@@ -53,14 +53,13 @@ def _guest(method: Callable[Concatenate[Probe, _Call], None]) -> Callable[Concat
         if self._on and not measuring():
             on = gradients()
             try:
-                try:
-                    method(self, *args, **kwargs)
-                except Exception as error:  # noqa: BLE001  the oath: it ends here, whatever it is
-                    heed(error)
-                    self._fault(method.__name__, error)
-            except BaseException:  # Ctrl-C, and in a notebook the loop may go on
+                method(self, *args, **kwargs)
+            except BaseException as error:
                 restore_gradients(on)
-                raise
+                if not isinstance(error, Exception):  # Ctrl-C, and in a notebook the loop may go on
+                    raise
+                heed(error)
+                self._fault(method.__name__, error)  # the oath: it ends here, whatever it is
 
     return call
 

@@ -16,6 +16,7 @@ from msgspec import structs
 from textual.pilot import Pilot
 
 from lsmon.protocol.frames import AnyFrame, RunEnded, RunStarted, Scalars
+from lsmon.protocol.recording.reader import Recording
 from lsmon.tui.app import LsmonApp
 from lsmon.tui.cli import main
 from lsmon.tui.format import number
@@ -207,16 +208,21 @@ def test_a_run_over_another_comes_back_to_it(home: Path) -> None:
     asyncio.run(session())
 
 
+def opened_course(folder: Path) -> tuple[tuple[float, ...], int]:
+    with Recording.open(folder) as recording:
+        return loss_course(recording), recording.last_step
+
+
 def test_the_course_of_a_recorded_loss_is_its_means(home: Path) -> None:
     """Few points, their stretches as long as one another, against means taken by hand: by frames and by rows."""
     folders = {path.name.split("-")[2]: path for path in (home / "recordings").iterdir()}
-    losses, last = loss_course(folders["short"])
+    losses, last = opened_course(folders["short"])
     every = [0.5 ** (10 * i / 300) for i in range(300)]
     assert losses == pytest.approx(
         tuple(sum(every[i : i + 13]) / len(every[i : i + 13]) for i in range(0, 300, 13))
     )
     assert last == 299
-    rows, last = loss_course(folders["long"])
+    rows, last = opened_course(folders["long"])
     assert last == 3999
     assert len(rows) <= 24
     assert all(a > b for a, b in itertools.pairwise(rows))
@@ -266,7 +272,7 @@ def test_ls_tells_the_course_where_it_is_asked_for(home: Path, capsys: pytest.Ca
 def test_a_header_alone_has_no_course(tmp_path: Path) -> None:
     begun = header("empty")
     assert isinstance(begun, RunStarted)
-    assert loss_course(record(tmp_path, [begun])) == ((), 0)
+    assert opened_course(record(tmp_path, [begun])) == ((), 0)
 
 
 def test_a_recording_without_its_overview_is_opened_with_a_bar(

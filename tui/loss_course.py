@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from lsmon.protocol.fold import LEVELS
 from lsmon.protocol.frames import AnyFrame, Scalars, Summary
@@ -18,16 +17,7 @@ LAST_FRAMES = (64, 2_000)
 """From the end, in which the last loss is looked for: other numbers may have come after it."""
 
 
-def loss_course(path: Path, points: int = POINTS) -> tuple[tuple[float, ...], int]:
-    """Means of the loss over stretches of the run, at most ``points``, and the last step that is recorded.
-
-    Raises BadRecording or NewerFormat.
-    """
-    with Recording.open(path) as recording:
-        return course_of(recording, points), recording.last_step
-
-
-def course_of(recording: Recording, points: int = POINTS) -> tuple[float, ...]:
+def loss_course(recording: Recording, points: int = POINTS) -> tuple[float, ...]:
     """Means of what was finite over stretches of the run, at most ``points``."""
     count = recording.frame_count
     frames: Iterable[AnyFrame]

@@ -86,11 +86,11 @@ def with_course(run: Run) -> Run:
         return run
     from lsmon.protocol.recording.reader import Recording
 
-    from .loss_course import course_of, last_loss
+    from .loss_course import last_loss, loss_course
 
     try:
         with Recording.open(Path(run.recording)) as recording:
-            loss, last, last_step = course_of(recording), last_loss(recording), recording.last_step
+            loss, last, last_step = loss_course(recording), last_loss(recording), recording.last_step
     except LsmonError:
         return run
     odd = "" if last is None or math.isfinite(last) else _ODD[str(last)]

@@ -27,6 +27,9 @@ DOUBLE_STEPS = (2e-8, 8e-8, 3.2e-7)
 """The same in float64: 1e-6 would balance rounding and truncation, but a shorter step meets fewer kinks, so that the
 difference is the Hessian's even with ReLU and max-pool (error 1e-7, where float32 has 0.2 to 6)."""
 
+MOVING = "loss_fn reads something that changes from step to step"
+"""A difference that is taken some steps after another product is of another loss."""
+
 MOVED = 1e-2
 """``drift`` from which on products of the same snapshot are of several losses, and their common curvature is of none."""
 
@@ -114,7 +117,7 @@ def unmoved(point: object) -> Generator[None, None, None]:
     (drift,) = yield from numbers(point.drift())
     if drift > MOVED:
         raise ValueError(
-            f"loss_fn reads something that changes from step to step (its gradient at one point moved by {drift:.0%}), "
+            f"{MOVING} (its gradient at one point moved by {drift:.0%}), "
             "which finite differences cannot tell from curvature"
         )
 

@@ -36,7 +36,7 @@ from lsmon.protocol.clean import clean_line
 from ..signals import heed
 from .along import Along
 from .compare import Found, Product, differences, disagreement, exact_product, moves, unless
-from .difference import Difference, numbers
+from .difference import MOVING, Difference, numbers
 from .hessian import Hessian
 from .reach import reach, talks
 from .snapshot import NOTHING_TO_DIFFERENTIATE, Changed, Examples, LossFn
@@ -109,10 +109,6 @@ class Chosen:
         if self.model is None or self.loss_fn is None or self.reference is None:
             raise RuntimeError(self.reason)
         return self.model, self.loss_fn, self.reference
-
-
-MOVING = "loss_fn reads something that changes from step to step"
-"""An exact product is of one moment; a difference that is taken some steps later is of another loss."""
 
 
 def choose(subject: Subject, *, after: Chosen | None = None, because: Exception | None = None) -> Chosen:

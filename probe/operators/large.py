@@ -21,7 +21,6 @@ from .place import Place
 SMALL = 1 << 16
 """Numbers in a tensor or an array up to which it is copied for each evaluation."""
 
-
 HUGE = 1 << 30
 """Bytes from which on no copy is made before it is known to be written to: the memory may be the training's."""
 
@@ -41,7 +40,7 @@ class Large:
 
     def begin(self) -> None:
         """Before an evaluation, which gets a copy where it is not known that it only reads."""
-        spared = _is_read(self.value) or self.value.nbytes > HUGE
+        spared = _verdict(self.value) is False or self.value.nbytes > HUGE
         self._lent = self.value if spared else _copied(self.value)
         self._version = _version(self._lent)
         for place in self.places:
@@ -85,8 +84,7 @@ def is_large(value: Any) -> bool:
 
 def is_written(value: Any) -> bool:
     """Whether an evaluation has written to it."""
-    known = _known.get(id(value))
-    return known is not None and known[0]() is value and known[1]
+    return _verdict(value) is True
 
 
 def is_array(value: Any) -> bool:
@@ -103,9 +101,10 @@ def _remember(value: Any, written: bool) -> None:
     _known[number] = weakref.ref(value, lambda _: _known.pop(number, None)), written
 
 
-def _is_read(value: Any) -> bool:
+def _verdict(value: Any) -> bool | None:
+    """Whether it was written to; None where no evaluation was seen to its end."""
     known = _known.get(id(value))
-    return known is not None and known[0]() is value and not known[1]
+    return known[1] if known is not None and known[0]() is value else None
 
 
 def _version(value: Any) -> int | None:

@@ -18,7 +18,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .large import is_large
 from .place import Place
 from .variables import draws, varies
 
@@ -100,7 +99,7 @@ class _Search:
         passes = isinstance(thing, (partial, MethodType, FunctionType, tuple)) or type(thing) in _HOLDERS
         for place, each in _parts(thing):
             inner = written and (passes or owner)
-            if varies(each) or is_large(each):
+            if varies(each):
                 if inner and place is not None:
                     self.places.append(place)
             else:
@@ -115,7 +114,7 @@ class _Search:
             for name, value in vars(part).items():
                 if name in _INTERNAL:
                     continue
-                if varies(value) or is_large(value):
+                if varies(value):
                     self.places.append(Place(vars(part), name))
                 else:
                     self.look(value, DEPTH - 1)

@@ -117,6 +117,11 @@ class Snapshot:
         self.dtype = torch.float64 if any(copy.dtype == torch.float64 for copy in copies) else torch.float32
 
     @property
+    def draws(self) -> bool:
+        """Whether the loss reaches random generators of the loop's own."""
+        return self._variables.draws
+
+    @property
     def buffers(self) -> list[Tensor]:
         """Copies of the floating-point numbers at this step, parameters left out, that the loss depends on."""
         unused = (

@@ -23,7 +23,7 @@ _NUMBERS = (int, float, complex)
 
 def varies(value: Any) -> bool:
     """Whether it is of a kind that is kept: no flag, which a signal handler may raise at any moment."""
-    if type(value) in _NUMBERS:
+    if type(value) in _NUMBERS or is_large(value):
         return True
     if type(value) is torch.Tensor:
         return value.numel() <= SMALL and not value.requires_grad
@@ -44,13 +44,18 @@ class Variables:
         large: dict[int, tuple[Any, list[Place]]] = {}
         for place in places:
             value = place.get()
-            if varies(value) or is_written(value):
-                self._then.append((place, _copied(value, copies)))
-            elif is_large(value):
+            if is_large(value) and not is_written(value):
                 large.setdefault(id(value), (value, []))[1].append(place)
+            elif varies(value):
+                self._then.append((place, _copied(value, copies)))
         self._large = [Large(value, where) for value, where in large.values()]
         self._streams = [stream for each in generators if (stream := _stream(each)) is not None]
         self._states = [read() for read, _ in self._streams]
+
+    @property
+    def draws(self) -> bool:
+        """Whether there are random generators among them."""
+        return bool(self._streams)
 
     @contextmanager
     def as_then(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ from ..frames import RunEnded
 Ending = Literal["finished", "stopped", "failed", "ended early"]
 """Stopped: by a person, with Ctrl-C. Early: without a word."""
 
+EARLY: Ending = "ended early"
 _ERROR = "error: "
 
 
@@ -24,7 +25,7 @@ def ending(ended: str) -> Ending:
     ('finished', 'stopped', 'failed', 'ended early')
     """
     if not ended:
-        return "ended early"
+        return EARLY
     if ended == "finished":
         return "finished"
     return "stopped" if ended.startswith(f"{_ERROR}KeyboardInterrupt") else "failed"

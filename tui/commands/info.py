@@ -17,7 +17,7 @@ from lsmon.protocol.clean import clean_line
 from lsmon.protocol.counts import counted, grouped
 from lsmon.protocol.process import is_alive
 from lsmon.protocol.recording.about import About
-from lsmon.protocol.recording.ending import in_full
+from lsmon.protocol.recording.ending import EARLY, in_full
 from lsmon.protocol.sources.imported import Imported
 from lsmon.protocol.sources.opening import open_path
 
@@ -28,7 +28,6 @@ from ..target import recording_path
 MOST_NAMES = 24
 """Quantities that are named; more than that is a page of its own, and --json has them all."""
 
-EARLY = "ended early"
 UNKNOWN = "such a file does not say how its training ended"
 
 OF_A_FILE = ("name", "state", "first_step", "last_step", "attempts", "bytes", "damage", "names", "alerts")
