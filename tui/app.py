@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from msgspec.structs import replace
 from textual.app import App, SystemCommand
@@ -26,6 +27,7 @@ from .every_key import groups
 from .feed import Feed
 from .free_memory import settle
 from .keys import keys_of, written
+from .outlet import Outlet
 from .palette import Palette
 from .remembered import Remembered
 from .ringing import Terminal, line_of
@@ -35,6 +37,7 @@ from .themes import THEMES
 from .waiting import Waiting
 
 if TYPE_CHECKING:
+    from textual.driver import Driver
     from textual.screen import Screen
 
     from .screens.alerts import AlertsPage
@@ -45,6 +48,9 @@ ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 WARM_SECS = 1.0
 """After the start: the first curve is there by then."""
+
+LOOK_SECS = 1.0
+"""Whether the terminal is still there."""
 
 LOCAL_FPS, REMOTE_FPS = 10.0, 4.0
 """Redraws a second: a scrolling plot is 44 KB/s at 4 and 113 at 10, and ssh lines are slow."""
@@ -94,6 +100,7 @@ class LsmonApp(App[None]):
         self._opened: list[Source] = []
         if source is None:
             source = Waiting(lambda: None, "no run is open yet")
+        self._outlet: Outlet | None = None
         self._terminal = Terminal(bell, osc9, self._to_terminal)
         self._clock = clock
         self.feed = Feed(source, clock=clock, on_news=self._ring)
@@ -112,6 +119,16 @@ class LsmonApp(App[None]):
         if settings.keys:
             self.set_keymap(settings.keys)
 
+    def _build_driver(
+        self, headless: bool, inline: bool, mouse: bool, size: tuple[int, int] | None
+    ) -> Driver:
+        # A terminal that does not know its size (a serial line, a container) has 24 lines for Textual's driver and 25
+        # for its console, and is laid out for one and the other for ever; asked once, it has one.
+        driver: Any = super()._build_driver(headless, inline, mouse, size or shutil.get_terminal_size())
+        if hasattr(driver, "_file"):
+            driver._file = self._outlet = Outlet(driver._file)
+        return cast("Driver", driver)
+
     def on_mount(self) -> None:
         if self._compared:
             self.compare(self._compared)
@@ -119,6 +136,7 @@ class LsmonApp(App[None]):
             self.action_runs()
         if not self.is_headless:
             self.set_timer(WARM_SECS, self._warm)
+            self.set_interval(LOOK_SECS, self._look)
             loop = asyncio.get_running_loop()
 
             def leave(number: int, _: object) -> None:
@@ -128,6 +146,11 @@ class LsmonApp(App[None]):
             # Without this a signal would leave the terminal as it was drawn, or, SIGINT, be swallowed.
             for number in ENDINGS:
                 signal.signal(number, leave)
+
+    def _look(self) -> None:
+        """A terminal that goes away tells the shell in it, which may not tell us."""
+        if self._outlet is not None and self._outlet.look():
+            self.exit(None, 128 + signal.SIGHUP)
 
     def _warm(self) -> None:
         """Load the other screens while nobody waits for them: a tenth of a second that the first key would take longer."""
