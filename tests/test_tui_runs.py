@@ -95,14 +95,16 @@ def test_each_run_has_a_line(home: Path, size: tuple[int, int]) -> None:
 
 
 def test_enter_opens_and_r_leads_back(home: Path) -> None:
-    """The chosen run stays chosen; q on a run opened from the list is the list, q there is out."""
+    """The chosen run stays chosen; q on a run opened from the list is the list, q there is out. A run that is over is
+    opened at its end, standing still."""
 
     async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
         await filled(app, pilot)
         await pilot.press("down", "enter")
         await until(pilot, lambda: isinstance(app.screen, Dashboard))
-        app.feed.seek(299)
-        app.screen_stack[0].tick()  # type: ignore[attr-defined]
+        await until(pilot, lambda: app.feed.view.step == 299)
+        at = app.feed.timeline
+        assert at is not None and at.at_end and not at.playing
         assert app.feed.view.header.name == "short"
         await pilot.press("r")
         await filled(app, pilot)

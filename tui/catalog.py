@@ -83,10 +83,10 @@ def search(hosts: Sequence[tuple[Carrier, str]], here: bool = True) -> Iterator[
 
 def source_of(item: Listed, told: Told = untold) -> Source:
     """Opens it; ``told`` hears how far that has come. Raises LsmonError, with the remedy where it cannot be opened from here."""
-    from .target import live, live_cards, matching, open_recording, remote
+    from .target import live, live_cards, matching, open_at_end, remote
 
     run = item.run
     if item.carrier is not None:
         return remote(item.carrier, run.run or run.name)
     cards = matching(run.run, live_cards()) if run.lives else []
-    return live(cards[0]) if cards else open_recording(Path(run.recording), told=told)
+    return live(cards[0]) if cards else open_at_end(Path(run.recording), told)

@@ -128,9 +128,9 @@ def of_this_machine(name: str) -> Card | Path:
 
 
 def find(target: str, reach: Reach = Reach()) -> Source:  # noqa: B008
-    """As ``locate``, and a recording as a source too. Raises also what opening it raises."""
+    """As ``locate``, and a recording as a source too, at its end. Raises also what opening it raises."""
     where = locate(target, reach)
-    return open_recording(where) if isinstance(where, Path) else where
+    return open_at_end(where) if isinstance(where, Path) else where
 
 
 def remote(carrier: Carrier, run: str) -> Source:
@@ -165,6 +165,14 @@ def open_recording(path: Path, speed: float = 1.0, told: Told | None = None) -> 
     with Progress(f"reading {path.name}") as line:
         replay = Replay(open_path(path, told or line), speed=speed)
         _ = replay.timeline  # without an overview all of it is read now, while it can be told
+    return replay
+
+
+def open_at_end(path: Path, told: Told | None = None) -> Seekable:
+    """Standing still: who names a run that is over wants to see what became of it."""
+    replay = open_recording(path, told=told)
+    replay.play(False)
+    replay.seek_end()
     return replay
 
 

@@ -1,6 +1,7 @@
 """Open the screen on a run.
 
-TARGET is the name, id or pid of a live run, HOST: or HOST:RUN over ssh, or a recording by path or name.
+TARGET is the name, id or pid of a live run, HOST: or HOST:RUN over ssh, or a recording by path or name, which is
+shown at its end; `lsmon replay` plays it.
 Without one: the live run of this machine, a list when there are several or none.
 Several hosts: a list of what runs on them, to which leaving a run returns.
 """
@@ -13,10 +14,10 @@ import signal
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from lsmon.protocol.errors import LsmonError, UsageError
-from lsmon.protocol.sources.source import Seekable, Source
+from lsmon.protocol.sources.source import Source
 
 from ..remembered import recall, remember
 from ..ringing import add_ringing
@@ -77,10 +78,6 @@ def _once(args: Namespace, reach: Reach) -> int:
         cols, rows = shutil.get_terminal_size((120, 37))
         wanted = cols, max(rows - 1, 1)  # the prompt takes a line too
     source = find(args.targets[0] if args.targets else "", reach)
-    seekable = cast("Seekable", source) if hasattr(source, "seek") else None
-    if seekable is not None:
-        seekable.play(False)
-        seekable.seek_end()
     try:
         drawn = picture(source, wanted, ascii_only=load().ascii)
     finally:
