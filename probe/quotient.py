@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import random
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 import torch
 from torch import Tensor
@@ -24,12 +24,16 @@ NEAR = 0.1
 
 
 def rayleigh_quotient(
-    point: Hessian, chunks: Chunks, vector: Tensor
+    point: Hessian,
+    chunks: Chunks,
+    vector: Tensor,
+    tell: Callable[[float, float], None] = lambda mean, error: None,
 ) -> Generator[None, None, tuple[float, float]]:
     """vᵀHv for a unit vector and the Hessian of all the chunks together, at the snapshot of ``point``, with a standard
     error; a product on one chunk between two yields, whose graph is let go before the next.
 
-    It is the mean over the chunks, so some of them will do: no more are looked at once the error is a tenth of it.
+    It is the mean over the chunks, so some of them will do: no more are looked at once the error is a tenth of it. On the
+    way there ``tell`` gets both after every few.
     """
     sums: list[Tensor] = []
     sizes: list[int] = []
@@ -58,6 +62,7 @@ def rayleigh_quotient(
             error *= wider(len(known))
             if error <= NEAR * abs(mean):
                 break
+            tell(mean, error)
     return mean, error
 
 

@@ -55,11 +55,19 @@ def test_an_error_of_eight_chunks_knows_how_few_they_are(monkeypatch: pytest.Mon
     """Of 1000 sets of 64 chunks that scatter by a third, the mean of all lies within two errors in 925 at least."""
     monkeypatch.setattr("lsmon.probe.quotient._product", lambda part, vector: part.batches[0] * vector)
     point: Any = SimpleNamespace(snapshot=SimpleNamespace())
-    stream, inside = random.Random(0), 0
+    stream, inside, told = random.Random(0), 0, []
     for _ in range(1000):
         values = [stream.gauss(1.0, 0.3) for _ in range(64)]
         chunks: Any = [SimpleNamespace(batches=[value], sizes=[1]) for value in values]
-        work: Any = rayleigh_quotient(point, chunks, torch.ones(1, dtype=torch.float64))
+        truth = sum(values) / 64
+        early: list[bool] = []
+
+        def tell(mean: float, error: float, truth: float = truth, early: list[bool] = early) -> None:
+            early.append(abs(mean - truth) <= 2 * error)
+
+        work: Any = rayleigh_quotient(point, chunks, torch.ones(1, dtype=torch.float64), tell)
         value, error = at_once(work)
-        inside += abs(value - sum(values) / 64) <= 2 * error + 1e-9
+        inside += abs(value - truth) <= 2 * error + 1e-9
+        told += early[:1]
     assert inside >= 925
+    assert len(told) > 200 and sum(told) >= 0.925 * len(told)  # what is said while it goes on, too

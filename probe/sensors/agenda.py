@@ -6,6 +6,8 @@ them, or takes hundreds of products, has time.
 
 from __future__ import annotations
 
+from collections import deque
+
 from ..cadence import COMPLETE, DENSEST, SPARSEST, Cadence
 from ..schedule import SAVINGS, UNLIMITED
 from .known import Work
@@ -40,8 +42,9 @@ class Agenda:
         self.cadence = Cadence()
         self.work: dict[str, Work] = {}
         self._turn = 0
-        self._takes = TURNS["complete"] - TURNS["sharpness"]
-        """Turns of the last complete measurement once it had told the sharpness."""
+        self._took: deque[int] = deque(maxlen=2)
+        """Turns of the last two complete measurements once they had told the sharpness: every second one searches anew for
+        what Adam feels."""
         self._turns_of_complete = 0
         self._since_sharpness = self._takes  # the very first one waits for nothing
         self.opening = False
@@ -69,7 +72,8 @@ class Agenda:
         """A complete measurement of this step is done."""
         self.opening, self.searched = False, True
         self.cadence.covered(step)
-        self._takes, self._turns_of_complete = self._turns_of_complete, 0
+        self._took.append(self._turns_of_complete)
+        self._turns_of_complete = 0
 
     def due(self, kind: str, context: Context, *, always: bool) -> bool:
         """Whether "sharpness" or "complete" is to begin.
@@ -110,7 +114,7 @@ class Agenda:
         if not self.work:
             return None
         self._turn += 1
-        late = self.cadence.age("complete", context.step) > 2 * SPARSEST
+        late = not self.searched or ("complete" in self.work and not self._in_time(context))
         patient = self.work.keys() - CHECKS and (late or self._turn % CHECK_TURNS)
         if context.allowance >= UNLIMITED:
             patient = False
@@ -145,6 +149,12 @@ class Agenda:
             return every, min(SAVINGS, FOLLOWED * cost)
         # No more than can be saved until then, or what is due would wait.
         return every, max(cost, min(SAVINGS, TURNS[kind] * cost, every * saved))
+
+    @property
+    def _takes(self) -> int:
+        """Turns of a complete measurement, from when it has told the sharpness."""
+        took = self._took or [TURNS["complete"] - TURNS["sharpness"]]
+        return sum(took) // len(took)
 
     def _in_time(self, context: Context) -> bool:
         """A complete measurement is as far as it should be by now."""

@@ -80,7 +80,9 @@ def look(
         if shape is not None:
             operator = Preconditioned(point, shape.root, shape.decay)
             felt = (
-                yield from sharpest_felt(operator, known, context.seed, max_bytes, anew=complete)
+                yield from sharpest_felt(
+                    operator, known, context.seed, max_bytes, anew=complete and known.followed > 0
+                )
             ).extremes.top[0]
         elif limit is not None and not follows and not told:
             known.searched(found.krylov)

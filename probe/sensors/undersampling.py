@@ -20,14 +20,19 @@ def overshoot(
     vector, point, value = top
     assert whole is not None
     unit = vector / torch.linalg.vector_norm(vector)
-    all_of_it, error = yield from rayleigh_quotient(point, whole.chunks(part.examples), unit)
-    least = all_of_it - 2 * error
-    known.level = min(1.0, max(0.0, least / value))
-    known.excess = (
-        f"{part.examples} of {whole.examples} examples: λ_max at most {max(0.0, value / least - 1):.0%} too high"
-        if least > 0
-        else f"{part.examples} of {whole.examples} examples: the level of λ_max is theirs alone"
-    )
+    few = f"{part.examples} of {whole.examples} examples"
+
+    def bound(all_of_it: float, error: float) -> None:
+        least = all_of_it - 2 * error
+        known.level = min(1.0, max(0.0, least / value))
+        known.excess = (
+            f"{few}: λ_max at most {max(0.0, value / least - 1):.0%} too high"
+            if least > 0
+            else f"{few}: the level of λ_max is theirs alone"
+        )
+
+    found = yield from rayleigh_quotient(point, whole.chunks(part.examples), unit, bound)
+    bound(*found)
     return []
 
 
