@@ -35,9 +35,7 @@ class Hessian:
         def build() -> tuple[Tensor, Sequence[Tensor | None]]:
             with CheaplyTwice(unless=lambda: callbacks.hooks):
                 loss = torch.stack([term.to(self.device) for term in self.snapshot.terms()]).sum()
-            if not loss.requires_grad:
-                raise ValueError(NOTHING_TO_DIFFERENTIATE)
-            return loss, torch.autograd.grad(loss, wanted, create_graph=True, allow_unused=True)
+            return loss, self.snapshot.derivatives(loss, wanted, kept=True)
 
         self.dim, self.device, self.dtype = self.snapshot.dim, self.snapshot.device, self.snapshot.dtype
         with watched() as callbacks:

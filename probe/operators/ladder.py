@@ -39,7 +39,7 @@ from .compare import Found, Product, differences, disagreement, exact_product, m
 from .difference import MOVING, Difference, numbers
 from .hessian import Hessian
 from .reach import reach, talks
-from .snapshot import NOTHING_TO_DIFFERENTIATE, Changed, Examples, LossFn
+from .snapshot import NOTHING_TO_DIFFERENTIATE, PAST_THE_MODEL, Changed, Examples, LossFn
 
 T = TypeVar("T")
 
@@ -199,7 +199,7 @@ def choosing(
                 _pass_on(error)
                 why = words_of(error)
                 notes.append(f"no finite difference: {why}")
-    if floor < 3 and why != NOTHING_TO_DIFFERENTIATE:
+    if floor < 3 and why not in (NOTHING_TO_DIFFERENTIATE, PAST_THE_MODEL):
         try:
             (loss,) = yield from numbers(Along(model, loss_fn, small).loss())
             if math.isfinite(loss):
@@ -210,7 +210,7 @@ def choosing(
             heed(error)
             why = words_of(error)
     # Some models return other things then, and their loss is none.
-    other = model.training and why not in (NOTHING_TO_DIFFERENTIATE, NO_MEMORY, NOT_FINITE)
+    other = model.training and why not in (NOTHING_TO_DIFFERENTIATE, PAST_THE_MODEL, NO_MEMORY, NOT_FINITE)
     mode = " (in eval mode, in which it is measured)" if other else ""
     return Chosen(0, "", notes=tuple(notes), reason=f"curvature cannot be measured here: {why}{mode}")
 

@@ -19,13 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from .place import Place
+from .trained import trained
 from .variables import draws, varies
 
 DEPTH = 3
 """Names from one thing to the next: ``loss_fn`` to a trainer, to its dict, to a network."""
 
 WIDE = 64
-"""Members of a container that are looked into; more are data."""
+"""Members of a container that are looked into; more are data, if they are no parameters."""
 
 Holder = list[Any] | dict[Any, Any] | set[Any] | deque[Any]
 _HOLDERS = (list, dict, set, OrderedDict, defaultdict, Counter, deque)
@@ -42,6 +43,8 @@ class Reach:
     """Of numbers, tensors and arrays."""
     generators: list[Any]
     """Random streams of the loop's own."""
+    trained: list[Place]
+    """Of parameters that stand besides in modules."""
 
 
 def reach(model: nn.Module, loss_fn: Any) -> Reach:
@@ -51,7 +54,7 @@ def reach(model: nn.Module, loss_fn: Any) -> Reach:
     """
     search = _Search(model)
     search.look(loss_fn, 0, owner=True)
-    return Reach(search.modules, search.holders, search.places, search.generators)
+    return Reach(search.modules, search.holders, search.places, search.generators, search.trained)
 
 
 def talks(model: nn.Module, reached: Reach) -> str:
@@ -76,6 +79,7 @@ class _Search:
         self.holders: list[Holder] = []
         self.places: list[Place] = []
         self.generators: list[Any] = []
+        self.trained: list[Place] = []
         self._seen: set[int] = set()
         for hooks in _GLOBAL_HOOKS:
             for hook in hooks.values():
@@ -99,6 +103,8 @@ class _Search:
         passes = isinstance(thing, (partial, MethodType, FunctionType, tuple)) or type(thing) in _HOLDERS
         for place, each in _parts(thing):
             inner = written and (passes or owner)
+            if place is not None and trained(each):
+                self.trained.append(place)
             if varies(each):
                 if inner and place is not None:
                     self.places.append(place)
@@ -114,6 +120,8 @@ class _Search:
             for name, value in vars(part).items():
                 if name in _INTERNAL:
                     continue
+                if trained(value):
+                    self.trained.append(Place(vars(part), name))
                 if varies(value):
                     self.places.append(Place(vars(part), name))
                 else:
@@ -144,7 +152,8 @@ def _hooks(module: nn.Module) -> Iterable[dict[int, Any]]:
 def _parts(thing: Any) -> Iterable[tuple[Place | None, Any]]:
     """What it is made of, each with the place where it stands, if that can be written to."""
     if isinstance(thing, partial):
-        return ((None, part) for part in (thing.func, *thing.args, *thing.keywords.values()))
+        named = [(Place(thing.keywords, name), part) for name, part in thing.keywords.items()]
+        return [*((None, part) for part in (thing.func, *thing.args)), *named]
     if isinstance(thing, MethodType):
         return ((None, thing.__func__), (None, thing.__self__))
     if isinstance(thing, FunctionType):
@@ -152,8 +161,12 @@ def _parts(thing: Any) -> Iterable[tuple[Place | None, Any]]:
     if isinstance(thing, (set, tuple)):
         return () if len(thing) > WIDE else tuple((None, each) for each in thing)
     if type(thing) in _HOLDERS:
+        if len(thing) > WIDE and not trained(
+            next(iter(thing.values() if isinstance(thing, dict) else thing))
+        ):
+            return ()
         members = list(thing.items()) if isinstance(thing, dict) else list(enumerate(thing))
-        return () if len(thing) > WIDE else tuple((Place(thing, key), each) for key, each in members)
+        return tuple((Place(thing, key), each) for key, each in members)
     try:
         own = {} if _foreign(type(thing)) else vars(thing)
     except TypeError:  # it has none

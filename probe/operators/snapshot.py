@@ -19,6 +19,7 @@ from .inside import Inside
 from .large import Overwritten
 from .quiet import arithmetic, by_input, quiet
 from .reach import reach, talks
+from .trained import Trained
 from .variables import Variables
 
 T = TypeVar("T")
@@ -28,6 +29,9 @@ Parameters = Mapping[str, Tensor]
 NOTHING_TO_DIFFERENTIATE = (
     "loss_fn does not use the model that it is given, or detaches its loss, so nothing can be differentiated"
 )
+
+PAST_THE_MODEL = "loss_fn reads parameters of the model from elsewhere than the model that it is given"
+"""It would be measured as if they were constants; autograd knows that they are none."""
 
 
 class Changed(RuntimeError):
@@ -73,7 +77,7 @@ class Snapshot:
             raise ValueError("there is no reference batch")
         if any(parameter.is_complex() for parameter in live.values()):
             raise ValueError("complex parameters have no real Hessian, and no other is measured here")
-        self.model, self.loss_fn = model, loss_fn
+        self.model, self.loss_fn, self._live = model, loss_fn, list(live.values())
         self.batches, self.sizes = list(reference.batches), list(reference.sizes)
         reached = reach(model, loss_fn)
         if why := talks(model, reached):
@@ -91,12 +95,13 @@ class Snapshot:
             self._buffers = {name: _own(buffer, precision) for name, buffer in model.named_buffers()}
             beside = self._inside.beside()
             networks = {name: t for name, t in beside.items() if isinstance(t, nn.Parameter)}
+            self._trained = Trained(reached.trained, {**dict(model.named_parameters()), **networks})
             self._buffers |= {name: _own(t, precision) for name, t in beside.items() if name not in networks}
             own = {name: p for name, p in model.named_parameters() if not p.requires_grad}
             frozen = _given(own, live) | _given(networks, live)
             self._beside = {
                 name: _own(p, precision).requires_grad_(p.requires_grad)
-                for name, p in {**own, **networks}.items()
+                for name, p in {**own, **networks, **self._trained.loose}.items()
                 if name not in frozen
             }
             # A given parameter is copied only when its precision changes: it may be most of the memory.
@@ -107,7 +112,7 @@ class Snapshot:
                 cast = partial(_cast, precision=precision)
                 self.batches = [mapped(cast, batch) for batch in self.batches]
         self._places = self._inside.places(
-            {**dict(model.named_parameters()), **dict(model.named_buffers()), **beside}
+            {**dict(model.named_parameters()), **dict(model.named_buffers()), **beside, **self._trained.loose}
         )
         self._shared = [p for name, p in frozen.items() if name not in self._frozen and not p.is_inference()]
         self._versions = [parameter._version for parameter in self._shared]
@@ -158,6 +163,7 @@ class Snapshot:
         try:
             with (
                 self._variables.as_then(),
+                self._trained.instead(state),
                 quiet(
                     self._inside,
                     self.devices,
@@ -223,9 +229,7 @@ class Snapshot:
             loss = torch.zeros((), device=self.device, dtype=self.dtype)
             used = False
             for term in self.terms():
-                if not term.requires_grad:
-                    raise ValueError(NOTHING_TO_DIFFERENTIATE)
-                pieces = torch.autograd.grad(term, list(leaves.values()), allow_unused=True)
+                pieces = self.derivatives(term, list(leaves.values()))
                 used = used or any(piece is not None for piece in pieces)
                 total += self.flat(pieces)
                 loss += term.detach().to(loss)
@@ -234,6 +238,20 @@ class Snapshot:
             return total, loss
 
         return self.inside(leaves, backward)
+
+    def derivatives(
+        self, loss: Tensor, leaves: Sequence[Tensor], *, kept: bool = False
+    ) -> Sequence[Tensor | None]:
+        """The gradient of ``loss`` to each, None where it does not use it; ``kept`` with its own graph.
+
+        Raises ValueError where it uses none of any kind, or the live parameters besides.
+        """
+        if not loss.requires_grad:
+            raise ValueError(NOTHING_TO_DIFFERENTIATE)
+        every = torch.autograd.grad(loss, [*leaves, *self._live], create_graph=kept, allow_unused=True)
+        if any(piece is not None for piece in every[len(leaves) :]):
+            raise ValueError(PAST_THE_MODEL)
+        return every[: len(leaves)]
 
     def moved(self, direction: Tensor, step: Tensor | float) -> dict[str, Tensor]:
         """θ + step · direction, for a direction of shape (dim,)."""
