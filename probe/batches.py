@@ -48,6 +48,11 @@ def mapped(change: Callable[[Tensor], Tensor], batch: Any) -> Any:
     return _mapped(change, batch, 0)
 
 
+def fresh(batch: Any) -> Any:
+    """The same in copies: what is written to its tensors, or taken out of its dicts, is there again the next time."""
+    return mapped(_copied, batch)
+
+
 def cut(leaf: Tensor, part: slice) -> Tensor:
     """Some of the examples; a leaf that is differentiated to, as the points of a differential equation, stays one."""
     some = leaf[part]
@@ -85,6 +90,10 @@ def _mapped(change: Callable[[Tensor], Tensor], batch: Any, depth: int) -> Any:
             return leaf
         values = {name: _mapped(change, value, depth + 1) for name, value in _kept(leaf).items()}
         made = copy.copy(leaf)
+        if isinstance(leaf, dict):
+            for key in leaf:
+                dict.__setitem__(made, key, values[key])
+            values = {name: values[name] for name in vars(leaf)} if hasattr(leaf, "__dict__") else {}
         slots = _slots(type(leaf))
         for name in values.keys() & slots.keys():
             slots[name].__set__(made, values.pop(name))  # also where the object itself allows no change
@@ -95,13 +104,17 @@ def _mapped(change: Callable[[Tensor], Tensor], batch: Any, depth: int) -> Any:
     return tree_map(inside, batch, is_leaf=_packed)
 
 
+def _copied(leaf: Tensor) -> Tensor:
+    return leaf.detach().clone().requires_grad_(leaf.requires_grad)
+
+
 def _packed(part: Any) -> bool:
     return isinstance(part, PackedSequence)
 
 
-def _kept(leaf: Any) -> dict[str, Any]:
-    """What is in its attributes and slots."""
-    kept: dict[str, Any] = {}
+def _kept(leaf: Any) -> dict[Any, Any]:
+    """What is in its attributes and slots, and under its keys where it is a dict of a kind of its own."""
+    kept: dict[Any, Any] = dict(leaf) if isinstance(leaf, dict) else {}
     for name, slot in _slots(type(leaf)).items():
         with suppress(AttributeError):  # nothing is in it
             kept[name] = slot.__get__(leaf)

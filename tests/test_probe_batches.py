@@ -83,6 +83,21 @@ class Closed:
             object.__setattr__(self, name, value)
 
 
+class Keyed(dict[str, Any]):
+    """Its members are under its keys, and read as attributes."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self[name]
+
+
+class Both(dict[str, Any]):
+    """Its keys are its attributes."""
+
+    def __init__(self, **members: Any) -> None:
+        super().__init__(**members)
+        self.__dict__.update(members)
+
+
 class Pair(NamedTuple):
     x: Tensor
     y: Tensor
@@ -98,6 +113,8 @@ BATCHES: dict[str, tuple[Any, Callable[[Any], tuple[Tensor, Tensor]]]] = {
     "frozen dataclass with slots": (Frozen(X, Y), lambda b: (b.x, b.y)),
     "slots and attributes": (Whole(X, Y), lambda b: (b.x, b.y)),
     "slots that are closed": (Closed(X, Y), lambda b: (b.x, b.y)),
+    "dict of a kind of its own": (Keyed(x=X, y=Y), lambda b: (b.x, b["y"])),
+    "keys and attributes": (Both(x=X, y=Y), lambda b: (b["x"], b.y)),
     "dataclass in a list": ([Points(X, Y)], lambda b: (b[0].x, b[0].y)),
 }
 
@@ -130,6 +147,38 @@ def test_curvature_of_it_is_that_of_its_tensors(name: str) -> None:
     found = measure(nn.Linear(3, 1, bias=False), loss_fn, batch, probes=0)
     wanted = torch.linalg.eigvalsh(2 * X.T.double() @ X.double() / 8)[-1]
     assert found.top[0].value == pytest.approx(float(wanted), rel=1e-5)
+
+
+def in_place(model: nn.Module, given: Any) -> Tensor:
+    given["x"].sub_(10).div_(3)
+    return squares(model, given["x"], given["y"])
+
+
+def taken_out(model: nn.Module, given: Any) -> Tensor:
+    y = given.pop("y")
+    return squares(model, (given["x"] - 10) / 3, y)
+
+
+def put_in(model: nn.Module, given: Any) -> Tensor:
+    given["x"] = (given["x"] - 10) / 3
+    return squares(model, given["x"], given["y"])
+
+
+def squares(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    loss: Tensor = (model(x)[:, 0] - y).square().mean()
+    return loss
+
+
+@pytest.mark.parametrize("loss_fn", [in_place, taken_out, put_in])
+@pytest.mark.parametrize("kind", [dict, Keyed, Encoding])
+def test_a_loss_may_write_to_its_batch(loss_fn: Callable[[nn.Module, Any], Tensor], kind: Any) -> None:
+    """Each evaluation has the batch as it was: images are normalised once, and labels are there again."""
+    batch = kind({"x": X.clone(), "y": Y})
+    found = measure(nn.Linear(3, 1, bias=False), loss_fn, batch, probes=0)
+    x = (X.double() - 10) / 3
+    assert found.top[0].value == pytest.approx(float(torch.linalg.eigvalsh(2 * x.T @ x / 8)[-1]), rel=1e-5)
+    assert "exact" in found.method
+    assert torch.equal(batch["x"], X) and batch["y"] is Y
 
 
 PACKED = pack_sequence([torch.zeros(length, 2) for length in (5, 3, 1)])

@@ -296,4 +296,6 @@ def words_of(error: Exception, most: int = 160) -> str:
     text = str(error)
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "not enough memory" in text:
         return NO_MEMORY
+    if isinstance(error, KeyError):  # which says no more than the key
+        text = f"KeyError: {text}"
     return clean_line(text.partition("\n")[0] or type(error).__name__, most)

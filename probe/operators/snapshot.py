@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ..batches import mapped
+from ..batches import fresh, mapped
 from .inside import Inside
 from .large import Overwritten
 from .quiet import arithmetic, by_input, quiet
@@ -203,8 +203,8 @@ class Snapshot:
         """
         examples = sum(self.sizes)
         for batch, size in zip(self.batches, self.sizes, strict=True):
-            fresh = {name: buffer.clone() for name, buffer in self._buffers.items()}
-            loss = self._holding(fresh, partial(self.loss_fn, self.model, batch))
+            buffers = {name: buffer.clone() for name, buffer in self._buffers.items()}
+            loss = self._holding(buffers, partial(self.loss_fn, self.model, fresh(batch)))
             if not isinstance(loss, Tensor) or loss.numel() != 1:
                 raise ValueError(
                     "loss_fn(model, batch) must return one number as a tensor, the mean loss of the batch"
