@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from .operators.quiet import by_batch, woken
+from .operators.quiet import by_batch, name_of, woken
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -85,7 +85,7 @@ def describe(model: nn.Module, optimizer: Any) -> dict[str, Any]:
 def eval_mode(model: nn.Module) -> str:
     """What eval mode means for this model, or that its loss has left it."""
     modules = list(model.modules())
-    kinds = [type(module).__name__ for module in modules]
+    kinds = [name_of(module) for module in modules]
     words = ["loss_fn switches training mode on" if any(map(woken, modules)) else "eval mode"]
     dropouts = [module for module, kind in zip(modules, kinds, strict=True) if "Dropout" in kind]
     if dropouts:

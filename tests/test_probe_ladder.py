@@ -180,6 +180,25 @@ def test_a_function_without_a_second_derivative_takes_finite_differences(
     assert same(before, traces(model))
 
 
+def test_where_double_backward_alone_is_not_finite_differences_are_taken() -> None:
+    """As of the length of a zero vector: its gradient is zero, and its second one NaN. A loop that looks for NaN of its own
+    is not told of that one."""
+    model = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 3))
+    whole = subject(model)
+
+    def zero_length(model: nn.Module, batch: Any) -> Tensor:
+        loss: Tensor = whole.loss_fn(model, batch) + (0 * model(batch[0])).norm()
+        return loss
+
+    with torch.autograd.set_detect_anomaly(True):
+        chosen = ladder.choose(Subject(model, zero_length, whole.reference))
+        assert torch.is_anomaly_enabled()
+        truth = dense_hessian(model, whole.loss_fn, whole.reference.batches[0])
+    assert chosen.rung == 2 and chosen.error is not None
+    assert chosen.notes[0].startswith("double backward is not finite")
+    assert apart(matrix(chosen.snapshot()), truth) < 3 * chosen.error
+
+
 def test_an_embedding_bag_has_no_double_backward() -> None:
     """A layer of torch itself that lacks one is measured by finite differences."""
     model = nn.Sequential(nn.EmbeddingBag(5, 3, mode="sum"), nn.Tanh(), nn.Linear(3, 3))

@@ -104,7 +104,9 @@ def disagreement(exact: Tensor, found: Sequence[Found]) -> Generator[None, None,
     if check is None:
         return ""
     (apart,) = yield from numbers(_apart(exact, check.product))
-    if not apart > AGREE + BEYOND * check.error:  # also where nothing is finite
+    if not math.isfinite(apart):
+        return "double backward is not finite where a finite difference is, so it is not used"
+    if apart <= AGREE + BEYOND * check.error:
         return ""
     return f"double backward is off by {apart:.0%} from a finite difference, so it is not used"
 

@@ -35,11 +35,18 @@ def woken(module: nn.Module) -> bool:
     return module in _woken
 
 
+def name_of(module: nn.Module) -> str:
+    """Of its class, or of the one that was compiled."""
+    return str(module.original_name if isinstance(module, torch.jit.ScriptModule) else type(module).__name__)
+
+
 def by_batch(module: nn.Module) -> bool:
     """Whether this layer normalises by the statistics of each batch, as BatchNorm in training does.
 
     Not SyncBatchNorm, whose forward pass talks to other ranks, nor InstanceNorm, which takes each example for itself.
     """
+    if isinstance(module, torch.jit.ScriptModule):
+        return module.training and name_of(module).startswith("BatchNorm")
     return (
         module.training
         and isinstance(module, nn.modules.batchnorm._BatchNorm)
@@ -86,6 +93,8 @@ def quiet(
         if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
             # Compiled code has no double backward, and a new trace of it would cost the training seconds.
             stack.enter_context(torch.compiler.set_stance("force_eager"))
+        # A TorchScript function is compiled for the shapes of its first calls, which must be the training's.
+        stack.enter_context(torch.jit.optimized_execution(False))  # type: ignore[attr-defined]
         if twice:  # the fused attention kernels have no double backward; the plain one has
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         if accelerators and any(isinstance(module, nn.RNNBase) for module in modules):
@@ -93,18 +102,23 @@ def quiet(
             stack.enter_context(torch.backends.cudnn.flags(enabled=False))
         try:
             for module in training:
-                module.__dict__["training"] = (
-                    False  # what Module.__setattr__ comes down to, forty times faster
-                )
+                _switch(module, False)
             yield
         finally:
             _woken.update(module for module in asleep if module.training)
             for module in training:
-                module.__dict__["training"] = True
+                _switch(module, True)
             for holder, content in [*attributes, *contents]:
                 _restore(holder, content)
             for long, length in lengths:
                 del long[length:]
+
+
+def _switch(module: nn.Module, training: bool) -> None:
+    if isinstance(module, torch.jit.ScriptModule):  # whose flag is in the compiled code
+        module.training = training
+    else:
+        module.__dict__["training"] = training  # what Module.__setattr__ comes down to, forty times faster
 
 
 @contextmanager
@@ -112,6 +126,8 @@ def arithmetic(devices: set[torch.device]) -> Iterator[None]:
     """Numbers are added and multiplied in the precision that they have; all that a backward pass by itself asks for."""
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
+        # A loop that looks for its own NaN must not be told of ours, in a traceback of its lines.
+        stack.enter_context(torch.autograd.set_detect_anomaly(False))
         if torch._C._len_torch_dispatch_stack():  # as of a counter of operations, which are not the loop's
             stack.enter_context(_disable_current_modes())
         for kind in {"cpu", *(device.type for device in devices)} - {"meta"}:
