@@ -88,8 +88,9 @@ class Instruments:
                 self.context.notes[slot.sensor.name] = "needs an optimizer with step hooks (torch.optim)"
                 self._drop(slot)
 
-    def _before_update(self, *_: Any) -> None:
+    def _before_update(self, _: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
         self.context.updates += 1
+        self.context.closure = callable(given[1] if len(given) > 1 else named.get("closure"))
         self._at_update(lambda sensor: sensor.before_update)
 
     def _after_update(self, *_: Any) -> None:

@@ -22,6 +22,15 @@ def kind(optimizer: Any) -> str:
     return "Adam" if type(optimizer) in ADAM else ""
 
 
+def unknown(optimizer: Any) -> str:
+    """Why the noise of its steps is not known here, in words; empty where it is."""
+    if not kind(optimizer):
+        return f"known for SGD, Adam and AdamW, not for {type(optimizer).__name__}"
+    if any(p.is_complex() for group in optimizer.param_groups for p in group["params"]):
+        return "not known for complex parameters"
+    return ""
+
+
 def learning_rate(group: dict[str, Any]) -> float:
     """Raises ValueError when it lives on a device, where reading it would make the training wait."""
     lr = group["lr"]

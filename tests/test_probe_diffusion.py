@@ -70,6 +70,8 @@ def test_the_sketch_keeps_distances() -> None:
     assert sum(ratios) / 12 == pytest.approx(1.0, abs=3 * math.sqrt(2 / 256 / 12))
     sketch = Sketch()
     torch.testing.assert_close(sketch.of(one) * 2, sketch.of([2 * tensor for tensor in one]))
+    imaginary = sketch.of([torch.full((1,), 3j)])
+    assert float(imaginary.square().sum()) == pytest.approx(9.0)
 
 
 @pytest.mark.parametrize(("kind", "alpha"), [("drift", 2.0), ("diffusion", 1.0), ("confined", 0.0)])
@@ -142,3 +144,4 @@ def test_where_the_relation_is_not_known_it_says_so(make: Any) -> None:
     sensor = Fluctuation()
     assert not walk(sensor, lambda _, x: fresh(), 200, make, lr=1e-3)
     assert sensor.every > 1000
+    assert sensor.measure(Context()) is None

@@ -279,3 +279,25 @@ def test_the_change_of_a_potential_has_an_honest_error() -> None:
         inside += abs(rate.value - 0.05) <= 2 * rate.se
     assert 182 <= inside <= 198
     assert energy.rate(0, memory=100.0) is None
+
+
+def test_half_precision_weights_are_measured_in_single() -> None:
+    """Their batch is, too: it switched itself off, since the halves of one could not be multiplied with the other."""
+    torch.manual_seed(0)
+    model = nn.Linear(3, 2).bfloat16()
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+
+    def loss_fn(model: nn.Module, batch: Tensor) -> Tensor:
+        loss: Tensor = model(batch).square().mean()
+        return loss
+
+    context = Context(model, optimizer, loss_fn)
+    instruments = Instruments([Equilibrium()], context, Budget(1.0), Guard(strict=True), lambda _: None)
+    for step in range(40):
+        batch = torch.randn(8, 3, dtype=torch.bfloat16)
+        optimizer.zero_grad()
+        torch.autograd.backward(loss_fn(model, batch))
+        optimizer.step()
+        instruments.step(step, 1, batch)
+    assert "of the first" in context.notes["equilibrium"]
+    assert not context.notes["equilibrium"].startswith("0 ")

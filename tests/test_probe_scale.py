@@ -78,6 +78,31 @@ def test_the_clip_rate_is_the_share_of_clipped_steps() -> None:
         assert clip is None or number(found[-1]["clip/rate"]) == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("by_name", [False, True])
+def test_a_closure_has_the_gradient_of_its_own_update(by_name: bool) -> None:
+    """The loop's update computes it, so that before it there is none at all, or the last one's."""
+    model = nn.Linear(3, 1, bias=False)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    instruments, found = watch(model, optimizer)
+    norms: list[float] = []
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss: Tensor = model(torch.full((2, 3), float(len(norms)))).sum()
+        torch.autograd.backward(loss)
+        return loss
+
+    for step in range(4):
+        if by_name:
+            optimizer.step(closure=closure)
+        else:
+            optimizer.step(closure)
+        assert model.weight.grad is not None
+        norms.append(float(model.weight.grad.norm()))
+        instruments.step(step, 1, None)
+    assert [number(values["grad/norm"]) for values in found] == pytest.approx(norms)
+
+
 def test_the_drift_of_the_weight_norm() -> None:
     """Weights that shrink by 1 % a step: ln 0.99 a step, times a thousand."""
     weight = nn.Parameter(torch.ones(4))

@@ -14,6 +14,8 @@ from lsmon.probe.guard import Guard
 from lsmon.probe.instruments import Instruments
 from lsmon.probe.schedule import Budget
 from lsmon.probe.sensors.bias import bias_bound
+from lsmon.probe.sensors.equilibrium import Equilibrium
+from lsmon.probe.sensors.fluctuation import Fluctuation
 from lsmon.probe.sensors.sensor import Context
 from lsmon.probe.sensors.temperature import WINDOW, Temperature
 from lsmon.probe.sensors.window import Window
@@ -183,6 +185,25 @@ def test_an_unknown_optimizer_is_refused_in_words() -> None:
     instruments.step(1, 1, None)
     assert not found
     assert context.notes["temperature"] == "known for SGD, Adam and AdamW, not for RMSprop"
+
+
+@pytest.mark.filterwarnings("error")
+def test_complex_parameters_are_refused_in_words() -> None:
+    """Adam has two second moments for each of their numbers, of which one was taken, with a warning of PyTorch's."""
+    model = nn.Module()
+    weight = nn.Parameter(torch.ones(4, dtype=torch.complex64))
+    model.register_parameter("weight", weight)
+    optimizer = torch.optim.Adam([weight], 0.1)
+    context = Context(model, optimizer, lambda model, batch: model.weight.abs().square().sum())
+    sensors = [Temperature(), Equilibrium(), Fluctuation()]
+    instruments = Instruments(sensors, context, Budget(1.0), Guard(strict=True), lambda _: None)
+    for step in range(3):
+        optimizer.zero_grad()
+        torch.autograd.backward(weight.abs().square().sum())
+        optimizer.step()
+        instruments.step(step, 1, torch.ones(4))
+    for sensor in sensors:
+        assert context.notes[sensor.name] == "not known for complex parameters"
 
 
 def test_block_error_of_known_numbers() -> None:

@@ -32,7 +32,8 @@ class Sketch:
         total = torch.zeros(self.width, dtype=_widest(home), device=home)
         for tensor in tensors:
             signs = self._block(tensor.device)
-            for piece in torch.split(tensor.detach().reshape(-1), BLOCK):
+            real = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+            for piece in torch.split(real.detach().reshape(-1), BLOCK):
                 offset, turn = draw.randrange(BLOCK), draw.randrange(self.width)
                 signed = piece.to(total.dtype) * signs[offset : offset + len(piece)].to(total.dtype)
                 rows = -(-len(piece) // self.width)

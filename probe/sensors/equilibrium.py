@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from lsmon.protocol.frames import Scalars
 
 from ..algorithms.estimate import Estimate
-from ..optimizers import gain, kind
+from ..optimizers import gain, kind, unknown
 from ..readings import Reading
 from ..reference import size_of
 from ..subject import eval_mode
@@ -63,7 +63,7 @@ class Equilibrium(Sensor):
 
     def before_update(self, context: Context) -> None:
         assert self._update is not None
-        if not kind(context.optimizer):
+        if unknown(context.optimizer):
             return
         gains = [gain(group) for group in context.optimizer.param_groups]
         if context.attempt != self._attempt or changed(gains, self._gains):
@@ -127,8 +127,8 @@ class Equilibrium(Sensor):
 
     def _unmeasured(self, context: Context, update: UpdateNoise) -> str:
         """Why there is no gauge here, in words."""
-        if not kind(context.optimizer):
-            return f"known for SGD, Adam and AdamW, not for {type(context.optimizer).__name__}"
+        if words := unknown(context.optimizer):
+            return words
         if ranks(context) > 1:
             return "with several ranks the gauge is not measured yet"
         words = self._full_batch.words(context, update.parts)

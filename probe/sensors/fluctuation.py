@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lsmon.protocol.frames import Scalars
 
-from ..optimizers import decoupled, gain, kind, learning_rate, metric_root, single
+from ..optimizers import decoupled, gain, kind, learning_rate, metric_root, single, unknown
 from ..readings import Reading, read
 from .sensor import Context, Finding, Sensor
 from .window import Window, changed
@@ -99,6 +99,8 @@ class Fluctuation(Sensor):
         self._before = []
 
     def measure(self, context: Context) -> Finding:
+        if self.every == NEVER:
+            return None
         if self._numbers is not None:
             self._coming.append((context.step, read(self._numbers)))
             self._numbers = None
@@ -133,6 +135,8 @@ def _unknown(optimizer: Any) -> str:
     """Why the relation is not known for this optimizer; empty when it is."""
     if not kind(optimizer) or any(g.get("nesterov") or g.get("dampening") for g in optimizer.param_groups):
         return "known for SGD without dampening, heavy ball and Adam only"
+    if words := unknown(optimizer):
+        return words
     if any(decoupled(optimizer, group) and group["weight_decay"] for group in optimizer.param_groups):
         return "with decoupled weight decay the weights have no stationary state of this kind"
     return ""

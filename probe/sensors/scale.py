@@ -46,18 +46,27 @@ class Scale(Sensor):
 
     def before_update(self, context: Context) -> None:
         parameters = _trained(context)
+        self._values = {}
+        if not context.closure:
+            self._look(context, parameters)
+        self._before = [parameter.detach().clone() for parameter in parameters]
+
+    def _look(self, context: Context, parameters: Sequence[Tensor]) -> None:
+        """At the gradients."""
         length = norm([p.grad for p in parameters if p.grad is not None])
-        self._values = {"grad/norm": length}
+        self._values["grad/norm"] = length
         if context.clip is not None:
             self._seen = min(self._seen + 1, CLIP_STEPS)
             flag = (length >= AT_LIMIT * context.clip).double()
             before = torch.zeros_like(flag) if self._clipped is None else self._clipped
             self._clipped = before + (flag - before) / self._seen
             self._values["clip/rate"] = self._clipped
-        self._before = [parameter.detach().clone() for parameter in parameters]
 
     def after_update(self, context: Context) -> None:
-        parameters = [parameter.detach() for parameter in _trained(context)]
+        trained = _trained(context)
+        if context.closure:
+            self._look(context, trained)
+        parameters = [parameter.detach() for parameter in trained]
         if len(parameters) != len(self._before):
             return
         weights = norm(parameters)

@@ -48,6 +48,8 @@ class Context:
     seed: int = 0
     updates: int = 0
     """Calls of ``optimizer.step`` seen."""
+    closure: bool = False
+    """The update that began last computes its gradients itself: before it there were none, or those of the one before."""
     reference: Reference | None = None
     sharpness: float | None = None
     """The last λ_max measured, once there is one."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from lsmon.protocol.frames import Scalars
 
 from ..algorithms.estimate import Estimate
-from ..optimizers import gain, kind
+from ..optimizers import gain, kind, unknown
 from ..reference import plain_size, size_of
 from .bias import bias_words
 from .clipping import Clipping
@@ -58,9 +58,7 @@ class Temperature(Sensor):
         self._fresh = 0
 
     def unfit(self, context: Context) -> str:
-        if kind(context.optimizer):
-            return ""
-        return f"known for SGD, Adam and AdamW, not for {type(context.optimizer).__name__}"
+        return unknown(context.optimizer)
 
     def expect(self, context: Context) -> None:
         self._noise.expect(context)

@@ -67,7 +67,7 @@ class UpdateNoise:
         if found is None:
             self.form = None  # not every backward pass was seen, so it is not known what the batch is
         elif self.parts == 1:
-            self._start = {name: p.detach().clone() for name, p in named.items()}
+            self._start = {name: p.detach().to(single(p).dtype, copy=True) for name, p in named.items()}
         elif found.count % 2 and not self.form.plain:
             self.trouble = "with an odd number of micro-batches only known for plain SGD"
         elif found.totals:
