@@ -133,12 +133,14 @@ def _in_other_orders(point: Snapshot, whole: Reference) -> tuple[list[Tensor], f
     if point.draws:
         return [], single
 
-    def forward() -> tuple[Tensor, float, bool]:
+    drawn = False
+
+    def forward() -> list[Tensor]:
+        nonlocal drawn
         before = streams(point.model)
-        with torch.no_grad():
-            terms = list(point.terms())
+        terms = list(point.terms())
         drawn = before is None or streams(point.model) != before
-        return terms[0].double(), torch.finfo(terms[0].dtype).eps, drawn
+        return terms
 
     found: list[Tensor] = []
     precision = single
@@ -146,14 +148,14 @@ def _in_other_orders(point: Snapshot, whole: Reference) -> tuple[list[Tensor], f
         point.batches = [mapped(partial(interleaved, stride=stride), batch) for batch in whole.batches]
         point.sizes = whole.sizes
         try:
-            loss, its, drawn = point.inside(point.parameters, forward)
+            term = point.forwards(point.parameters, forward)[0]
         except Exception as error:  # noqa: BLE001  a model may raise anything
             heed(error)
             return [], single
         if drawn:
             return [], single
-        precision = max(precision, its)
-        found.append(loss)
+        precision = max(precision, torch.finfo(term.dtype).eps)
+        found.append(term.double())
     return found, precision
 
 

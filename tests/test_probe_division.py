@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,11 +13,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from lsmon.probe import measure
 from lsmon.probe.division import Division, no_mean
 from lsmon.probe.operators.hessian import Hessian
+from lsmon.probe.operators.snapshot import Snapshot
 from lsmon.probe.plan import Plan
 from lsmon.probe.reference import Reference
 from lsmon.probe.sensors.curvature import CurvatureSensor
@@ -114,6 +117,27 @@ def test_time_steps_are_no_examples(seed: int, mixed: bool) -> None:
     whole = sentences()
     reference.offer(whole)
     assert torch.equal(reference.thinned(4).batches[0][0], whole[0])
+
+
+def adapted(model: nn.Module, batch: Tensor) -> Tensor:
+    """Of the second half of the examples, after a step on the first (MAML, Finn et al. 2017)."""
+    weights = dict(model.named_parameters())
+    half = len(batch) // 2
+    gradients = torch.autograd.grad(squares(model, batch[:half]), list(weights.values()), create_graph=True)
+    moved = {name: w - 0.1 * g for (name, w), g in zip(weights.items(), gradients, strict=True)}
+    return squares(partial(functional_call, model, moved), batch[half:])  # type: ignore[arg-type]
+
+
+def test_a_loss_that_differentiates_by_itself_is_looked_at_too() -> None:
+    """It needs a graph on the way; without one it was taken for one that may be cut."""
+    torch.manual_seed(0)
+    model, reference = nn.Linear(4, 3), Reference()
+    assert Division(model, adapted, inputs()).settled(reference)
+    assert reference.remark == "on whole batches, since the loss depends on the order within one"
+    point = Snapshot(model, adapted, Reference(inputs()))
+    loss = point.loss(point.parameters)
+    assert not loss.requires_grad
+    torch.testing.assert_close(loss, adapted(model, inputs()).detach())
 
 
 @pytest.mark.parametrize("name", NEEDY)

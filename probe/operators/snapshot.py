@@ -87,6 +87,7 @@ class Snapshot:
         self._inside = Inside(model, reached.modules)
         self.devices = {tensor.device for tensor in [*live.values(), *self._inside.buffers()]}
         self._twice, self._by_example = twice, by_example
+        self._differentiates = False
         with (
             torch.inference_mode(False),
             torch.no_grad(),
@@ -213,12 +214,24 @@ class Snapshot:
 
     def loss(self, parameters: Parameters) -> Tensor:
         """The loss at ``parameters``, shape (), by forward passes alone."""
+        (total,) = self.forwards(
+            parameters,
+            lambda: [torch.stack([term.to(self.device, self.dtype) for term in self.terms()]).sum()],
+        )
+        return total
 
-        def forward() -> Tensor:
-            with torch.no_grad():
-                return torch.stack([term.to(self.device, self.dtype) for term in self.terms()]).sum()
-
-        return self.inside(parameters, forward)
+    def forwards(self, parameters: Parameters, act: Callable[[], Sequence[Tensor]]) -> list[Tensor]:
+        """What ``act()`` gives inside, without a graph of it; but where the loss itself differentiates (a gradient
+        penalty, an equation of derivatives, steps of its own), it needs one on the way."""
+        if not self._differentiates:
+            try:
+                return list(self.inside(parameters, torch.no_grad()(act)))
+            except RuntimeError as error:
+                if "require grad" not in str(error):
+                    raise
+                self._differentiates = True
+        leaves = {name: tensor.detach().requires_grad_() for name, tensor in parameters.items()}
+        return [tensor.detach() for tensor in self.inside(leaves, act)]
 
     def gradient(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
         """The gradient (dim,) and the loss () at ``parameters``, one batch after the other."""
