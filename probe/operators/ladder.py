@@ -40,6 +40,7 @@ from .difference import MOVING, Difference, numbers
 from .hessian import Hessian
 from .reach import reach, talks
 from .snapshot import NOTHING_TO_DIFFERENTIATE, PAST_THE_MODEL, Changed, Examples, LossFn
+from .still import STEPS
 
 T = TypeVar("T")
 
@@ -54,6 +55,9 @@ GOOD = 1e-4
 means kinks, and then the error on one vector says little about another (estimated 4e-4, found 1.2e-3)."""
 
 NO_MEMORY, NOT_FINITE = "not enough memory", "the loss on the reference batch is not finite"
+
+NO_LOSS = (NOTHING_TO_DIFFERENTIATE, PAST_THE_MODEL, STEPS)
+"""``loss_fn`` is none of this model, on no rung and in no mode."""
 
 KINKS = ("ReLU", "MaxPool", "Hardtanh", "Hardswish", "Hardsigmoid", "AdaptiveMaxPool")
 
@@ -199,7 +203,7 @@ def choosing(
                 _pass_on(error)
                 why = words_of(error)
                 notes.append(f"no finite difference: {why}")
-    if floor < 3 and why not in (NOTHING_TO_DIFFERENTIATE, PAST_THE_MODEL):
+    if floor < 3 and why not in NO_LOSS:
         try:
             (loss,) = yield from numbers(Along(model, loss_fn, small).loss())
             if math.isfinite(loss):
@@ -210,7 +214,7 @@ def choosing(
             heed(error)
             why = words_of(error)
     # Some models return other things then, and their loss is none.
-    other = model.training and why not in (NOTHING_TO_DIFFERENTIATE, PAST_THE_MODEL, NO_MEMORY, NOT_FINITE)
+    other = model.training and why not in (*NO_LOSS, NO_MEMORY, NOT_FINITE)
     mode = " (in eval mode, in which it is measured)" if other else ""
     return Chosen(0, "", notes=tuple(notes), reason=f"curvature cannot be measured here: {why}{mode}")
 

@@ -19,6 +19,7 @@ from .inside import Inside
 from .large import Overwritten
 from .quiet import arithmetic, by_input, quiet
 from .reach import reach, talks
+from .still import still
 from .trained import Trained
 from .variables import Variables
 
@@ -115,6 +116,7 @@ class Snapshot:
         self._places = self._inside.places(
             {**dict(model.named_parameters()), **dict(model.named_buffers()), **beside, **self._trained.loose}
         )
+        self._moving = [*self._inside.parameters(), *self._trained.loose.values()]
         self._shared = [p for name, p in frozen.items() if name not in self._frozen and not p.is_inference()]
         self._versions = [parameter._version for parameter in self._shared]
         copies = list(self.parameters.values())
@@ -164,6 +166,7 @@ class Snapshot:
         try:
             with (
                 self._variables.as_then(),
+                still(self._moving),
                 self._trained.instead(state),
                 quiet(
                     self._inside,
