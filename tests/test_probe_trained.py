@@ -16,6 +16,8 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from lsmon.probe import Probe, measure
+from lsmon.probe.operators.difference import Difference
+from lsmon.probe.reference import Reference
 from lsmon.probe.sensors.curvature import CurvatureSensor
 from lsmon.protocol.errors import UsageError
 from lsmon.protocol.frames import Curvature
@@ -168,3 +170,12 @@ def test_what_is_trained_beside_the_model_is_that_of_its_step(
             scale.fill_(value)
         true = torch.linalg.eigvalsh(dense(twin, loss_fn, batch))
         assert apart(torch.tensor(frame.top[0].value), true[-1]) < 1e-2
+
+
+def test_one_that_is_frozen_meanwhile_costs_nothing() -> None:
+    """Differences are taken over many steps, in which a training may freeze a layer."""
+    model, batch = network(), torch.randn(12, 3)
+    point = Difference(model, plain, Reference(batch))
+    before = point.product(point.gradient, 1e-3)
+    model[0].requires_grad_(False)
+    assert torch.equal(before, point.product(point.gradient, 1e-3))

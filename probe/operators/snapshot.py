@@ -264,7 +264,8 @@ class Snapshot:
         """
         if not loss.requires_grad:
             raise ValueError(NOTHING_TO_DIFFERENTIATE)
-        every = torch.autograd.grad(loss, [*leaves, *self._live], create_graph=kept, allow_unused=True)
+        live = [parameter for parameter in self._live if parameter.requires_grad]  # some may be frozen by now
+        every = torch.autograd.grad(loss, [*leaves, *live], create_graph=kept, allow_unused=True)
         if any(piece is not None for piece in every[len(leaves) :]):
             raise ValueError(PAST_THE_MODEL)
         return every[: len(leaves)]
