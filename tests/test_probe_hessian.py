@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
+from lsmon.probe import measure
 from lsmon.probe.operators.blocks import blocks
 from lsmon.probe.operators.callbacks import watched
 from lsmon.probe.operators.hessian import Hessian
 from lsmon.probe.operators.preconditioned import Preconditioned
 from lsmon.probe.reference import Reference
 from lsmon.protocol.errors import UsageError
-from tests.landscape import apart, classes, matrix, perceptron, same, traces
+from tests.landscape import apart, classes, dense_hessian, matrix, perceptron, same, traces
 from tests.landscape import cross_entropy as loss_fn
 from tests.one_thread import one_thread  # noqa: F401 (autouse)
 
@@ -370,6 +371,30 @@ def _hooked(x: Tensor) -> Tensor:
     x = 1 * x
     x.register_hook(lambda gradient: gradient)  # type: ignore[no-untyped-call]
     return x
+
+
+def test_a_parameter_that_is_viewed_as_complex_numbers() -> None:
+    """As in a layer of Fourier coefficients; wherever in a vector, and a vector in a matrix, its part lies."""
+
+    class Spectral(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight, self.scale = nn.Parameter(torch.randn(3, 2)), nn.Parameter(torch.ones(1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            made = torch.fft.irfft(torch.fft.rfft(x) * torch.view_as_complex(self.weight), n=4)
+            return torch.tanh(self.scale * made)
+
+    def power(model: nn.Module, batch: Tensor) -> Tensor:
+        loss: Tensor = model(batch).square().mean()
+        return loss
+
+    torch.manual_seed(0)
+    model, batch = Spectral(), torch.randn(8, 4)
+    found = measure(model, power, batch, probes=0)
+    assert "exact" in found.method
+    true = torch.linalg.eigvalsh(dense_hessian(model, power, batch))
+    assert found.top[0].value == pytest.approx(float(true[-1]), rel=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ class Hessian:
             gradient = self._gradients[row]
             if gradient is not None:
                 outputs.append(gradient)
-                weights.append(piece.to(gradient.device, gradient.dtype))
+                weights.append(_aligned(piece).to(gradient.device, gradient.dtype))
         if not outputs:
             return [None] * len(rows)
 
@@ -85,3 +85,8 @@ class Hessian:
         if self._callbacks:
             return self.snapshot.inside(self._leaves, backward)
         return self.snapshot.backward(backward)
+
+
+def _aligned(piece: Tensor) -> Tensor:
+    """A parameter that is viewed as complex numbers is so too in a product, which then asks for an even offset."""
+    return piece.clone() if piece.storage_offset() % 2 else piece
