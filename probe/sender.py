@@ -51,6 +51,9 @@ takes everything with it that is not in the file by then."""
 LAST_ITEMS = 256
 """The newest, which are sent all the same: results are logged last."""
 
+LAST_WAIT_SECS = 0.01
+"""At the end, between two looks at whether a value has come from its device."""
+
 
 class Sink(Protocol):
     """Where frames go: the recorder, the sockets, or a list in a test."""
@@ -180,6 +183,8 @@ class Sender:
                         self._queue.popleft()  # the next one tells how many were dropped
                 self._drain(final=True)
                 self._tick()
+                if self._head is not None:
+                    self._done.wait(LAST_WAIT_SECS)
             self._flush()
             self._beat(self._clock())
             for summary in self._folds.close():
@@ -192,7 +197,7 @@ class Sender:
             self._on_end()
 
     def _drain(self, *, final: bool = False) -> None:
-        """Some of the queue; at the end without waiting for devices."""
+        """Some of the queue; at the end without waiting for devices longer than there is time."""
         for _ in range(LAST_ITEMS if final else TURN_ITEMS):
             if self._closing.is_set() and not final:
                 return
@@ -205,16 +210,19 @@ class Sender:
                 self.dropped += number - self._expected
                 self._expected = number + 1
             item = self._head
-            if not final and not _arrived(item[4]):
+            late = final and self._clock() >= self._until
+            if not late and not _arrived(item[4]):
                 return  # a value is still on the device; what comes after it keeps its place
             self._head = None
-            self._take(item)
+            self._take(item, late)
 
-    def _take(self, item: _Item) -> None:
+    def _take(self, item: _Item, late: bool) -> None:
         _, step, attempt, wall, payload = item
         if isinstance(payload, dict):
-            values = _rounded({name: _value(value) for name, value in payload.items()})
+            values = _rounded(self._read(payload, late))
             rest: dict[str, Any] = {}
+            if not values:
+                return
         elif isinstance(payload, Scalars):
             values = _rounded(payload.values)
             words = {clean_name(name): clean_line(words) for name, words in payload.words.items()}
@@ -236,6 +244,25 @@ class Sender:
             pending.values.update(values)
             for name, more in rest.items():
                 getattr(pending, name).update(more)
+
+    def _read(self, payload: dict[str, Any], late: bool) -> dict[str, float]:
+        """The values that can be had. What a device that failed does not give is told; what is still on one when there
+        is no time left is counted."""
+        try:
+            if not late:
+                return {name: _value(value) for name, value in payload.items()}
+        except Exception:  # noqa: BLE001, S110  one by one, then: the others are numbers
+            pass
+        values = {}
+        for name, value in payload.items():
+            try:
+                if type(value) is float or not late or value.ready():
+                    values[name] = _value(value)
+                else:
+                    self.dropped += 1
+            except Exception as error:  # noqa: BLE001  whatever a device says
+                self._guard.fault(f"value {name}", error)
+        return values
 
     def _flush(self) -> None:
         pending, self._pending = self._pending, None
@@ -290,9 +317,13 @@ class Sender:
 
 
 def _arrived(payload: Any) -> bool:
+    """Whether it can be taken: also where a device that failed will never give it, which is told then."""
     if not isinstance(payload, dict):
         return True
-    return all(type(value) is float or value.ready() for value in payload.values())
+    try:
+        return all(type(value) is float or value.ready() for value in payload.values())
+    except Exception:  # noqa: BLE001  whatever a device says
+        return True
 
 
 def _value(value: Any) -> float:

@@ -197,6 +197,42 @@ def test_what_is_on_the_device_keeps_its_place(make: Callable[..., Sender], sink
     assert [frame.values["loss"] for frame in sink.of(Scalars)] == [1.0, 4.0, 3.0]
 
 
+class Broken(Late):
+    """A value on a device that failed: whatever is asked of it raises."""
+
+    def ready(self) -> bool:
+        raise RuntimeError("device-side assert triggered")
+
+    def values(self) -> list[float]:
+        raise RuntimeError("device-side assert triggered")
+
+
+def test_a_device_that_failed_takes_nothing_else_with_it(sink: Sink, clock: Clock) -> None:
+    """Of a value that cannot be read any more it is said so; what else was logged, the heartbeat and the end come."""
+    guard = Guard()
+    sender = Sender(RunStarted(seq=1), [sink], guard=guard, clock=clock)
+    sender.put(1, 1, {"loss": Broken(0.0), "lr": 0.1})
+    sender.put(2, 1, {"lr": 0.2})
+    sender.turn()
+    sender.put(3, 1, {"loss": Broken(0.0)})
+    assert sender.close(RunEnded(reason="error", error="RuntimeError: device-side assert triggered"), 1.0)
+    assert [frame.values for frame in sink.of(Scalars)] == [{"lr": 0.1}, {"lr": 0.2}]
+    assert guard.notes == {"value loss": "off: RuntimeError: device-side assert triggered"}
+    assert len(sink.of(Heartbeat)) == 2
+    assert sink.of(RunEnded)[0].error == "RuntimeError: device-side assert triggered"
+    assert sink.closed == 1
+
+
+def test_the_end_does_not_wait_for_a_device_that_hangs(sink: Sink) -> None:
+    """What is still on it when the time is up is counted as dropped, and what was logged beside it is kept."""
+    ticks = iter(range(1000))
+    sender = Sender(RunStarted(seq=1), [sink], guard=Guard(), clock=lambda: next(ticks) / 100)
+    sender.put(1, 1, {"loss": Late(0.5), "lr": 0.1})
+    assert sender.close(RunEnded(), 1.0)
+    assert [frame.values for frame in sink.of(Scalars)] == [{"lr": 0.1}]
+    assert sink.of(RunEnded)[0].dropped == 1
+
+
 def test_overflow_drops_the_oldest_and_counts(make: Callable[..., Sender], sink: Sink) -> None:
     """A full queue loses its oldest items, never the newest, and says how many in the heartbeat and at the end."""
     sender = make(queue=100)
