@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -184,7 +185,89 @@ def test_nobody_there_is_a_sentence(hook: tuple[str, type[Hook]]) -> None:
     assert "127.0.0.1 is out of reach" in words and "secret" not in words
 
 
-@pytest.mark.parametrize("url", ["", "example.org", "file:///etc/passwd", "ftp://example.org/x", "https://"])
+@pytest.fixture
+def answering() -> Iterator[Callable[[bytes], tuple[str, list[bytes]]]]:
+    """Makes what answers every connection with these bytes; its address, and what it was asked."""
+    listening: list[socket.socket] = []
+
+    def make(answer: bytes) -> tuple[str, list[bytes]]:
+        server, asked = socket.create_server(("127.0.0.1", 0)), list[bytes]()
+        listening.append(server)
+
+        def serve() -> None:
+            while True:
+                try:
+                    caller, _ = server.accept()
+                except OSError:
+                    return
+                with caller:
+                    said = b""
+                    while not said.endswith(b"}"):
+                        said += caller.recv(1 << 16)
+                    asked.append(said)
+                    caller.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        return f"http://127.0.0.1:{server.getsockname()[1]}/secret", asked
+
+    yield make
+    for server in listening:
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200 + b"\r\n"],
+    ids=["ssh", "headers"],
+)
+def test_an_answer_that_is_none_is_a_sentence_and_the_next_alarm_is_told(
+    answering: Callable[[bytes], tuple[str, list[bytes]]], answer: bytes
+) -> None:
+    """What answers there speaks no HTTP: that is said of each alert, and the command hears of all."""
+    url, asked = answering(answer)
+    noted, said = Noted(), list[str]()
+    alarms = Alarms([Webhook(url, retries=(0.0,)), noted], say=said.append)
+    for kind in ("loss_spike", "divergence"):
+        alarms.tell(Alert(kind=kind), "mlp", "box")
+    alarms.close(30.0)
+    assert noted.kinds == ["loss_spike", "divergence"]
+    assert len(said) == 2 and all("127.0.0.1 is out of reach" in words for words in said)
+    assert len(asked) == 4
+
+
+def test_what_was_taken_is_not_told_again_for_a_broken_answer(
+    answering: Callable[[bytes], tuple[str, list[bytes]]],
+) -> None:
+    url, asked = answering(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+    assert posted(url) == []
+    assert len(asked) == 1
+
+
+def test_an_alarm_that_breaks_does_not_end_the_others() -> None:
+    """Whatever it raises is said, and the next alert has its turn."""
+
+    class Breaks(Noted):
+        def tell(self, facts: dict[str, Any], gone: threading.Event) -> None:
+            super().tell(facts, gone)
+            raise KeyError("odd")
+
+    breaks, noted, said = Breaks(), Noted(), list[str]()
+    alarms = Alarms([breaks, noted], say=said.append)
+    for kind in ("loss_spike", "divergence"):
+        alarms.tell(Alert(kind=kind), "mlp", "box")
+    alarms.close(30.0)
+    assert breaks.kinds == noted.kinds == ["loss_spike", "divergence"]
+    assert len(said) == 2
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "", "example.org", "file:///etc/passwd", "ftp://example.org/x", "https://", "http://[x", "http://h:99999/",
+        "https://example.org/my hook", "https://example.org/h\n", "https://example.org/höhe",
+    ],
+)  # fmt: skip
 def test_what_is_no_web_address_is_told_at_once(url: str) -> None:
     with pytest.raises(UsageError, match="https://"):
         Webhook(url)

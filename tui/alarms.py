@@ -13,7 +13,9 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -85,10 +87,7 @@ class Webhook:
     name = "--webhook"
 
     def __init__(self, url: str, retries: Sequence[float] = RETRIES) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UsageError("--webhook wants an address such as https://example.org/hook.")
-        self._url, self._host, self._retries = url, parts.hostname, tuple(retries)
+        self._url, self._host, self._retries = url, _host(url), tuple(retries)
         self._opener = urllib.request.build_opener(_NoRedirect)
 
     def tell(self, facts: dict[str, Any], gone: threading.Event) -> None:
@@ -100,7 +99,7 @@ class Webhook:
                 error.close()
                 if error.code not in _AGAIN or pause is None:
                     raise OSError(f"{self._host} answered {error.code}") from None
-            except (OSError, ValueError) as error:  # a URLError is an OSError
+            except (OSError, ValueError, HTTPException) as error:  # a URLError is an OSError
                 if pause is None:
                     raise OSError(f"{self._host} is out of reach ({_reason(error)})") from None
             if gone.wait(pause):
@@ -113,8 +112,25 @@ class Webhook:
             headers={"Content-Type": "application/json", "User-Agent": "lsmon"},
             method="POST",
         )
-        with self._opener.open(request, timeout=WEB_SECS) as answer:
-            answer.read(1024)
+        with self._opener.open(request, timeout=WEB_SECS) as answer, suppress(OSError, HTTPException):
+            answer.read(
+                1024
+            )  # it is told by now: an answer that makes no sense is no reason to tell it again
+
+
+def _host(url: str) -> str:
+    """Of an address that can be asked for."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.port != 0
+    except ValueError:
+        usable, parts = False, urlsplit("")
+    asked = parts.path + parts.query
+    if not usable or not parts.hostname or not asked.isascii() or not url.isprintable() or " " in url:
+        raise UsageError(
+            "--webhook wants an address such as https://example.org/hook, with %20 in place of a blank."
+        )
+    return parts.hostname
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -161,7 +177,7 @@ class Alarms:
             for alarm in self._alarms:
                 try:
                     alarm.tell(facts, self._gone)
-                except (OSError, ValueError) as error:
+                except Exception as error:  # noqa: BLE001  whatever it is, the next alert is to be told
                     self._say(f"{alarm.name} did not tell of {facts['kind']}: {_reason(error)}.")
 
 
