@@ -42,6 +42,9 @@ FAULTS = 10
 ATTEMPTS = 8
 """A run is resumed so often at most; more is a loop that counts its steps otherwise, and is told so."""
 
+ODD_NAMES = 20
+"""Values that are no numbers and are told by name; the rest together, since a loop may give each of them a new name."""
+
 _Call = ParamSpec("_Call")
 
 
@@ -122,6 +125,7 @@ class Probe:
         self._step = 0
         self._attempt = 1
         self._faults = 0
+        self._odd: set[str] = set()
         self._listeners = Listeners(self._guard)
         self._instruments: Instruments | None = None
         try:
@@ -298,7 +302,9 @@ class Probe:
             try:
                 numbers[name] = number(value)
             except Exception as error:  # noqa: BLE001  somebody's float() may raise anything
-                self._guard.fault(f"value {name}", error)
+                if len(self._odd) < ODD_NAMES:
+                    self._odd.add(name)
+                self._guard.fault(f"value {name}" if name in self._odd else "more values", error)
         if numbers:
             self._sender.put(step, self._attempt, numbers)
 

@@ -22,6 +22,7 @@ from lsmon.protocol.detectors.standstill import Standstill
 from lsmon.protocol.detectors.watch import Watch
 from lsmon.protocol.fold import Folds
 from lsmon.protocol.frames import Alert, AnyFrame, Curvature, RunEnded, RunStarted, Scalars
+from lsmon.protocol.names import MOST_NAMES
 from lsmon.protocol.regime import Regime
 
 from .guard import Guard
@@ -231,9 +232,17 @@ class Sender:
             self._flush()
             self._send(payload, step, attempt, wall)
             return
+        while len(values) > MOST_NAMES:  # more than a frame holds
+            part = {name: values.pop(name) for name in list(values)[:MOST_NAMES]}
+            self._flush()
+            self._pending = Scalars(step=step, attempt=attempt, wall=wall, values=part)
+            self._pending_since = self._clock()
         pending = self._pending
         if pending is not None and (
-            pending.step != step or pending.attempt != attempt or pending.values.keys() & values.keys()
+            pending.step != step
+            or pending.attempt != attempt
+            or pending.values.keys() & values.keys()
+            or len(pending.values) + len(values) > MOST_NAMES
         ):
             self._flush()
             pending = None

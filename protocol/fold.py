@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 
 from .codec import shorten
 from .frames import UNNUMBERED, AnyFrame, Curvature, Summary
-from .names import scalars
+from .names import admitted, scalars
 
 LEVELS = (64, 4096)
 """Frames a row. 10 million frames make 160 000 and 2 400 rows, which read in 1.6 s and 25 ms."""
@@ -18,6 +18,7 @@ class Fold:
 
     def __init__(self, level: int) -> None:
         self.level = level
+        self._names: set[str] = set()
         # Name → attempt and step of the newest measurement.
         self._newest: dict[str, tuple[int, int]] = {}
         self._clear()
@@ -48,7 +49,8 @@ class Fold:
             for name, (count, low, high, mean, last, odd) in frame.series.items():
                 self._merge(name, count, low, high, mean, last, odd)
             for name, (first, until) in frame.measured.items():
-                self._place(name, first, until)
+                if self._admits(name):
+                    self._place(name, first, until)
         else:
             self._count += 1
             values, errors = scalars(frame)
@@ -70,11 +72,19 @@ class Fold:
         for name, value in values.items():
             if name not in measured:
                 timely[name] = value
-            elif (frame.attempt, frame.step) >= self._newest.get(name, (-1, 0)):
+            elif self._admits(name) and (frame.attempt, frame.step) >= self._newest.get(name, (-1, 0)):
                 timely[name] = value
                 self._newest[name] = frame.attempt, frame.step
                 self._place(name, frame.step, frame.step)
         return timely
+
+    def _admits(self, name: str) -> bool:
+        """The first names of the run, as on a screen; what others are is in the frames."""
+        names = self._names
+        if not admitted(name, names, len(names)):
+            return False
+        names.add(name)
+        return True
 
     def _place(self, name: str, first: int, until: int) -> None:
         before = self._measured.get(name, (first, until))
@@ -100,6 +110,8 @@ class Fold:
     ) -> None:
         into = self._series.get(name)
         if into is None:
+            if not self._admits(name):
+                return
             into = self._series[name] = [0, low, high, mean, last, 0]
         into[5] += odd
         if count <= 0:  # below, when a peer or a file says nonsense

@@ -6,6 +6,7 @@ Unknown names are welcome: they get a panel named after the part before the slas
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 
 from .frames import AnyFrame, Curvature, Heartbeat, Scalars
@@ -27,6 +28,10 @@ class Quantity:
     log: bool = False
     """Usually read on a logarithmic axis."""
 
+
+MOST_NAMES = 1000
+"""In a frame, in a row of what is folded, and on a screen, beside the well-known ones: more than a person looks at. Names
+of 128 letters then make half of what a frame may have, and a loop that logs a new name at each step fills no memory."""
 
 GIVEN = "given by the loop"
 """The source of what is not measured by the probe."""
@@ -129,6 +134,11 @@ def quantity(name: str) -> Quantity:
         return known
     panel, _, rest = name.rpartition("/")
     return Quantity(name, rest or name, "", "Logged by this training.", GIVEN, panel or name)
+
+
+def admitted(name: str, names: Container[str], count: int) -> bool:
+    """Whether there is room for this name beside ``names``, of which there are ``count``; for well-known ones always."""
+    return count < MOST_NAMES or name in names or name in QUANTITIES
 
 
 def natural(name: str) -> list[tuple[int, str]]:

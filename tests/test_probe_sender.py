@@ -12,7 +12,7 @@ import pytest
 from lsmon.probe.guard import Guard
 from lsmon.probe.heartbeat import Pulse
 from lsmon.probe.sender import Sender
-from lsmon.protocol.codec import decode, encode
+from lsmon.protocol.codec import MAX_FRAME, decode, encode
 from lsmon.protocol.frames import (
     UNNUMBERED,
     Alert,
@@ -231,6 +231,22 @@ def test_the_end_does_not_wait_for_a_device_that_hangs(sink: Sink) -> None:
     assert sender.close(RunEnded(), 1.0)
     assert [frame.values for frame in sink.of(Scalars)] == [{"lr": 0.1}]
     assert sink.of(RunEnded)[0].dropped == 1
+
+
+def test_more_names_at_once_than_a_frame_holds_are_several(make: Callable[..., Sender], sink: Sink) -> None:
+    """Each can be read, all are of that step, and nothing is left out."""
+    sender = make()
+    many = {f"{'ü' * 120}/{n}": float(n) for n in range(6500)}
+    sender.put(7, 1, {"loss": 0.5})
+    sender.put(7, 1, dict(many))
+    sender.put(7, 1, {"lr": 0.1})
+    sender.close(RunEnded(), 1.0)
+    frames = sink.of(Scalars)
+    assert {frame.step for frame in frames} == {7}
+    assert max(len(encode(frame)) for frame in frames) < MAX_FRAME
+    told = {name: value for frame in frames for name, value in frame.values.items()}
+    assert told == {"loss": 0.5, **many, "lr": 0.1}
+    assert [frame.seq for frame in frames] == list(range(2, 2 + len(frames)))
 
 
 def test_overflow_drops_the_oldest_and_counts(make: Callable[..., Sender], sink: Sink) -> None:

@@ -97,3 +97,21 @@ def test_what_is_logged_late_or_by_threads_is_no_resume(home: Path) -> None:
     ]
     shuffled = [{"step": 400 + (step ^ 5), "loss": 1.0} for step in range(160)]
     assert {attempt for attempt, _, _ in logged(home, late + shuffled)} == {1}
+
+
+def test_words_under_ever_new_names_are_told_a_few_times(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first twenty by name, the rest once together: neither stderr, alerts nor heartbeats grow with the run."""
+    with Probe(name="mlp") as probe:
+        for step in range(100):
+            probe.log(step=step, **{f"caption/{step}": "a cat", "loss": 1.0})
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 21 and "value caption/0 is off" in said[0] and "more values is off" in said[-1]
+    (folder,) = list_recordings(home / "recordings")
+    with Recording.open(folder) as recording:
+        frames = list(recording.frames())
+        heartbeat = recording.heartbeat
+    assert sum(isinstance(frame, Alert) for frame in frames) == 21
+    assert heartbeat is not None and len(heartbeat.notes) == 21
+    assert sum(isinstance(frame, Scalars) for frame in frames) == 100

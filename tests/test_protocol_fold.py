@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lsmon.protocol.codec import decode, encode
+from lsmon.protocol.codec import MAX_FRAME, decode, encode
 from lsmon.protocol.fold import LEVELS, Fold, Folds
 from lsmon.protocol.frames import AnyFrame, Curvature, Heartbeat, Mark, Ritz, Scalars, Summary
+from lsmon.protocol.names import MOST_NAMES
 
 
 def scalars(values: list[float], attempt: int = 1) -> Iterator[Scalars]:
@@ -126,6 +127,20 @@ def test_a_row_with_a_negative_count_adds_nothing() -> None:
         assert folder.add(Summary(seq=64, series={"loss": (count, 1.0, 2.0, 1.5, 2.0, 0)})) is None
     row = folder.close()
     assert row is not None and row.series["loss"] == (2, 1.0, 2.0, 1.5, 2.0, 0)
+
+
+def test_ever_new_names_make_no_row_that_cannot_be_read() -> None:
+    """The first thousand have their place in every row, and the well-known ones; what comes beside them has none."""
+    frames = [
+        Scalars(seq=seq, values={f"{'x' * 100}/{seq}/{n}": 1.0 for n in range(10)} | {"steady": 2.0})
+        for seq in range(1, 8193)
+    ]
+    frames.append(Scalars(seq=8193, values={"hessian/max": 3.0, "late": 4.0}))
+    rows = fold(4096, iter(frames))
+    assert all(decode(encode(row)) == row and len(encode(row)) < MAX_FRAME for row in rows)
+    assert len(rows[0].series) == MOST_NAMES
+    assert [row.series["steady"][0] for row in rows[:2]] == [4096, 4096]
+    assert set(rows[2].series) == {"hessian/max"}
 
 
 def test_nothing_added_gives_no_row() -> None:

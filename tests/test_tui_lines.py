@@ -132,3 +132,23 @@ def test_names_of_one_label_are_told_in_full_and_in_the_order_of_their_numbers()
     names = [f"block_{at}/ratio" for at in (10, 0, 2)]
     (line,) = fold(Scalars(step=1, values={**dict.fromkeys(names, 0.5), "layer/other": 2.0}))
     assert line == "step 1  block_0/ratio 0.5  block_2/ratio 0.5  block_10/ratio 0.5  other 2"
+
+
+def test_a_clock_that_is_set_back_silences_nothing() -> None:
+    """An hour back, and there is a line a second as before; a frame that is a moment older than a line adds none."""
+    frames: list[AnyFrame] = [
+        Scalars(seq=i, step=i, wall=(5000 if i < 30 else 1400) + i / 10, values={"loss": 1.0})
+        for i in range(60)
+    ]
+    assert [line.split()[1] for line in fold(*frames)] == ["0", "10", "20", "30", "40", "50", "59"]
+    frames = [
+        Scalars(seq=i, step=i, wall=wall, values={"loss": 1.0}) for i, wall in enumerate((0, 1, 0.9, 2))
+    ]
+    assert [line.split()[1] for line in fold(*frames)] == ["0", "1", "3"]
+
+
+def test_ever_new_names_make_no_endless_line() -> None:
+    """The first thousand are told, and the well-known ones."""
+    frames = [Scalars(seq=i, step=i, wall=i / 1e4, values={f"x/{i}": 1.0}) for i in range(3000)]
+    last = fold(*frames, Scalars(seq=3001, step=3001, wall=9.0, values={"loss": 0.25}))[-1]
+    assert "train 0.25" in last and "999 1" in last.split("  ") and "1000 1" not in last.split("  ")

@@ -25,9 +25,10 @@ from lsmon.protocol.frames import (
     Scalars,
     Summary,
 )
+from lsmon.protocol.names import MOST_NAMES
 from lsmon.tui.joined import joined
 from lsmon.tui.series import Series
-from lsmon.tui.store import MAX_SERIES, Store
+from lsmon.tui.store import Store
 from lsmon.tui.view import EMPTY, Track, View
 
 
@@ -308,8 +309,16 @@ def test_endless_attempts_stay_bounded() -> None:
 
 def test_names_beyond_the_limit_are_counted_not_kept() -> None:
     """A training that logs a new name each step is told so."""
-    view = folded(*(Scalars(seq=i + 1, step=i, values={f"x/{i}": 1.0}) for i in range(MAX_SERIES + 7)))
-    assert len(view.series) == MAX_SERIES
+    view = folded(*(Scalars(seq=i + 1, step=i, values={f"x/{i}": 1.0}) for i in range(MOST_NAMES + 7)))
+    assert len(view.series) == MOST_NAMES
+    assert view.refused == 7
+
+
+def test_a_well_known_name_is_kept_however_many_others_came_before() -> None:
+    """What a loop logs under ever new names does not keep the sharpness off the screen."""
+    junk = [Scalars(seq=i + 1, step=i, values={f"x/{i}": 1.0}) for i in range(MOST_NAMES + 7)]
+    view = folded(*junk, Scalars(seq=MOST_NAMES + 8, step=MOST_NAMES + 7, values={"hessian/max": 3.0}))
+    assert view.series["hessian/max"].value == 3.0
     assert view.refused == 7
 
 

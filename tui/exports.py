@@ -12,7 +12,6 @@ from typing import BinaryIO, TextIO
 from msgspec import structs
 
 from lsmon.protocol.codec import encode
-from lsmon.protocol.fold import LEVELS
 from lsmon.protocol.frames import UNNUMBERED, AnyFrame
 from lsmon.protocol.names import scalars
 from lsmon.protocol.recording.reader import Recording
@@ -101,14 +100,14 @@ def to_csv(recording: Recording, out: TextIO, told: Told) -> None:
 
 
 def _names(recording: Recording) -> list[str]:
-    """Every column there will be. What is folded has no errors, so they are looked for in the frames themselves."""
+    """Every column there will be, from the frames themselves: what is folded has no errors, and not all names."""
     known: dict[str, None] = {}
-    for summary in recording.summaries(LEVELS[1]):
-        known.update(dict.fromkeys(summary.series))
     doubted: dict[str, None] = {}
     for frame in recording.frames():
         if not isinstance(frame, UNNUMBERED):
-            doubted.update(dict.fromkeys(scalars(frame)[1]))
+            values, errors = scalars(frame)
+            known.update(dict.fromkeys(values))
+            doubted.update(dict.fromkeys(errors))
     return [
         column for name in known for column in (name, f"{name}{ERROR}") if column == name or name in doubted
     ]

@@ -16,7 +16,7 @@ from lsmon.protocol.frames import (
     Scalars,
     Summary,
 )
-from lsmon.protocol.names import natural, quantity
+from lsmon.protocol.names import admitted, natural, quantity
 from lsmon.protocol.recording.ending import in_full, written
 
 from .measured_at import at_step
@@ -74,12 +74,12 @@ class Lines:
                         self._curvature[end] = words, frame.step
             case Scalars():
                 for name, value in frame.values.items():
-                    if self._newest(name, frame):
+                    if self._admits(name) and self._newest(name, frame):
                         error, words = frame.errors.get(name), frame.words.get(name, "")
                         self._latest[name] = _value(name, value, error, words)
             case Summary():
                 for name, row in frame.series.items():
-                    if row[0]:
+                    if row[0] and self._admits(name):
                         self._latest[name] = _value(name, row[4], None, "")
             case _:
                 return []
@@ -88,6 +88,9 @@ class Lines:
         self._attempt = frame.attempt
         self._step, self._fresh = frame.step if again else max(self._step, frame.step), True
         return self._due(frame.wall)
+
+    def _admits(self, name: str) -> bool:
+        return admitted(name, self._latest, len(self._latest))
 
     def _newest(self, name: str, frame: AnyFrame) -> bool:
         """Whether nothing of a later step has been told under this name."""
@@ -102,7 +105,8 @@ class Lines:
         return self._numbers(self._printed_at)
 
     def _due(self, wall: float) -> list[str]:
-        return self._numbers(wall) if wall - self._printed_at >= self._every else []
+        # A clock that was set back stands for another time, and is no reason to fall silent until it has caught up.
+        return [] if abs(wall - self._printed_at) < self._every else self._numbers(wall)
 
     def _numbers(self, wall: float) -> list[str]:
         if not self._fresh:

@@ -20,7 +20,7 @@ from lsmon.protocol.frames import (
     Scalars,
     Summary,
 )
-from lsmon.protocol.names import scalars
+from lsmon.protocol.names import MOST_NAMES, admitted, scalars
 from lsmon.protocol.thinned import Thinned
 
 from .examples import with_examples
@@ -28,8 +28,6 @@ from .reached import Reached
 from .series import CAP, Series, Stretch
 from .view import EMPTY, View
 
-MAX_SERIES = 1000
-"""More names than a person looks at; a training that logs one name a step must not fill the memory."""
 FULL_SERIES = 64
 """So many series get the full number of buckets, later ones an eighth: 45 MB at worst together."""
 MAX_EVENTS = 1000
@@ -172,8 +170,8 @@ class Store:
     def _opened(self, name: str) -> Series | None:
         """A series for a new name, or none when there are too many."""
         count = len(self._series)
-        if count >= MAX_SERIES:
-            if len(self._refused) < MAX_SERIES:
+        if not admitted(name, (), count):
+            if len(self._refused) < MOST_NAMES:
                 self._refused.add(name)
             return None
         series = self._series[name] = Series(name, CAP if count < FULL_SERIES else CAP // 8)

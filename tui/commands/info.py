@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from lsmon.protocol import names
 from lsmon.protocol.clean import clean_line
 from lsmon.protocol.counts import counted, grouped
 from lsmon.protocol.process import is_alive
@@ -95,7 +96,8 @@ def contents(about: About) -> Iterator[tuple[str, str]]:
     """Quantities, damage, and alerts."""
     shown = ", ".join(about.names[:MOST_NAMES])
     more = len(about.names) - MOST_NAMES
-    yield "holds", (f"{shown} and {more} more" if more > 0 else shown) or "no numbers"
+    least = "at least " if len(about.names) >= names.MOST_NAMES else ""  # so many are told of
+    yield "holds", (f"{shown} and {least}{more} more" if more > 0 else shown) or "no numbers"
     for words in about.damage:
         yield "damage", words
     alerts = ", ".join(f"{kind} {count}" for kind, count in sorted(about.alerts.items()))
