@@ -91,5 +91,7 @@ def number(value: Any) -> float | Reading:
     if isinstance(value, (str, bytes)):
         raise TypeError(f"{value!r:.40} is not a number")
     if getattr(value, "size", 0) == 1 and hasattr(value, "item"):
+        if getattr(value, "mask", False):  # numpy's masked arrays: under the mask lies anything
+            raise TypeError("what is masked is no number")
         return float(value.item())  # of an array float() is to go, and numpy warns
     return float(value)

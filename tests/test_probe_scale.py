@@ -145,3 +145,12 @@ def test_an_array_of_one_element_is_a_number() -> None:
         assert number(value) == 2.0
     with pytest.raises(TypeError):
         number(np.array([1.0, 2.0]))
+
+
+def test_what_is_masked_is_no_number() -> None:
+    """The mean of nothing but masked entries is no 0, which numpy would make of it."""
+    with pytest.raises(TypeError, match="masked"):
+        number(np.ma.masked_array([1.0, 2.0], mask=True).mean())
+    with pytest.raises(TypeError, match="masked"):
+        number(np.ma.masked_array([1.0], mask=True))
+    assert number(np.ma.masked_array([1.0, 3.0], mask=[False, True]).mean()) == 1.0
