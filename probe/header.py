@@ -27,7 +27,7 @@ def run_header(name: str | None, budget: float, rank: int, context: Context) -> 
         wall=round(time.time(), 4),
         rank=rank,
         run=secrets.token_hex(4),
-        name=clean_name(name or os.environ.get("LSMON_RUN_NAME") or _script()),
+        name=clean_name(str(name or "") or os.environ.get("LSMON_RUN_NAME") or _script()),
         host=clean_name(me.host or socket.gethostname()),
         user=_user(),
         pid=me.pid,

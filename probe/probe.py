@@ -145,7 +145,7 @@ class Probe:
             return
         self._on = True
         if config:
-            self.mark("config: " + ", ".join(f"{key}={value}" for key, value in config.items()))
+            self._guard.run("config", self._keep, config)
 
     def _open(
         self,
@@ -291,6 +291,7 @@ class Probe:
             if now not in INTS:
                 raise UsageError("A step beyond 64 bits cannot be recorded; the probe's own count is used.")
         except Exception as error:  # noqa: BLE001  somebody's int() may raise anything
+            heed(error)
             self._guard.fault("step=", error)
             return min(counted, INTS[-1])
         return now
@@ -302,11 +303,17 @@ class Probe:
             try:
                 numbers[name] = number(value)
             except Exception as error:  # noqa: BLE001  somebody's float() may raise anything
+                heed(error)
                 if len(self._odd) < ODD_NAMES:
                     self._odd.add(name)
                 self._guard.fault(f"value {name}" if name in self._odd else "more values", error)
         if numbers:
             self._sender.put(step, self._attempt, numbers)
+
+    def _keep(self, config: Mapping[str, Any]) -> None:
+        """What is set, in the record. Of a setting that cannot say what it is only the name."""
+        words = [f"{key}={_said(value)}" for key, value in config.items()]
+        self.mark("config: " + ", ".join(words))
 
     def _begin_attempt(self) -> None:
         self._attempt += 1
@@ -351,6 +358,14 @@ class Probe:
         self._guard.fault(part, error)
         if self._faults >= FAULTS:
             self._close("the probe switched itself off after too many faults", EXIT_SECS)
+
+
+def _said(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception as error:  # noqa: BLE001  somebody's str() may raise anything: a value that is still missing does
+        heed(error)
+        return "?"
 
 
 def _silent() -> Probe:

@@ -32,10 +32,9 @@ def allowed_share(given: float) -> float:
     words = os.environ.get("LSMON_BUDGET")
     try:
         budget = float(words) if words else float(given)
-    except ValueError:
-        raise UsageError(
-            f"LSMON_BUDGET={words} is not a number; it is a share of the wall time such as 0.05."
-        ) from None
+    except (TypeError, ValueError):
+        said = f"LSMON_BUDGET={words}" if words else f"budget={given!r:.40}"
+        raise UsageError(f"{said} is not a number; it is a share of the wall time such as 0.05.") from None
     if not 0 <= budget <= 1:
         raise UsageError(f"budget={budget:g} is not a share of the wall time between 0 and 1, such as 0.05.")
     return budget
@@ -47,13 +46,17 @@ def door_at(listen: str | None) -> Listening | None:
         return None
     from lsmon.protocol.wire.tcp import listening
 
-    return listening(listen)
+    return listening(str(listen))
 
 
 def thresholds_of(config: Mapping[str, Any] | None) -> Thresholds:
     """Those of the detectors, with what ``config["alerts"]`` changes."""
     from lsmon.protocol.detectors.thresholds import Thresholds
 
+    if config is not None and not (hasattr(config, "get") and hasattr(config, "items")):
+        raise UsageError(
+            "config= is a dictionary of settings, by name; of an argparse namespace that is vars(args)."
+        )
     changed = (config or {}).get("alerts", {})
     if not isinstance(changed, Mapping):
         raise UsageError(

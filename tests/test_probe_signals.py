@@ -103,3 +103,25 @@ def test_gradients_are_on_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
                 probe.step(loss, data)
             assert torch.is_grad_enabled()
         monkeypatch.undo()
+
+
+@pytest.mark.parametrize("handled", ["function"], indirect=True)
+def test_it_comes_out_of_what_is_logged(handled: None, tmp_path: Path) -> None:
+    """While a number is waited for, as of an array on a device of another framework, and while a step is."""
+
+    class Waited:
+        size = 1
+
+        def item(self) -> float:
+            signal.raise_signal(signal.SIGUSR1)
+            return 1.0
+
+        def __int__(self) -> int:
+            return int(self.item())
+
+    with Probe(name="preempted", record=False) as probe:
+        with pytest.raises(Preempted):
+            probe.step(Waited())
+        with pytest.raises(Preempted):
+            probe.log(step=Waited(), loss=1.0)
+        assert "value loss" not in probe._guard.notes and "step=" not in probe._guard.notes
