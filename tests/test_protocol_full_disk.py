@@ -149,7 +149,7 @@ def test_a_read_only_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_folder_that_vanishes_is_told(tmp_path: Path) -> None:
-    """Deleting it does not fail any write, so it is looked for; when it is back, recording goes on."""
+    """Deleting it does not fail any write, so it is looked for; it is made again, and recording goes on."""
     folder = tmp_path / "run"
     folder.mkdir()
     clock = Clock()
@@ -160,10 +160,19 @@ def test_a_folder_that_vanishes_is_told(tmp_path: Path) -> None:
     folder.rmdir()
     feed(recorder, clock, 6, 20)
     assert recorder.trouble == "stopped: the folder is gone"
-    folder.mkdir()
     clock.now += RETRY_SECS
     recorder.tick()
     assert recorder.trouble == ""
     feed(recorder, clock, 21, 25)
-    recorder.close()
     assert recorded(folder) == [1, *range(21, 26)]
+    meta = folders.read_meta(folder)
+    assert meta is not None and meta.run is not None and meta.run.run == HEADER.run
+    for path in folder.iterdir():  # and when only what is in it is gone
+        path.unlink()
+    feed(recorder, clock, 26, 40)
+    clock.now += RETRY_SECS
+    recorder.tick()
+    feed(recorder, clock, 41, 45)
+    recorder.close()
+    assert recorded(folder) == [1, *range(41, 46)]
+    assert folders.read_meta(folder) is not None

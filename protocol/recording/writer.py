@@ -13,7 +13,7 @@ from ..codec import encode
 from ..fold import LEVELS
 from ..frames import UNNUMBERED, Alert, AnyFrame, Mark, RunEnded, RunStarted, Summary, state
 from .ending import written
-from .folder import make_folder, overview_path, segment_path, write_meta
+from .folder import META, make_folder, overview_path, segment_path, write_meta
 from .outfile import OutFile
 
 RETRY_SECS = 10.0
@@ -111,6 +111,7 @@ class Recorder:
 
     def _begin(self) -> None:
         now = self._clock()
+        self._begun = self._begun and (self._folder / META).exists()  # somebody may have cleared it away
         if not self._begun:
             make_folder(self._folder)
         while True:
