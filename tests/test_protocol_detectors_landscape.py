@@ -235,6 +235,17 @@ def test_no_sequence_raises(rows: list[tuple[float, float, float, float]]) -> No
     watched(frames())
 
 
+def test_a_gradient_that_is_exactly_zero_raises_nothing() -> None:
+    """As where every unit is dead: there is no growth of it to speak of."""
+    watched(
+        Curvature(
+            seq=step, step=step, top=(Ritz(1.0, 0.0, True),), bottom=(Ritz(-1.0, 0.0, True),), loss=1.0,
+            grad_norm=0.0, grad_curvature=-0.9,
+        )
+        for step in range(1, 50)
+    )  # fmt: skip
+
+
 def test_other_examples_are_no_jump_of_the_sharpness() -> None:
     """The engine may find that it can afford more of them."""
 

@@ -164,9 +164,10 @@ class Saddle:
         self.wants = "saddle_undecided"
 
     def _rolling(self, lowest: float, q: float, loss: float, norm: float) -> Alert | None:
-        grown = (
-            math.inf if math.isnan(norm) else norm / self._slowest
-        )  # what nobody measured cannot speak against it
+        if math.isnan(norm):
+            grown = math.inf  # what nobody measured cannot speak against it
+        else:
+            grown = norm / self._slowest if self._slowest else math.inf if norm else 1.0
         plain = self._plain >= self._t.in_a_row and grown >= self._t.grown
         gentle = self._signs >= self._t.gently_in_a_row and grown > 1.0
         if self._escaping or not (plain or gentle):
