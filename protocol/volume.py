@@ -34,13 +34,13 @@ def change(before: Curvature, after: Curvature) -> Change:
             "The two log-volumes were not measured alike: δ, the parameters and the probes must be the same."
         )
     differences = [b - a for a, b in pairs]
-    mean = math.fsum(differences) / len(differences)
+    mean = math.fsum(each / len(differences) for each in differences)
     free = len(differences) - 1
-    spread = math.sqrt(math.fsum((each - mean) ** 2 for each in differences) / free / len(differences))
+    spread = math.hypot(*(each - mean for each in differences)) / math.sqrt(free * len(differences))
     student = 1.96 + 2.4 / free + 3 / free**2  # right to 3 % from three degrees of freedom on
     drifts = [
         (b - after.log_volume) - (a - before.log_volume)
         for a, b in zip(before.log_volume_shorter, after.log_volume_shorter, strict=False)
     ]
-    drift = math.sqrt(math.fsum(each**2 for each in drifts) / len(drifts)) if drifts else 0.0
+    drift = math.hypot(*drifts) / math.sqrt(len(drifts)) if drifts else 0.0
     return Change(mean, math.hypot(student / 2 * spread, drift))

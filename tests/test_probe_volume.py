@@ -124,6 +124,14 @@ def frame(found: Density, delta: float, step: int) -> Curvature:
     )  # fmt: skip
 
 
+def test_a_difference_beyond_what_a_float_holds_raises_nothing() -> None:
+    """Nonsense in a file is nonsense on the screen, and no end of it."""
+    far = (1.7e308, -1.7e308, 1e308)
+    one = Curvature(log_volume=1.0, log_volume_probes=far, log_volume_shorter=far, delta=1.0)
+    other = Curvature(log_volume=-1.0, log_volume_probes=far[::-1], log_volume_shorter=(0.0,) * 3, delta=1.0)
+    assert not math.isfinite(told_change(one, other).se)
+
+
 def test_the_difference_of_two_frames_is_that_of_the_measurements() -> None:
     """What travels is enough for it, also through the codec; other δ, other probes or no volume are told."""
     before = torch.tensor(network(1500), dtype=torch.float64).sort().values

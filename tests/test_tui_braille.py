@@ -13,9 +13,11 @@ from lsmon.tui.binning import binned
 from lsmon.tui.braille import plot, sparkline
 from lsmon.tui.columns import Columns
 from lsmon.tui.format import number, short, with_error
+from lsmon.tui.loss_course import averaged
 from lsmon.tui.series import Series
 from lsmon.tui.tick_names import tick_names
 from lsmon.tui.view import Track
+from lsmon.tui.widgets.run_list import course
 from lsmon.tui.widgets.value_axis import between
 
 
@@ -101,6 +103,17 @@ def test_binning_keeps_minimum_maximum_and_mean() -> None:
     np.testing.assert_array_equal(columns.highs, blocks.max(axis=1))
 
 
+def test_the_largest_numbers_there_are_can_be_drawn() -> None:
+    """Their differences and sums are more than a float holds."""
+    axis = ValueAxis.linear(-1.7e308, 1.7e308, 3)
+    assert picture([dots_of([1.7e308] * 8, 8)], axis, 1) == ["⠉⠉⠉⠉"]
+    assert picture([dots_of([-1.7e308] * 8, 8)], axis, 1) == ["⣀⣀⣀⣀"]
+    assert sparkline(dots_of([-1.7e308] * 4 + [1.7e308] * 4, 8), 4) == "▁▁██"
+    assert sparkline(binned(track([1.7e308] * 8), StepAxis(0.0, 4.0), 4), 2)
+    assert course([-1.7e308, 1.7e308], 2) == "▁█"
+    assert averaged([1.7e308] * 4, 2) == (1.7e308, 1.7e308)
+
+
 def test_sparkline() -> None:
     """Eight heights; a constant is low; nothing is blank; ASCII when asked."""
     assert sparkline(dots_of([float(i // 2) for i in range(16)], 16), 8) == "▁▂▃▄▅▆▇█"
@@ -118,26 +131,34 @@ def test_the_run_fills_nine_tenths_of_its_axis_and_never_leaves_it(span: int) ->
 
 
 @pytest.mark.parametrize(
-    ("low", "high"), [(0.1, 0.2), (-3.0, 40.0), (5.0, 5.0), (0.0, 0.0), (-1e-9, 1e9), (1e-12, 2e-12)]
-)
+    ("low", "high"),
+    [
+        (0.1, 0.2), (-3.0, 40.0), (5.0, 5.0), (0.0, 0.0), (-1e-9, 1e9), (1e-12, 2e-12), (-1.7e308, 1.7e308),
+        (-1e308, 1e308), (1.7e308, 1.7e308), (-1.7e308, 0.0), (0.0, 5e-324),
+    ],
+)  # fmt: skip
 def test_linear_limits_are_round_and_hold_everything(low: float, high: float) -> None:
     """Limits enclose the data, ticks lie within the limits."""
     axis = ValueAxis.linear(low, high, 3)
-    slack = 1e-6 * (high - low)
+    slack = 1e-6 * (high / 2 - low / 2)
     assert axis.low - slack <= low <= high <= axis.high + slack
     assert axis.low < axis.high
     assert 1 <= len(axis.ticks) <= 3
     assert all(axis.low - 1e-12 <= tick <= axis.high + 1e-12 for tick in axis.ticks)
+    assert math.isfinite(axis.low) and math.isfinite(axis.high)
+    assert -1e-9 <= axis.height(low) <= axis.height(high) <= 1.0 + 1e-9
 
 
 @pytest.mark.parametrize(
-    ("low", "high"), [(1e-6, 1e3), (0.4, 0.6), (1.0, 1.0), (3e-300, 1e300), (9.99, 10.01)]
+    ("low", "high"),
+    [(1e-6, 1e3), (0.4, 0.6), (1.0, 1.0), (3e-300, 1e300), (9.99, 10.01), (1.7e308, 1.7e308), (1.0, 1.2e308)],
 )
 def test_logarithmic_limits_hold_everything(low: float, high: float) -> None:
     """As above, on decades."""
     axis = ValueAxis.logarithmic(low, high, 3)
     assert axis.low <= low * 1.000001
     assert axis.high >= high * 0.999999
+    assert math.isfinite(axis.high)
     assert axis.low < axis.high
     assert 1 <= len(axis.ticks) <= 4
 

@@ -7,6 +7,7 @@ Half blocks, one by two a cell, are for fonts without braille; ASCII has a chara
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -106,25 +107,29 @@ def sparkline(curve: Columns, cols: int, *, log: bool = False, ascii_only: bool 
         values = [math.log10(value) if value > 0 else math.nan for value in values]
     pairs = zip(values[::2], values[1::2], strict=True)
     levels = [
-        right if math.isnan(left) else left if math.isnan(right) else (left + right) / 2
+        right if math.isnan(left) else left if math.isnan(right) else left / 2 + right / 2
         for left, right in pairs
     ]
+    # The mean of the largest numbers there are may be more than a float holds.
+    levels = [min(max(level, -sys.float_info.max), sys.float_info.max) for level in levels]
     seen = [level for level in levels if not math.isnan(level)]
     if not seen:
         return " " * cols
     low, high = min(seen), max(seen)
     glyphs = ASCII_LEVELS if ascii_only else BLOCKS
     # A constant is drawn low and flat rather than as a full bar.
-    span = high - low if high - low > 1e-9 * max(abs(high), abs(low)) else math.inf
+    span = high / 2 - low / 2
+    span = span if span > 5e-10 * max(abs(high), abs(low)) else math.inf
     most = len(glyphs) - 1
     return "".join(
-        " " if math.isnan(level) else glyphs[int((level - low) / span * most + 0.5)] for level in levels
+        " " if math.isnan(level) else glyphs[int((level / 2 - low / 2) / span * most + 0.5)]
+        for level in levels
     )
 
 
 def _heights(values: Floats, axis: ValueAxis) -> Floats:
     if not axis.log:
-        return (values - axis.low) / (axis.high - axis.low)
+        return (values / 2 - axis.low / 2) / (axis.high / 2 - axis.low / 2)
     logs = np.log10(values, out=np.full_like(values, np.nan), where=values > 0)
     bottom = np.log10(axis.low)
     heights: Floats = (logs - bottom) / (np.log10(axis.high) - bottom)

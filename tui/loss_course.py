@@ -44,7 +44,7 @@ def averaged(values: list[float], points: int) -> tuple[float, ...]:
     """Neighbours as their mean, so that no more than ``points`` are left."""
     size = max(math.ceil(len(values) / points), 1)
     groups = (values[start : start + size] for start in range(0, len(values), size))
-    return tuple(math.fsum(group) / len(group) for group in groups)
+    return tuple(math.fsum(value / len(group) for value in group) for group in groups)
 
 
 def _losses(frames: Iterable[AnyFrame]) -> Iterator[float]:

@@ -247,11 +247,9 @@ def course(values: Sequence[float], cols: int, *, ascii_only: bool = False) -> s
     scaled = [math.log(value) for value in values] if min(values) > 0 else list(values)
     low, high = min(scaled), max(scaled)
     glyphs = _ASCII_LEVELS if ascii_only else _BLOCKS
+    span = high / 2 - low / 2  # the whole may be more than a float holds
+    moves = span > 5e-10 * max(abs(high), 1e-300)
     return "".join(
-        glyphs[
-            round((value - low) / (high - low) * (len(glyphs) - 1))
-            if high - low > 1e-9 * max(abs(high), 1e-300)
-            else 0
-        ]
+        glyphs[round((value / 2 - low / 2) / span * (len(glyphs) - 1)) if moves else 0]
         for value in scaled[:cols]
     )
