@@ -17,14 +17,17 @@ from textual.pilot import Pilot
 
 from lsmon.protocol.frames import AnyFrame, Curvature, Heartbeat, Ritz, Scalars
 from lsmon.protocol.sources.source import Link, Source
+from lsmon.tui.alike import read_alike
 from lsmon.tui.app import LsmonApp
 from lsmon.tui.cli import main
 from lsmon.tui.commands import compare
 from lsmon.tui.picture import picture
 from lsmon.tui.screens.compare import CompareScreen
 from lsmon.tui.screens.dashboard import Dashboard
+from lsmon.tui.series import Series
 from lsmon.tui.side import Side, common_names, volume_change
 from lsmon.tui.store import Store
+from lsmon.tui.widgets.overlay import _over
 from lsmon.tui.widgets.sides import tabled
 from tests.bench.story import Told, header
 from tests.recorded import record
@@ -403,3 +406,15 @@ def test_what_was_not_measured_yet_is_no_nan() -> None:
     rows = table_of(*(replace(late, origin=origin) for origin in (100, 400)))
     assert rows["a from step 100"]["λ max"] == "–" and rows["a from step 400"]["λ max"].startswith("3")
     assert rows["step 400 − step 100"]["λ max"] == "–"
+
+
+def test_losses_as_large_as_a_float_can_be_are_laid_over_one_another() -> None:
+    """Aligned by a loss that is both: the axis ends somewhere, and means that overflow raise nothing."""
+    series = Series("loss", cap=4)
+    for step in range(32):
+        series.add(step, float(step), 1, 1.7e308 * (-1) ** (step // 8), math.nan, "")
+    track = series.track()
+    places = array("d", (-1.7e308, *range(1, len(track) - 1), 1.7e308)).tobytes()
+    axis = _over([track.moved(places, places, 0)], 100)
+    assert all(map(math.isfinite, axis.ticks(100, 5)))
+    assert len(read_alike([track, track], [31.0, 31.0])) == 2

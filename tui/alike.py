@@ -57,6 +57,6 @@ def _mean(track: Track, step: float, low: float, high: float) -> Track | None:
         return None
     error = max(errors[at] for at in found)
     return replace(
-        track, value=math.fsum(totals[at] for at in found) / count, error=error if error >= 0 else math.nan,
+        track, value=sum(totals[at] for at in found) / count, error=error if error >= 0 else math.nan,
         words="", step=int(min(lasts[found[0]], step)), odd=0,
     )  # fmt: skip

@@ -137,11 +137,15 @@ def sayer(how: str) -> Callable[[float], str]:
     return short
 
 
+_FAR = 1e307
+"""No axis goes further on either side: where one reads a loss, that may be as large as a float can be."""
+
+
 def _over(tracks: Sequence[Track | None], dots: int) -> StepAxis:
     ends = [(places[0], places[-1]) for track in tracks if track and (places := _finite(track))]
     if not ends:
         return UNIT
-    first, last = min(low for low, _ in ends), max(high for _, high in ends)
+    first, last = max(min(low for low, _ in ends), -_FAR), min(max(high for _, high in ends), _FAR)
     # StepAxis rounds its width up to a step, which time has and a logarithm has not.
     return (
         StepAxis(first, max(last - first, 1e-9) / max(dots - 1, 1))
