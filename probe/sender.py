@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from msgspec import structs
 
-from lsmon.protocol.clean import clean_line, clean_name
+from lsmon.protocol.clean import NAME_LENGTH, clean_line, clean_name
 from lsmon.protocol.codec import encode, shorten
 from lsmon.protocol.detectors.standstill import Standstill
 from lsmon.protocol.detectors.watch import Watch
@@ -220,8 +220,13 @@ class Sender:
     def _take(self, item: _Item, late: bool) -> None:
         _, step, attempt, wall, payload = item
         if isinstance(payload, dict):
-            values = _rounded(self._read(payload, late))
+            read = self._read(payload, late)
+            values = _rounded(read)
             rest: dict[str, Any] = {}
+            if len(values) < len(read):
+                self._guard.notes["names"] = (
+                    f"some differ only beyond {NAME_LENGTH} letters: one of each is kept"
+                )
             if not values:
                 return
         elif isinstance(payload, Scalars):

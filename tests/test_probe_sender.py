@@ -249,6 +249,18 @@ def test_more_names_at_once_than_a_frame_holds_are_several(make: Callable[..., S
     assert [frame.seq for frame in frames] == list(range(2, 2 + len(frames)))
 
 
+def test_names_that_are_one_when_cut_are_told(sink: Sink, clock: Clock) -> None:
+    """Of two quantities that differ only in their last letters one is lost, and not without a word."""
+    guard = Guard()
+    sender = Sender(RunStarted(seq=1), [sink], guard=guard, clock=clock)
+    sender.put(1, 1, {f"{'a' * 100}/x": 1.0, f"{'a' * 100}/y": 2.0})
+    sender.turn()
+    assert not guard.notes
+    sender.put(2, 1, {f"{'a' * 200}/x": 1.0, f"{'a' * 200}/y": 2.0})
+    sender.close(RunEnded(), 1.0)
+    assert "differ only beyond 128 letters" in guard.notes["names"]
+
+
 def test_overflow_drops_the_oldest_and_counts(make: Callable[..., Sender], sink: Sink) -> None:
     """A full queue loses its oldest items, never the newest, and says how many in the heartbeat and at the end."""
     sender = make(queue=100)
