@@ -24,6 +24,7 @@ from lsmon.protocol.frames import Alert, AnyFrame, Heartbeat, RunEnded, RunStart
 from lsmon.protocol.recording.about import About
 from lsmon.protocol.recording.chunks import MAGIC, BadChunk, Chunks
 from lsmon.protocol.recording.reader import Recording
+from lsmon.protocol.recording.repair import repair
 from lsmon.protocol.recording.writer import Recorder
 from lsmon.protocol.sources.replay import Replay
 from tests.clock import Clock
@@ -437,3 +438,40 @@ def test_a_segment_that_was_cut_off_is_missed_by_the_overview(tmp_path: Path) ->
         assert (torn.lost, torn.frame_count) == (last - there, there)
         spaced = f"{torn.lost:,} frames lost near step {there:,}".replace(",", " ")
         assert torn.damage == (spaced,)
+
+
+def test_a_file_of_another_run_is_left_out_and_told(tmp_path: Path) -> None:
+    """Copied into the folder, it would be told as later steps of this run."""
+    written(tmp_path / "one", 3, 20)
+    last = written(tmp_path / "other", 6, 20)
+    stray = tmp_path / "one" / "001.mcap"
+    stray.write_bytes((tmp_path / "other" / "000.mcap").read_bytes())
+    with Recording.open(tmp_path / "one") as recording:  # the same run: its later part
+        assert recording.last_seq == last + 1 and not recording.damage
+    recorder = Recorder(tmp_path / "third", RunStarted(seq=1, run="r2"))
+    for seq in range(2, 200):
+        recorder.write(frame_of(seq), encode(frame_of(seq)))
+    recorder.close()
+    stray.write_bytes((tmp_path / "third" / "000.mcap").read_bytes())
+    with Recording.open(tmp_path / "one") as recording:
+        frames = list(recording.frames())
+        assert frames[-1] == RunEnded(seq=62, step=61)
+        assert recording.damage == ("001.mcap is of another run, and left out",)
+        assert recording.ended is not None
+
+
+def test_a_file_that_is_there_twice_is_told_once(tmp_path: Path) -> None:
+    """Its heartbeats too: behind the end of the run they would be taken for the end of a recording made of it."""
+    folder, clock = tmp_path / "run", Clock()
+    recorder = Recorder(folder, HEADER, clock=clock)
+    for seq in range(2, 60):
+        for frame in (frame_of(seq), Heartbeat(seq=seq, step=seq)):
+            recorder.write(frame, encode(frame))
+    recorder.write(RunEnded(seq=60, step=59), encode(RunEnded(seq=60, step=59)))
+    recorder.close()
+    with Recording.open(folder) as recording:
+        once = list(recording.frames())
+    (folder / "001.mcap").write_bytes((folder / "000.mcap").read_bytes())
+    with Recording.open(folder) as recording:
+        assert list(recording.frames()) == once
+    assert repair(folder, tmp_path / "mended").lost == 0

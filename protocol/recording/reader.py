@@ -20,7 +20,7 @@ from .bookends import find_end, find_header
 from .damage import Damage
 from .overview import Overview
 from .retold import retell
-from .segment import Item, Segment, place
+from .segment import Item, Segment, place, strays
 from .topics import CURVATURE, HEARTBEAT, LAYERS
 
 _EVERY = 4096
@@ -85,6 +85,10 @@ class Recording:
                     words.append(f"{part.name} cannot be read")
                     if len(paths) == 1:
                         raise
+            for stray in strays(segments):
+                segments.remove(stray)
+                stray.close()
+                words.append(f"{stray.path.name} is of another run, and left out")
             recording = cls(path, segments, overviews)
         except BaseException:
             for segment in segments:
@@ -229,7 +233,8 @@ class Recording:
                 if item is None:
                     broken = True
                 elif item.channel == HEARTBEAT:
-                    yield item
+                    if item.seq >= last:  # else it is of a file that is there twice
+                        yield item
                 elif item.seq <= last:
                     connected = connected or item.seq == last
                 else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,6 +23,7 @@ class Place(msgspec.Struct):
     seq: int = 0
     step: int = 0
     wall: float = 0.0
+    run: str = ""
 
 
 _place = msgspec.json.Decoder(Place)
@@ -64,6 +65,12 @@ class Segment:
 
     def close(self) -> None:
         self.chunks.close()
+
+    @property
+    def run(self) -> str:
+        """Id of the run that it says it is of; empty where it does not."""
+        header = self.header()
+        return place(header).run if header is not None else ""
 
     def header(self) -> memoryview | None:
         """The encoded RunStarted at its start, if it can be read."""
@@ -155,3 +162,10 @@ class Segment:
                 if number or message.channel != RUN_STARTED:
                     return full(message.sequence, self._base)
         return TURN * TURN
+
+
+def strays(segments: Sequence[Segment]) -> list[Segment]:
+    """Those that are of another run than the first that says of which it is: copied in between, they would be told as
+    its own steps."""
+    run = next((named for segment in segments if (named := segment.run)), "")
+    return [segment for segment in segments if segment.run not in ("", run)]
