@@ -22,7 +22,6 @@ from lsmon.protocol.detectors.standstill import Standstill
 from lsmon.protocol.detectors.watch import Watch
 from lsmon.protocol.fold import Folds
 from lsmon.protocol.frames import Alert, AnyFrame, Curvature, RunEnded, RunStarted, Scalars
-from lsmon.protocol.names import MOST_NAMES
 from lsmon.protocol.regime import Regime
 
 from .guard import Guard
@@ -40,6 +39,9 @@ ALONE_SECS = 0.25
 
 HOLD_SECS = 0.1
 """How long a step waits for more of its numbers (sensors, log) before it goes out as one frame."""
+
+FRAME_NAMES = 256
+"""In a frame; more are several. It is 20 kB then, and short enough to be published, or 140 kB of the longest names."""
 
 TURN_ITEMS = 4096
 """Then heartbeat and sockets get their turn."""
@@ -237,8 +239,8 @@ class Sender:
             self._flush()
             self._send(payload, step, attempt, wall)
             return
-        while len(values) > MOST_NAMES:  # more than a frame holds
-            part = {name: values.pop(name) for name in list(values)[:MOST_NAMES]}
+        while len(values) > FRAME_NAMES:  # more than a frame holds
+            part = {name: values.pop(name) for name in list(values)[:FRAME_NAMES]}
             self._flush()
             self._pending = Scalars(step=step, attempt=attempt, wall=wall, values=part)
             self._pending_since = self._clock()
@@ -247,7 +249,7 @@ class Sender:
             pending.step != step
             or pending.attempt != attempt
             or pending.values.keys() & values.keys()
-            or len(pending.values) + len(values) > MOST_NAMES
+            or len(pending.values) + len(values) > FRAME_NAMES
         ):
             self._flush()
             pending = None

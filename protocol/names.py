@@ -30,8 +30,8 @@ class Quantity:
 
 
 MOST_NAMES = 1000
-"""In a frame, in a row of what is folded, and on a screen, beside the well-known ones: more than a person looks at. Names
-of 128 letters then make half of what a frame may have, and a loop that logs a new name at each step fills no memory."""
+"""In a row of what is folded, and on a screen, beside the well-known ones: more than a person looks at. Names of 128
+letters then make half of what a frame may have, and a loop that logs a new name at each step fills no memory."""
 
 GIVEN = "given by the loop"
 """The source of what is not measured by the probe."""

@@ -25,6 +25,7 @@ from lsmon.protocol.frames import (
     Scalars,
     Summary,
 )
+from lsmon.protocol.wire.request import LIVE_BYTES
 from tests.clock import Clock
 
 
@@ -247,6 +248,14 @@ def test_more_names_at_once_than_a_frame_holds_are_several(make: Callable[..., S
     told = {name: value for frame in frames for name, value in frame.values.items()}
     assert told == {"loss": 0.5, **many, "lr": 0.1}
     assert [frame.seq for frame in frames] == list(range(2, 2 + len(frames)))
+
+
+def test_a_step_of_thousands_of_numbers_is_published(make: Callable[..., Sender], sink: Sink) -> None:
+    """No frame of it is longer than a viewer is sent live: such a one comes through history, or not at all."""
+    sender = make()
+    sender.put(7, 1, {f"layers/{n}/attention/output/dense/weight": n / 7 for n in range(3000)})
+    sender.close(RunEnded(), 1.0)
+    assert max(len(encode(frame)) for frame in sink.of(Scalars)) < LIVE_BYTES
 
 
 def test_names_that_are_one_when_cut_are_told(sink: Sink, clock: Clock) -> None:
