@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-
-_LARGEST, _EXPONENT = sys.float_info.max, sys.float_info.max_10_exp
 
 _WIDER = 1.1
 """The width of a column of dots grows by this factor at a time: a curve fills nine tenths of its panel or more, and
 is laid out anew only each time the run has grown by a tenth."""
+LARGEST = 1e300
+"""What is beyond, either way, is drawn at the edge: sums and differences of what is drawn stay finite."""
 
 
 def nice_above(value: float) -> float:
@@ -72,19 +71,18 @@ class ValueAxis:
 
     @classmethod
     def linear(cls, low: float, high: float, labels: int) -> ValueAxis:
-        """Of any finite values: the distance between two may be more than a float holds."""
+        low, high = within_reach(low), within_reach(high)
         if high - low <= 1e-12 * max(abs(low), abs(high), 1e-300):
             margin = abs(low) * 0.1 or 1.0
-            low, high = max(low - margin, -_LARGEST), min(high + margin, _LARGEST)
-        gap = nice_above(high / 6 - low / 6)
+            low, high = low - margin, high + margin
+        gap = nice_above((high - low) / 6)
         first, last = math.floor(low / gap + 1e-9), math.ceil(high / gap - 1e-9)
-        ticks = tuple(i * gap for i in _thinned(first, last, labels) if abs(i * gap) <= _LARGEST)
-        return cls(max(first * gap, -_LARGEST), min(last * gap, _LARGEST), False, ticks)
+        return cls(first * gap, last * gap, False, tuple(i * gap for i in _thinned(first, last, labels)))
 
     @classmethod
     def logarithmic(cls, low: float, high: float, labels: int) -> ValueAxis:
         """``low`` and ``high`` are positive."""
-        low, high = _rounded(low, math.floor), _rounded(high, math.ceil)
+        low, high = _rounded(within_reach(low), math.floor), _rounded(within_reach(high), math.ceil)
         if high <= low * 1.0001:
             low, high = _rounded(low * 0.45, math.floor), _rounded(high * 2.2, math.ceil)
         decades = range(math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9) + 1)
@@ -102,15 +100,19 @@ class ValueAxis:
                 return math.nan
             bottom = math.log10(self.low)
             return (math.log10(value) - bottom) / (math.log10(self.high) - bottom)
-        return (value / 2 - self.low / 2) / (self.high / 2 - self.low / 2)
+        return (value - self.low) / (self.high - self.low)
+
+
+def within_reach(value: float) -> float:
+    """The nearest that can be drawn."""
+    return min(max(value, -LARGEST), LARGEST)
 
 
 def _rounded(value: float, towards: object) -> float:
     """To 1, 2 or 5 times a power of ten, down or up."""
-    value = min(max(value, 1e-300), _LARGEST)
+    value = max(value, 1e-300)
     exponent = math.floor(math.log10(value) + 1e-12)
-    powers = (10.0**exponent, 10.0 ** min(exponent + 1, _EXPONENT))
-    grid = [min(mantissa * power, _LARGEST) for power in powers for mantissa in (1, 2, 5)]
+    grid = [mantissa * 10.0**power for power in (exponent, exponent + 1) for mantissa in (1, 2, 5)]
     if towards is math.floor:
         return max(item for item in grid if item <= value * (1 + 1e-9))
     return min(item for item in grid if item >= value * (1 - 1e-9))

@@ -9,7 +9,7 @@ from array import array
 import numpy as np
 from numpy.typing import NDArray
 
-from .axes import UNIT, StepAxis
+from .axes import UNIT, StepAxis, within_reach
 from .buckets import Bucket, Buckets
 from .columns import Columns
 from .view import Track
@@ -88,11 +88,11 @@ class Binning:
 
     def _show(self, at: int, so_far: _Sum) -> None:
         low, high, error, _, number, total, broken = so_far
-        mean = math.nan
         if not number:  # the bucket that was being filled here has moved on
-            low = high = math.nan
+            mean = low = high = math.nan
         else:
-            mean = total / number
+            low, high = within_reach(low), within_reach(high)
+            mean = max(low, min(total / number, high))  # the sum may have overflown
         if error >= 0:
             low, high = min(low, mean - error), max(high, mean + error)
         shown = self._shown
@@ -124,7 +124,8 @@ class Binning:
             latest[first], number[first], total[first] = attempt, 0.0, 0.0
             told = latest[here] == attempt
             np.add.at(number, here[told], counts[left:right][told])
-            np.add.at(total, here[told], totals[left:right][told])
+            with np.errstate(over="ignore", invalid="ignore"):
+                np.add.at(total, here[told], totals[left:right][told])
         sums = (low, high, error, latest, number, total, broken)
         self._sums = list(zip(*(each.tolist() for each in sums), strict=True))
         columns: list[int] = np.unique(at).tolist()

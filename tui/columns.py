@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from .axes import LARGEST
+
 Floats = NDArray[np.float64]
 
 
@@ -41,7 +43,7 @@ def usual(values: Floats) -> tuple[float, float]:
 
     Tukey 1977, Exploratory Data Analysis: "far out" begins there. All, where half of them are equal.
     """
-    values = values[np.isfinite(values)]
+    values = np.clip(values[np.isfinite(values)], -LARGEST, LARGEST)
     lower, upper = np.percentile(values, (25.0, 75.0))
     reach = 3.0 * (upper - lower)
     within = values[(values >= lower - reach) & (values <= upper + reach)] if reach > 0 else values
