@@ -146,12 +146,21 @@ def test_the_checksum_is_castagnoli() -> None:
     assert tfevents.masked(b"123456789") == (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 
 
+def test_where_semicolons_separate_a_comma_is_that_of_a_decimal(tmp_path: Path) -> None:
+    """As spreadsheets write it in half of the world."""
+    path = tmp_path / "run.csv"
+    path.write_text("step;loss\n1;0,5\n2;2,5e-3\n")
+    assert values(opened(path)) == [(1, {"loss": 0.5}), (2, {"loss": 0.0025})]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
         ("a.csv", "time,loss\n1,2\n", "no column `step` (its columns: time, loss)"),
         ("a.csv", "", "no column `step`"),
         ("a.csv", "step,loss\n", "nothing in this file"),
+        ("a.csv", "step,loss\n-1,2\n", "No line of this table has a step"),
+        ("a.csv", "step,loss\n1,high\n2,low\n", "no number beside its steps"),
         ("a.jsonl", '{"loss": 1}\n', "is an object with a `step`"),
         ("a.jsonl", "", "is an object with a `step`"),
         ("events.out.tfevents.9", "", "no scalars"),

@@ -19,9 +19,9 @@ LONGEST_LINE = 1 << 20
 def rows(path: Path, reading: Reading) -> Iterator[Row]:
     """The rows in the order of the file; what cannot be read is left out, and counted in the notes at the end.
 
-    Raises BadRecording for a file without a column of steps.
+    Raises BadRecording for a file without a column of steps, or without a number that can be read.
     """
-    unread = 0
+    unread, found, told = 0, False, False
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         first = file.readline(LONGEST_LINE)
         delimiter = max(",;\t", key=first.count)
@@ -37,6 +37,8 @@ def rows(path: Path, reading: Reading) -> Iterator[Row]:
         left_out = {at, wall_at}
         for line in _lines(file, reading):
             cells = next(csv.reader([line], delimiter=delimiter), []) if line is not None else []
+            if delimiter == ";":  # of a country that writes 0,5
+                cells = [cell.replace(",", ".") for cell in cells]
             step = as_step(_number(cells[at])) if at < len(cells) else None
             if step is None:
                 unread += bool(cells) or line is None
@@ -47,7 +49,12 @@ def rows(path: Path, reading: Reading) -> Iterator[Row]:
                 for index, (name, cell) in enumerate(zip(names, cells, strict=False))
                 if index not in left_out and name and ((number := _number(cell)) == number or _is_nan(cell))
             }
+            found, told = True, told or bool(values)
             yield Row(step, wall if 0 < wall < 1e12 else None, values)
+    if unread and not found:
+        raise BadRecording(f"No line of this table has a step that can be read: {path}")
+    if found and not told:
+        raise BadRecording(f"This table has no number beside its steps that can be read: {path}")
     reading.unread(unread)
 
 
