@@ -214,7 +214,7 @@ def said(moment: Moment) -> list[tuple[str, str]]:
     if moment.timeline is None and moment.heard and not (view.ended or view.heartbeat.idle):
         parts.append(("dim", f"last frame {moment.heard}"))
     lost = max(view.lost, link.lost)
-    if lost and "lost" not in link.words:
+    if lost and not any(said in link.words for said in ("lost", "could not be read")):
         near = f" near step {grouped(view.lost_step)}" if view.lost_step else ""
         parts.append(("warning", f"{counted(lost, 'frame')} lost{near}"))
     if view.dropped:
