@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 from lsmon.protocol.frames import Scalars
 from lsmon.tui.app import LsmonApp
 from lsmon.tui.notes import Notes
+from lsmon.tui.screens.dashboard import Dashboard
 from lsmon.tui.store import Store
 from lsmon.tui.view import read
 from tests.bench.story import Tape, Told, frames, header
@@ -103,6 +104,25 @@ def test_a_note_is_on_the_step_that_the_question_named() -> None:
         assert [mark.step for mark in app.feed.notes.on(app.feed.view).marks] == [2000]
 
     drive(tape, check)
+
+
+def test_a_note_is_on_the_step_of_the_cursor_where_there_is_one() -> None:
+    """It is that step that is being read."""
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        await settle(app, pilot)
+        await pilot.press("i", *["left"] * 5)
+        await settle(app, pilot)
+        screen = app.screen
+        assert isinstance(screen, Dashboard) and screen.lens.cursor is not None
+        read = screen.lens.cursor
+        assert read < app.feed.view.step
+        await pilot.press("m", *"here", "enter")
+        assert [mark.step for mark in app.feed.notes.on(app.feed.view).marks] == [read]
+        await pilot.press("x")
+        await settle(app, pilot)
+
+    drive(Tape(STORY, step=4000), check)
 
 
 def test_notes_of_another_run_are_not_shown_and_a_torn_file_is_read(folder: Path) -> None:

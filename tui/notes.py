@@ -37,10 +37,16 @@ class Notes:
             self._made = view, replace(view, marks=(*view.marks, *seen)) if seen else view
         return self._made[1]
 
-    def add(self, view: View, note: str) -> Mark:
-        """At the step that is shown. Raises LsmonError when it cannot be kept."""
+    def add(self, view: View, note: str, at: int | None = None) -> Mark:
+        """At this step, else at the newest. Raises LsmonError when it cannot be kept."""
         self.on(view)
-        mark = Mark(step=view.step, wall=view.wall, attempt=view.attempt, note=clean_line(note))
+        newest = at is None or at == view.step
+        mark = Mark(
+            step=view.step if at is None else at,
+            wall=view.wall if newest else 0.0,  # of another step it is not known here
+            attempt=view.attempt,
+            note=clean_line(note),
+        )
         path = _path(self._key)
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -30,7 +30,7 @@ class Takeaway(Ground):
     """For screens over one run; files go to the folder in which lsmon was started."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("m", "note", "Note", tooltip="Mark this step with a note", id="note"),
+        Binding("m", "note", "Note", tooltip="Mark this step, or the cursor's, with a note", id="note"),
         Binding("C", "copy", "Copy", tooltip="Copy the values of the panel, or of all", id="copy"),
         Binding("S", "save_screen", "Save screen", tooltip="This screen as SVG and text", id="save_screen"),
         Binding(
@@ -68,12 +68,13 @@ class Takeaway(Ground):
             self.notify("There is no step yet to put a note on.", markup=False)
             return
         view = self.feed.view  # The run goes on while the note is typed.
-        self.app.push_screen(Ask(f"note on step {grouped(view.step)}"), partial(self._noted, view))
+        step = view.step if self.cursor is None else self.cursor
+        self.app.push_screen(Ask(f"note on step {grouped(step)}"), partial(self._noted, view, step))
 
-    def _noted(self, view: View, typed: str | None) -> None:
+    def _noted(self, view: View, step: int, typed: str | None) -> None:
         if typed and typed.strip():
             try:
-                self.feed.notes.add(view, typed)
+                self.feed.notes.add(view, typed, step)
             except LsmonError as error:
                 self.notify(str(error), severity="error", markup=False)
             self.show()
