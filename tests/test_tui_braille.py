@@ -167,6 +167,9 @@ def test_counts_begin_at_zero_but_not_on_a_logarithmic_axis() -> None:
     """Which has no zero: it begins at the least of them."""
     assert between(3.0, 40.0, 3, log=False, share=False, whole=True).low == 0
     assert between(3.0, 40.0, 3, log=True, share=False, whole=True).low == pytest.approx(2)
+    assert between(0.0, 2.0, 3, log=False, share=False, whole=True).ticks == (0.0, 1.0, 2.0), (
+        "no one counts 1.5"
+    )
 
 
 @pytest.mark.parametrize(

@@ -186,6 +186,7 @@ def test_labels_of_times_are_those_of_a_clock() -> None:
         172_800,
     ]
     assert gap("tokens", 130.0) == 200.0
+    assert gap("step", 0.2) == 1.0, "there is no step 0.2"
     axis = StepAxis(0.0, 10.0)
     said = [label("elapsed", tick) for tick in axis.ticks(200, 4, lambda least: gap("elapsed", least))]
     assert said == ["0:00", "10:00", "20:00", "30:00"]

@@ -117,7 +117,7 @@ def gap(kind: Kind, least: float) -> float:
     """The next round distance of two labels."""
     if kind in ("elapsed", "clock"):
         return next((gap for gap in _GAPS if gap >= least), 86400.0 * math.ceil(least / 86400.0))
-    return nice_above(least)
+    return nice_above(max(least, 1.0))  # there is nothing between two steps
 
 
 def label(kind: Kind, place: float) -> str:

@@ -70,12 +70,13 @@ class ValueAxis:
     ticks: tuple[float, ...]
 
     @classmethod
-    def linear(cls, low: float, high: float, labels: int) -> ValueAxis:
+    def linear(cls, low: float, high: float, labels: int, *, least: float = 0.0) -> ValueAxis:
+        """``least``: the smallest distance of two ticks."""
         low, high = within_reach(low), within_reach(high)
         if high - low <= 1e-12 * max(abs(low), abs(high), 1e-300):
             margin = abs(low) * 0.1 or 1.0
             low, high = low - margin, high + margin
-        gap = nice_above((high - low) / 6)
+        gap = max(nice_above((high - low) / 6), least)
         first, last = math.floor(low / gap + 1e-9), math.ceil(high / gap - 1e-9)
         return cls(first * gap, last * gap, False, tuple(i * gap for i in _thinned(first, last, labels)))
 

@@ -46,7 +46,7 @@ def between(low: float, high: float, labels: int, *, log: bool, share: bool, who
     if log:
         return ValueAxis.logarithmic(low, high, labels)
     if whole:
-        low, high = 0.0, max(high, 1.0)
+        return ValueAxis.linear(0.0, max(high, 1.0), labels, least=1.0)
     return ValueAxis.linear(low, high, labels)
 
 
