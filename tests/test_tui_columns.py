@@ -91,6 +91,12 @@ def test_a_gap_stays_open_and_rare_samples_are_joined() -> None:
     assert not np.isnan(bridged(binned(folded(rare).track(), StepAxis(0.0, 10.0), 70))).any()
 
 
+def test_several_samples_of_a_step_make_no_gap_to_the_next_step() -> None:
+    """A loss that is logged twice a step is a line from the beginning, and not a row of dots."""
+    twice = [(step, 1, float(step), math.nan) for step in range(10) for _ in range(2)]
+    assert not np.isnan(bridged(binned(folded(twice).track(), StepAxis(0.0, 0.1), 91))).any()
+
+
 def test_a_gap_at_the_edge_of_what_is_seen() -> None:
     """Zoomed into its middle, nothing is drawn; zoomed to its end, the line begins there."""
     steps = [*range(100), *range(600, 700)]

@@ -166,8 +166,11 @@ def _gaps(shown: Columns, buckets: Buckets, axis: StepAxis) -> NDArray[np.bool_]
     broken = shown.broken.copy()
     firsts, ends = np.frombuffer(buckets.real(0)), np.frombuffer(buckets.real(1))
     apart = firsts[1:] - ends[:-1]
-    middle = len(apart) // 2
-    typical = float(np.partition(apart, middle)[middle])  # the median, at a fifth of what np.median takes
+    ways = apart[apart > 0]  # several samples of one step are no distance apart
+    middle = len(ways) // 2
+    typical = (
+        float(np.partition(ways, middle)[middle]) if len(ways) else 0.0
+    )  # the median, at a fifth of what np.median takes
     wide = np.flatnonzero(apart > _RARE * max(typical, axis.width / _RARE))
     for left, right in zip(ends[wide].tolist(), firsts[wide + 1].tolist(), strict=True):
         start, end = axis.column(left) + 1, axis.column(right)
