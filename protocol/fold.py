@@ -27,6 +27,7 @@ class Fold:
         self._count = 0
         self._first: AnyFrame | None = None
         self._last: AnyFrame | None = None
+        self._step = 0
         self._series: dict[str, list[float]] = {}  # name → n, min, max, mean, last, nonfinite
         self._measured: dict[str, tuple[int, int]] = {}  # name → first and last step
 
@@ -43,6 +44,7 @@ class Fold:
         if self._last is not None and frame.attempt != self._last.attempt:
             closed = self.close()
         self._first = self._first or frame
+        self._step = frame.step if self._last is None else max(self._step, frame.step)
         self._last = frame
         if isinstance(frame, Summary):
             self._count += frame.level
@@ -133,7 +135,7 @@ class Fold:
             for name, (count, low, high, mean, value, odd) in self._series.items()
         }
         summary = Summary(
-            seq=last.seq, step=last.step, wall=last.wall, rank=last.rank, attempt=last.attempt, level=self.level,
+            seq=last.seq, step=self._step, wall=last.wall, rank=last.rank, attempt=last.attempt, level=self.level,
             first_seq=first.first_seq if isinstance(first, Summary) else first.seq,
             first_step=first.first_step if isinstance(first, Summary) else first.step,
             first_wall=first.first_wall if isinstance(first, Summary) else first.wall,

@@ -215,7 +215,7 @@ class Heartbeat(Frame, frozen=True, kw_only=True, tag="heartbeat"):
 
 class Summary(Frame, frozen=True, kw_only=True, tag="summary"):
     """A stretch of the record, folded: what the overview file, a decimated stream and a late joiner's history are
-    made of. ``seq``, ``step`` and ``wall`` are those of the last frame in it."""
+    made of. ``seq`` and ``wall`` are those of the last frame in it, ``step`` is the largest."""
 
     level: Int = 64
     """How many frames were folded, nominally."""

@@ -106,6 +106,17 @@ def test_what_the_recording_says_about_itself(tmp_path: Path) -> None:
     assert about.bytes == (tmp_path / "000.mcap").stat().st_size
 
 
+def test_the_last_step_is_not_that_of_a_measurement_that_came_last(tmp_path: Path) -> None:
+    """Of a run that was killed, whose last frame is of an earlier step: nothing else tells how far it came."""
+    late = Curvature(seq=10, step=5, wall=1000.95, top=(Ritz(2.0, 0.1, True),), bottom=(Ritz(-1.0, 0.2),))
+    record(tmp_path, HEADER, [*steps(2, 9), late])
+    recording = Recording.open(tmp_path)
+    assert recording.last_step == 9
+    assert About.of(recording).last_step == 9
+    assert [row.step for row in recording.summaries(64)] == [9]
+    recording.close()
+
+
 def test_only_the_owner_can_read_it(tmp_path: Path) -> None:
     """Folder 0700, files 0600, whatever the umask allows."""
     before = os.umask(0)

@@ -22,6 +22,7 @@ class Place(msgspec.Struct):
     format: int = 0
     seq: int = 0
     step: int = 0
+    attempt: int = 1
     wall: float = 0.0
     run: str = ""
 
@@ -55,12 +56,16 @@ class Segment:
         self._base = 0
         self._starts: dict[int, int] = {}
         """First number of the chunks that a search has come by."""
-        first, last = self._first_message(), self._last_message()
+        first, newest = self._first_message(), self._newest_messages()
+        last = newest[-1] if newest else None
         self.first_seq = self._base = place(first.data).seq if first else 0
         """Number of the first numbered frame behind the header; 0 when there is none."""
         self.last_seq = full(last.sequence, self._base) if last and first else 0
         end = place(last.data) if last and first else Place()
-        self.last_step, self.last_wall = end.step, end.wall
+        self.last_wall = end.wall
+        # The last frame may be a measurement of an earlier step.
+        places = [place(message.data) for message in newest] if first else []
+        self.last_step = max((each.step for each in places if each.attempt == end.attempt), default=0)
         self.chunks.forget()
 
     def close(self) -> None:
@@ -123,14 +128,12 @@ class Segment:
                     return message
         return None
 
-    def _last_message(self) -> Message | None:
+    def _newest_messages(self) -> list[Message]:
+        """Of the last chunk that has any."""
         for number in reversed(range(len(self.chunks))):
-            last = None
-            for message in self._messages(number):
-                last = message
-            if last is not None:
-                return last
-        return None
+            if messages := list(self._messages(number)):
+                return messages
+        return []
 
     def _chunk_of(self, seq: int) -> int:
         """The last chunk that starts before ``seq``. By the frames that a chunk has on average, since each look costs a
