@@ -137,7 +137,7 @@ SCENES: dict[str, Scene] = {
     "stale": Scene(_told(STORY[:400], "stale"), (), ("stale", "no frame for a while")),
     "dead": Scene(_told(STORY[:400], "dead"), (), ("✖ dead", "the training process is gone")),
     "ended": Scene(_told([*STORY, _DONE], "ended"), (), ("■ ended", "training finished")),
-    "failed": Scene(_told([*STORY, _FAILED], "ended"), (), ("training stopped", "CUDA out of memory")),
+    "failed": Scene(_told([*STORY, _FAILED], "ended"), (), ("training failed", "CUDA out of memory")),
     "ended-early": Scene(_told(STORY, "ended early"), (), ("ended early", "did not say that it was over")),
     "doubts": Scene(_told(doubtful()), (), ("59 frames lost near step 900", "not converged", "unreliable", "nan")),
     "paused": Scene(_told(STORY), ("space",), ("‖ paused", "paused at step 34 000")),

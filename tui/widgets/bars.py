@@ -8,6 +8,8 @@ from textual import events
 from textual.message import Message
 
 from lsmon.protocol.counts import counted, grouped
+from lsmon.protocol.frames import RunEnded
+from lsmon.protocol.recording.ending import ending, written
 from lsmon.protocol.sources.source import Link, Timeline
 
 from ..format import age, duration, number, percent, short
@@ -194,7 +196,7 @@ def said(moment: Moment) -> list[tuple[str, str]]:
         parts.append(("critical", moment.trouble))
     elif link.phase not in ("live", "ended", "replay"):
         parts.append((_PHASES[link.phase][2], phase_words(link)))
-    elif link.words:
+    elif link.words and link.words != view.end.error:  # which is said below
         parts.append(("warning" if link.lost or "early" in link.words else "dim", link.words))
     if view.heartbeat.idle and not view.ended:
         at = f": {view.heartbeat.where}" if view.heartbeat.where else ""
@@ -209,8 +211,7 @@ def said(moment: Moment) -> list[tuple[str, str]]:
     if moment.words:
         parts.append(("warning", moment.words))
     if view.ended and not view.header.imported:
-        ended = f"training stopped: {view.end.error}" if view.end.reason == "error" else "training finished"
-        parts.append(("critical" if view.end.reason == "error" else "dim", ended.replace("\n", " ")))
+        parts.append(_end(view.end))
     if moment.timeline is None and moment.heard and not (view.ended or view.heartbeat.idle):
         parts.append(("dim", f"last frame {moment.heard}"))
     lost = max(view.lost, link.lost)
@@ -234,6 +235,15 @@ def said(moment: Moment) -> list[tuple[str, str]]:
         left = ", ".join(moment.hidden) if few else counted(len(moment.hidden), "panel")
         parts.append(("dim", f"no room: {left}"))
     return parts
+
+
+def _end(end: RunEnded) -> tuple[str, str]:
+    word = ending(written(end))
+    if word == "stopped":
+        return "warning", "training stopped by Ctrl-C"
+    if word == "failed":
+        return "critical", f"training failed: {end.error}".replace("\n", " ")
+    return "dim", "training finished"
 
 
 class ReplayBar(Bar):
