@@ -157,3 +157,50 @@ def test_alerts_of_a_recording_are_those_of_the_live_run(
     assert (told["kind"], told["step"], told["severity"]) == ("nonfinite", 200, "critical")
     assert main(["alerts", str(tmp_path)]) == 0
     assert capsys.readouterr().out == "step 200  nonfinite: loss became nan.\n"
+
+
+def run(words: str, **others: str) -> subprocess.CompletedProcess[str]:
+    """In a shell, with this Python as ``$PYTHON``."""
+    return subprocess.run(
+        ["sh", "-c", words],
+        check=False,
+        env={**os.environ, "PYTHON": sys.executable, **others},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_is_closed_is_nothing_special(closed: str) -> None:
+    """Services are started like that."""
+    done = run(f'"$PYTHON" -m lsmon.tui ls {closed}')
+    assert done.returncode == 0
+    assert "should not have happened" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_disk_behind_stdout_is_a_sentence() -> None:
+    """And a failure, whether it is noticed at once or at the end."""
+    done = run('"$PYTHON" -m lsmon.tui --help > /dev/full')
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "no space left" in done.stderr
+
+
+def test_a_demo_that_no_viewer_can_find_says_why(tmp_path: Path) -> None:
+    """It was waited for until the training was over."""
+    file = tmp_path / "file"
+    file.touch()
+    done = run('"$PYTHON" -m lsmon.tui demo edge --headless', LSMON_DIR=str(file), LSMON_STRICT="0")
+    assert "Cannot write the session card" in done.stderr and "LSMON_DIR" in done.stderr
+
+
+def test_doctor_tries_to_write(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder may belong to us and take nothing all the same."""
+    file = tmp_path / "file"
+    file.touch()
+    monkeypatch.setenv("LSMON_DIR", str(file))
+    assert main(["doctor"]) == 1
+    assert "fail  disk      not writable (" in capsys.readouterr().out

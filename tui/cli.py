@@ -5,6 +5,7 @@ Stdout is data, stderr is talk. Exit codes: 0 fine, 1 error, 2 usage, 3 lossy, 1
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -52,21 +53,38 @@ Exit codes: 0 fine, 1 error, 2 usage, 3 lossy, 130 interrupted.
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; nothing that goes wrong becomes a traceback."""
     words = list(sys.argv[1:] if argv is None else argv)
+    _open_what_is_closed()
     try:
-        return _run(words)
+        code = _run(words)
+        sys.stdout.flush()
+        return code
     except LsmonError as error:
         return _say(str(error), error.exit_code)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Whoever read our output has seen enough; Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()  # whoever read it has seen enough
         return 0
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+            _forget_output()
+            return _say("What was said could not be written: no space left on the device.", 1)
         if os.environ.get("LSMON_LOG") == "debug":
             raise
         what = f"{type(error).__name__}: {error}"[:200]
         return _say(f"This should not have happened: {what}. LSMON_LOG=debug shows where.", 1)
+
+
+def _open_what_is_closed() -> None:
+    """A service or a shell may start us without one of the three; Python has None there."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
+
+
+def _forget_output() -> None:
+    """Python would complain again when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(words: list[str]) -> int:

@@ -9,6 +9,7 @@ chargpt    a small GPT that learns to spell Python
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import subprocess
@@ -30,6 +31,10 @@ DEMOS = ("grokking", "saddle", "edge", "langevin", "chargpt")
 
 PATIENCE_SECS = 10.0
 """For the training to end by itself once it was asked to."""
+_NOT_SEEN = "lsmon: live view waits: "
+"""What a probe says that no viewer can find, followed by the reason."""
+_MOST_SAID = 1 << 16
+"""Bytes of the beginning, where it says that."""
 
 
 def add(parser: ArgumentParser) -> None:
@@ -49,7 +54,9 @@ def run(args: Namespace) -> int:
             stdout=said,
             stderr=said,
         )
-        source = Waiting(lambda: _source(training), f"starting the training {args.name}, pid {training.pid}")
+        source = Waiting(
+            lambda: _source(training, said), f"starting the training {args.name}, pid {training.pid}"
+        )
         for end in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(end, _leave)  # else the training would go on, watched by nobody
         try:
@@ -73,16 +80,20 @@ def _watch(source: Source, training: subprocess.Popen[bytes], headless: bool) ->
     return watch(source)
 
 
-def _source(training: subprocess.Popen[bytes]) -> Source | None:
+def _source(training: subprocess.Popen[bytes], said: IO[str]) -> Source | None:
     """The run of this very process, once its probe has written the session card.
 
-    Raises LsmonError when the process ended before it came to that.
+    Raises LsmonError when the process ended before it came to that, or its probe says that it cannot.
     """
     for card in read_cards():
         if card.pid == training.pid and card.alive:
             return live(card)
     if training.poll() is not None:
         raise LsmonError("The training ended before its probe had started.")
+    # Not by way of the file: its position is also the one at which the training writes.
+    for line in os.pread(said.fileno(), _MOST_SAID, 0).decode(errors="replace").splitlines():
+        if line.startswith(_NOT_SEEN):
+            raise LsmonError(line.removeprefix(_NOT_SEEN).removesuffix("; training goes on").strip())
     return None
 
 

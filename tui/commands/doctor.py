@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -97,9 +98,12 @@ def disk() -> Iterator[Finding]:
     folder = recordings_dir()
     there = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(there).free
-    writable = os.access(there, os.W_OK)
-    verdict: Verdict = "fail" if not writable else "ok" if free >= LEAST_DISK else "warn"
-    words = f"{free / 2**30:.1f} GiB free" if writable else "not writable"
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            verdict: Verdict = "ok" if free >= LEAST_DISK else "warn"
+            words = f"{free / 2**30:.1f} GiB free"
+    except OSError as error:  # permissions do not tell: a file system may be read-only, or none
+        verdict, words = "fail", f"not writable ({(error.strerror or str(error)).lower()})"
     yield Finding("disk", verdict, f"{words}, recordings in {folder}")
 
 
