@@ -112,16 +112,19 @@ def percent(share: float, digits: int = 2) -> str:
 
 
 def with_error(value: float, error: float) -> str:
-    """The value to the digit that its error leaves it, and the error; a share of it for very small or large values.
+    """The value to the digit that its error leaves it, and the error; a share of it for very small or large values, as
+    long as it is one.
 
     >>> with_error(38.234, 0.12), with_error(3.1e-6, 1.2e-7), with_error(5.0, math.nan), with_error(-0.42, 0.031)
     ('38.23 ± 0.12', '3.1e-6 ± 3.9 %', '5', '−0.42 ± 0.03')
+    >>> with_error(0.0, 0.0), with_error(-6.51e-4, 0.0103)
+    ('0', '−6.51e-4 ± 0.01')
     """
-    if not (math.isfinite(error) and math.isfinite(value)) or error < 0:
+    if not (math.isfinite(error) and math.isfinite(value)) or error <= 0:
         return number(value)
     size = abs(value)
     if size and not 1e-2 <= size < 1e4:
-        return f"{number(value)} ± {percent(error / size)}"
+        return f"{number(value)} ± {percent(error / size) if error <= size else number(error, 1)}"
     if error <= size * 5e-4:
         return f"{number(value)} ± {number(error, 1)}"
     # One digit of the error says enough, two when the first is a 1.
@@ -133,12 +136,12 @@ def with_error(value: float, error: float) -> str:
 def with_share(value: float, error: float) -> str:
     """The same in fewer cells; without an error of one per cent or less, which is what "converged" promises.
 
-    >>> with_share(13.54, 0.27), with_share(-0.16, 0.008), with_share(0.0, 0.1), with_share(0.406, 2e-3)
-    ('13.5±2%', '−0.16±5%', '0±0.1', '0.406')
+    >>> with_share(13.54, 0.27), with_share(-0.16, 0.008), with_share(0.0, 0.1), with_share(0.406, 2e-3), with_share(1e-3, 0.02)
+    ('13.5±2%', '−0.16±5%', '0±0.1', '0.406', '1e-3±0.02')
     """
     if not (math.isfinite(error) and math.isfinite(value)) or error <= abs(value) * 1e-2:
         return number(value)
-    share = percent(error / abs(value), 1).replace(" ", "") if value else number(error, 1)
+    share = percent(error / abs(value), 1).replace(" ", "") if error <= abs(value) else number(error, 1)
     return f"{number(value)}±{share}"
 
 
