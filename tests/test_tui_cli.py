@@ -192,6 +192,7 @@ def test_a_demo_that_no_viewer_can_find_says_why(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
     done = run('"$PYTHON" -m lsmon.tui demo edge --headless', LSMON_DIR=str(file), LSMON_STRICT="0")
+    assert done.returncode == 1
     assert "Cannot write the session card" in done.stderr and "LSMON_DIR" in done.stderr
 
 

@@ -59,10 +59,15 @@ def run(args: Namespace) -> int:
         )
         for end in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(end, _leave)  # else the training would go on, watched by nobody
+        headless = args.headless or not has_screen()
         try:
-            code = _watch(source, training, args.headless or not has_screen())
+            code = _watch(source, training, headless)
         finally:
             stopped = _stop(training, source.link.phase == "ended")
+        if why := _unseen(said):
+            if headless:  # it has been said
+                return 1
+            raise LsmonError(why)
         return _report(training.returncode, stopped, said, source.recording) or code
 
 
@@ -90,11 +95,17 @@ def _source(training: subprocess.Popen[bytes], said: IO[str]) -> Source | None:
             return live(card)
     if training.poll() is not None:
         raise LsmonError("The training ended before its probe had started.")
-    # Not by way of the file: its position is also the one at which the training writes.
-    for line in os.pread(said.fileno(), _MOST_SAID, 0).decode(errors="replace").splitlines():
-        if line.startswith(_NOT_SEEN):
-            raise LsmonError(line.removeprefix(_NOT_SEEN).removesuffix("; training goes on").strip())
+    if why := _unseen(said):
+        raise LsmonError(why)
     return None
+
+
+def _unseen(said: IO[str]) -> str:
+    """Why no viewer can find the training; empty where it has not said so."""
+    # Not by way of the file: its position is also the one at which the training writes.
+    lines = os.pread(said.fileno(), _MOST_SAID, 0).decode(errors="replace").splitlines()
+    line = next((line for line in lines if line.startswith(_NOT_SEEN)), "")
+    return line.removeprefix(_NOT_SEEN).removesuffix("; training goes on").strip()
 
 
 def _stop(training: subprocess.Popen[bytes], over: bool) -> bool:
