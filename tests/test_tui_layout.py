@@ -104,3 +104,13 @@ def test_panels_of_the_training_are_in_the_order_of_their_numbers() -> None:
     """And not as text has them, 10 before 2; so are those that are left when there are too many."""
     names = by_panel(f"block_{at}/ratio" for at in range(20))
     assert matching_panels(names) == ("alerts", *(f"block_{at}" for at in range(12)))
+
+
+def test_where_only_panels_of_the_training_are_there_they_get_the_screen() -> None:
+    """A table of other quantities, or a filter: an empty list of alerts had two thirds of it."""
+    names = ("alerts", *(f"layer{at}" for at in range(10)))
+    places = plan(200, 58, names)
+    assert set(places) == set(names)
+    assert [name for name in places if name != "alerts"] == list(names[1:]), "in their order"
+    assert places["alerts"].region.area < 200 * 58 / 4
+    assert sum(place.region.area for place in places.values()) == 200 * 58

@@ -23,6 +23,8 @@ _BOX_ROWS = 7
 """A box of fewer rows holds fewer than five of curve, which is too flat to read."""
 _TWO_COLUMNS, _THREE_COLUMNS = 56, 104
 """Screen columns below which a curve would get fewer than some 25 cells."""
+_FEW = 3
+"""Panels of ours; with fewer than the loss, the alerts and one more, the training's own are what is looked at."""
 
 # By (columns, bands): the columns from left to right, each with its panels and how many bands they take, so that
 # all frames meet on common lines. What is compared stands side by side.
@@ -81,17 +83,20 @@ def plan(width: int, height: int, present: Sequence[str]) -> dict[str, Place]:
     bands = min(_bands(height), 4 if columns == 2 else 3)
     if columns == 1 or bands < 2:
         return _folded(width, height, known + others)
-    places = {}
-    if others and height >= 44:
-        # A band of its own below, as many as keep 30 columns each.
-        shown = others[: max(1, width // 30)]
-        tall = height // 4
-        for name, (x, wide) in zip(shown, _split(width, [1] * len(shown)), strict=True):
-            places[name] = Place(Region(x, height - tall, wide, tall), True)
-        height -= tall
+    places: dict[str, Place] = {}
+    below: dict[str, Place] = {}
     layout = _COLUMNS[columns, bands]
     seated = {name for column in layout for name, _ in column}
-    waiting = [name for name in (*known, *([] if places else others)) if name not in seated]
+    # Where hardly any of ours is there, its seats are free: a lone list of alerts needs no screen.
+    free = len(seated) - len(known) if len(known) < _FEW else 0
+    if len(others) > free and height >= 44:
+        # A band of its own below, as many as keep 30 columns each.
+        shown, others = others[free:][: max(1, width // 30)], others[:free]
+        tall = height // 4
+        for name, (x, wide) in zip(shown, _split(width, [1] * len(shown)), strict=True):
+            below[name] = Place(Region(x, height - tall, wide, tall), True)
+        height -= tall
+    waiting = [name for name in (*known, *others) if name not in seated]
     heights = _split(height, [9, 8, 8, 8][:bands] if columns == 2 else [1] * bands)
     shares = [1, 1] if columns == 2 else [38, 36, 26]
     taken = [(share, _occupied(column, known, waiting)) for share, column in zip(shares, layout, strict=True)]
@@ -102,7 +107,7 @@ def plan(width: int, height: int, present: Sequence[str]) -> dict[str, Place]:
             top, bottom = heights[y][0], sum(heights[y + tall - 1])
             places[name] = Place(Region(x, top, wide, bottom - top), True)
             y += tall
-    return places
+    return places | below
 
 
 def _bands(height: int) -> int:
