@@ -176,6 +176,25 @@ def test_values_are_copied_with_their_errors() -> None:
     drive(Told(STORY), check)
 
 
+def test_what_a_filter_hides_is_neither_copied_nor_saved(folder: Path) -> None:
+    """What is taken away is what is seen."""
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        await pilot.press("slash", *"acc", "enter")
+        await settle(app, pilot)
+        await pilot.press("C", "E")
+        copied = app.clipboard.splitlines()[1:]
+        assert {line.split()[0] for line in copied} == {"train/acc", "val/acc"}
+        saved = folder / "lsmon-grok-p97-6000.csv"
+        await until(pilot, saved.exists)
+        assert {row["name"] for row in csv.DictReader(io.StringIO(saved.read_text()))} == {
+            "train/acc",
+            "val/acc",
+        }
+
+    drive(Told(STORY), check)
+
+
 def test_one_value_is_copied_as_one() -> None:
     async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
         await pilot.press("C")

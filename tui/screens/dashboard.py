@@ -171,6 +171,10 @@ class Dashboard(Looking):
             panel.styles.width, panel.styles.height = place.region.width, place.region.height
             panel.ascii_only = self._ascii
 
+    @property
+    def sifted(self) -> View:
+        return self._filtered(self.view)
+
     def _filtered(self, view: View) -> View:
         """With those quantities alone whose name or label the filter finds."""
         only = self._only

@@ -51,6 +51,11 @@ class Takeaway(Ground):
         """What is shown, with the notes on it."""
         return self.feed.notes.on(self.feed.view)
 
+    @property
+    def sifted(self) -> View:
+        """With what a filter leaves of it."""
+        return self.view
+
     def chosen_panel(self) -> Panel | None:
         """The one that keys act on."""
         return self.focused if isinstance(self.focused, Panel) else None
@@ -80,12 +85,12 @@ class Takeaway(Ground):
             self.show()
 
     def _tracks(self) -> Sequence[Track]:
-        """Of the panel that keys act on, where it holds any, else all."""
+        """Of the panel that keys act on, where it holds any, else all that the filter leaves."""
         held = getattr(getattr(self.chosen_panel(), "content", None), "tracks", ())
         series = self.view.series
         # By name: what a panel holds may be over time instead of steps.
         tracks = [series[track.name] for track in held if isinstance(track, Track) and track.name in series]
-        return tracks or list(series.values())
+        return tracks or list(self.sifted.series.values())
 
     def _at_cursor(self) -> Sequence[Track]:
         """With the values at the cursor, where there is one."""
