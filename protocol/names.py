@@ -176,13 +176,15 @@ def _measured(frame: Curvature) -> tuple[dict[str, float], dict[str, float]]:
         ("volume/log", frame.log_volume, frame.log_volume_se),
         ("volume/llc", frame.llc_quadratic, frame.llc_quadratic_se),
     )
-    values = {"probe/share": frame.share}
+    values = {"probe/share": frame.share} if frame.share else {}  # of another's file nobody knows it
     errors = {}
     if frame.bottom:
         values["hessian/negative_at_least"] = float(frame.negative_at_least)
     for name, end in ritz:
         if end is not None:
-            values[name], errors[name] = end.value, end.residual
+            values[name] = end.value
+            if end.residual:
+                errors[name] = end.residual
     for name, value, error in estimates:
         if value is not None:
             values[name] = value

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from lsmon.protocol.codec import encode
 from lsmon.protocol.errors import BadRecording, LsmonError
 from lsmon.protocol.frames import AnyFrame, Curvature, RunEnded, RunStarted, Scalars
+from lsmon.protocol.names import scalars
 from lsmon.protocol.recording.reader import Recording
 from lsmon.protocol.sources import tfevents
 from lsmon.protocol.sources.imported import Imported
@@ -52,6 +53,24 @@ def test_a_table_with_our_names(tmp_path: Path) -> None:
     (curvature,) = [frame for frame in frames if isinstance(frame, Curvature)]
     assert (curvature.top[0].value, curvature.bottom[0].value, curvature.grad_curvature) == (3, -1, -0.25)
     assert isinstance(frames[-1], RunEnded)
+
+
+def test_of_the_curvature_in_a_table_nothing_is_made_up(tmp_path: Path) -> None:
+    """No share of a probe, no error, no verdict; a count is that of the table, or what the sign of λ_min tells."""
+    path = tmp_path / "run.csv"
+    path.write_text("step,hessian/max,hessian/min\n1,3,-0.1\n2,3,0.1\n")
+    down, up = (frame for frame in opened(path) if isinstance(frame, Curvature))
+    assert scalars(down) == ({"hessian/max": 3, "hessian/min": -0.1, "hessian/negative_at_least": 1}, {})
+    assert scalars(up)[0]["hessian/negative_at_least"] == 0
+    assert down.top[0].converged and down.bottom[0].converged
+    path.write_text(
+        "step,hessian/max,hessian/max ±,hessian/min,hessian/min ±,hessian/negative_at_least,probe/share\n"
+        "1,3,0.001,-0.1,0.05,7,0.25\n"
+    )
+    (told,) = (frame for frame in opened(path) if isinstance(frame, Curvature))
+    assert (told.negative_at_least, told.share) == (7, 0.25)
+    assert (told.top[0].converged, told.bottom[0].converged) == (True, False)
+    assert not any("hessian/negative_at_least" in numbers for _, numbers in values(opened(path))), "told once"
 
 
 def test_names_that_others_use_are_ours_where_ours_are_not_there(tmp_path: Path) -> None:

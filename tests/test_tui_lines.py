@@ -45,6 +45,13 @@ def test_a_line_holds_the_latest_of_every_name_and_its_doubt() -> None:
     assert second == "step 2  train 0.25  T 1e-06 ±2e-08"
 
 
+def test_an_error_that_nobody_told_is_not_zero() -> None:
+    (line,) = fold(
+        Curvature(step=3, top=(Ritz(2.5, 0.0, True),), bottom=(Ritz(-0.5, 0.0, True),), negative_at_least=1)
+    )
+    assert "λmax 2.5  λmin -0.5  ≥1 negative" in line
+
+
 def test_unreliable_and_unconverged_are_said() -> None:
     (line,) = fold(
         Curvature(step=3, top=(Ritz(2.5, 0.001, True),), bottom=(Ritz(-0.5, 0.2),), negative_at_least=4),

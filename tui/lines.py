@@ -145,7 +145,7 @@ def _value(name: str, value: float, error: float | None, words: str) -> str:
     """What is told of it beside its name; nothing of a regime that has no words."""
     if name == "regime":
         return words.partition(":")[0]
-    doubt = f" ±{error:.2g}" if error is not None else ""
+    doubt = f" ±{error:.2g}" if error else ""
     warning = " (unreliable)" if words.startswith("unreliable") else ""
     return f"{value:.5g}{doubt}{warning}"
 
@@ -160,7 +160,8 @@ def _curvature(frame: Curvature) -> dict[str, str]:
 
 
 def _ritz(ritz: Ritz) -> str:
-    return f"{ritz.value:.4g} ±{ritz.residual:.1g}{'' if ritz.converged else ' unconverged'}"
+    doubt = f" ±{ritz.residual:.1g}" if ritz.residual else ""
+    return f"{ritz.value:.4g}{doubt}{'' if ritz.converged else ' unconverged'}"
 
 
 def _one_line(text: str) -> str:

@@ -37,6 +37,9 @@ ERROR = " ±"
 """At the end of a name: the standard error or residual of the quantity of the rest of that name."""
 
 _RITZ = ("hessian/max", "hessian/min")
+_NEGATIVE, _SHARE = "hessian/negative_at_least", "probe/share"
+_CONVERGED = 0.01
+"""Of an eigenvalue: what the probe calls converged."""
 _REFERENCE = {
     "hessian/grad_curvature": "grad_curvature",
     "hessian/grad_norm": "grad_norm",
@@ -106,14 +109,20 @@ def _of(values: dict[str, float], errors: dict[str, float]) -> Iterator[Scalars 
     if not all(math.isfinite(end) for end in ends):
         yield Scalars(values=values, errors={name: error for name, error in errors.items() if name in values})
         return
-    rest = {name: value for name, value in values.items() if name not in (*_RITZ, *_REFERENCE)}
+    largest, least = (_ritz(value, errors.get(name)) for name, value in zip(_RITZ, ends, strict=True))
+    rest = {
+        name: value for name, value in values.items() if name not in (*_RITZ, *_REFERENCE, _NEGATIVE, _SHARE)
+    }
     if rest:
         yield Scalars(values=rest, errors={name: error for name, error in errors.items() if name in rest})
     facts = {name: value for name in _REFERENCE if math.isfinite(value := values.get(name, math.nan))}
+    negative = values.get(_NEGATIVE, math.nan)
     yield Curvature(
-        # Whether they had converged, nobody has written down.
-        top=(Ritz(ends[0], errors.get(_RITZ[0], 0.0)),),
-        bottom=(Ritz(ends[1], errors.get(_RITZ[1], 0.0)),),
+        top=(largest,),
+        bottom=(least,),
+        # One that is negative beyond its error is one.
+        negative_at_least=int(negative) if 0 <= negative < 1 << 62 else int(least.value + least.residual < 0),
+        share=share if math.isfinite(share := values.get(_SHARE, 0.0)) else 0.0,
         method="from a file",
         grad_curvature=facts.get("hessian/grad_curvature"),
         grad_norm=facts.get("hessian/grad_norm"),
@@ -121,6 +130,11 @@ def _of(values: dict[str, float], errors: dict[str, float]) -> Iterator[Scalars 
         displacement=facts.get("hessian/displacement"),
         displacement_curvature=facts.get("hessian/displacement_curvature"),
     )
+
+
+def _ritz(value: float, error: float | None) -> Ritz:
+    """Whether it had converged, nobody has written down: the error tells, and where there is none nothing speaks against it."""
+    return Ritz(value, error or 0.0, error is None or error <= _CONVERGED * abs(value))
 
 
 def as_step(value: float) -> int | None:
