@@ -53,7 +53,7 @@ def recorded(
     seqs: Sequence[int] = (2, 3),
     wall: float = 1000.0,
 ) -> Path:
-    header = RunStarted(seq=1, run=run, name=name, wall=wall)
+    header = RunStarted(seq=1, run=run, name=name, wall=wall, pid=4711)
     folder = new_folder(home / "recordings", header)
     with closing(Recorder(folder, header)) as recorder:
         for seq in seqs:
@@ -66,16 +66,22 @@ def recorded(
     return folder
 
 
-@pytest.mark.parametrize("by", ["path", "name", "id"])
+@pytest.mark.parametrize("by", ["path", "name", "id", "pid"])
 @pytest.mark.parametrize("command", ["tail", "info", "replay"])
-def test_a_recording_is_found_by_path_name_or_id(
+def test_a_recording_is_found_by_path_name_id_or_pid(
     command: str, by: str, empty_home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """And printed whole at once, where there is no screen."""
     folder = recorded(empty_home, "mlp", "0a1b2c3d", RunEnded())
-    assert main([command, {"path": str(folder), "name": "mlp", "id": "0a1b"}[by]]) == 0
+    assert main([command, {"path": str(folder), "name": "mlp", "id": "0a1b", "pid": "4711"}[by]]) == 0
     out = capsys.readouterr().out
     assert "mlp" in out and "finished" in out
+
+
+def test_a_number_is_no_host(capsys: pytest.CaptureFixture[str]) -> None:
+    """To ssh it is the address 0.0.18.104, and it was waited for."""
+    assert main(["4712", "--once"]) == 1
+    assert "is called '4712'" in said(capsys)
 
 
 COMMANDS = (["info", "RUN"], ["tail", "RUN"], ["alerts", "RUN"], ["RUN", "--once"], ["RUN"])
@@ -118,7 +124,7 @@ def test_what_lives_does_not_hide_a_run_whose_name_it_begins_with(
     )  # fmt: skip
     recorded(empty_home, "run1", "0a1b", RunEnded())
     assert main(["tail", "run1"]) == 0
-    assert capsys.readouterr().out.startswith("run1\n")
+    assert capsys.readouterr().out.startswith("run1 ")
     for name, words in (("run10", "2c3d"), ("run", "2c3d"), ("run1", "0a1b"), ("0a", "0a1b")):
         found = of_this_machine(name)
         assert words in (found.run if isinstance(found, Card) else found.name)

@@ -19,6 +19,7 @@ class _Recorded:
     name: str
     """Empty where the recording does not say; so is ``run``."""
     run: str
+    pid: int
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -35,13 +36,15 @@ def recorded_exactly(target: str) -> Path | None:
 
 
 def recorded(target: str) -> Path:
-    """The same; else the newest of the one run whose name, id or folder begins with ``target``, or has it in its folder.
+    """The same; else the newest whose pid it was, or of the one run whose name, id or folder begins with ``target``,
+    or has it in its folder.
 
     Raises NoSuchRun when there is none, UsageError when runs of several names are meant.
     """
     every = _all()
     ways = (
         [each for each in every if target in each.names],
+        [each for each in every if each.pid and target == str(each.pid)][:1],  # pids come again
         [each for each in every if any(name.startswith(target) for name in each.names)],
         [each for each in every if target in each.folder.name],
     )
@@ -66,5 +69,7 @@ def _all() -> list[_Recorded]:
     for folder in list_recordings(recordings_dir()):
         meta = read_meta(folder)
         header = meta.run if meta is not None else None
-        found.append(_Recorded(folder, header.name if header else "", header.run if header else ""))
+        found.append(
+            _Recorded(folder, header.name, header.run, header.pid) if header else _Recorded(folder, "", "", 0)
+        )
     return found

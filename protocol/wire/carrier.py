@@ -112,7 +112,7 @@ def known_to_ssh(word: str) -> bool:
     """Whether the user's ssh config has another address for ``word``: it is a host then, though nobody said so."""
     import subprocess
 
-    if word.startswith("-") or not _HOST.fullmatch(word):
+    if word.startswith("-") or not _HOST.fullmatch(word) or _is_number(word):
         return False
     try:
         asked = subprocess.run(
@@ -122,6 +122,17 @@ def known_to_ssh(word: str) -> bool:
         return False
     found = re.search(rb"^hostname (.+)$", asked.stdout, re.MULTILINE)
     return found is not None and found[1].decode(errors="replace") != word.rpartition("@")[2].lower()
+
+
+def _is_number(word: str) -> bool:
+    """To ssh 6692 is 0.0.26.36; to us it is the pid of a run that is over."""
+    import socket
+
+    try:
+        socket.inet_aton(word)
+    except OSError:
+        return False
+    return True
 
 
 def _ssh() -> list[str]:
