@@ -91,6 +91,21 @@ def test_a_gap_stays_open_and_rare_samples_are_joined() -> None:
     assert not np.isnan(bridged(binned(folded(rare).track(), StepAxis(0.0, 10.0), 70))).any()
 
 
+def test_a_sensor_that_waits_for_its_budget_makes_no_gap() -> None:
+    """The demo at the edge of stability has its norms every 11 steps, and after a curvature not for 495."""
+    steps = [*range(0, 1100, 11), *range(1600, 2700, 11)]
+    waits = folded([(step, 1, 1.0, math.nan) for step in steps]).track()
+    assert not np.isnan(bridged(binned(waits, StepAxis(0.0, 30.0), 88))).any()
+
+
+def test_a_stretch_that_was_folded_elsewhere_and_has_no_sample_is_no_gap() -> None:
+    """In a replay at its end the buckets are rows of 64 frames, whose ends touch."""
+    series = Series("x")
+    for row in (*range(20), *range(25, 60)):
+        series.add_folded(64 * row, 64 * row + 63, 1.0, 1, (6, 1.0, 1.0, 1.0, 1.0, 0))
+    assert not np.isnan(bridged(binned(series.track(), StepAxis(0.0, 42.0), 91))[1:90]).any()
+
+
 def test_several_samples_of_a_step_make_no_gap_to_the_next_step() -> None:
     """A loss that is logged twice a step is a line from the beginning, and not a row of dots."""
     twice = [(step, 1, float(step), math.nan) for step in range(10) for _ in range(2)]

@@ -14,9 +14,12 @@ from .buckets import Bucket, Buckets
 from .columns import Columns
 from .view import Track
 
-_RARE = 20.0
+_RARE = 50.0
 """A stretch without samples that is so many times their usual distance is a gap: a suspended run, or frames that were
-lost. A sensor that waits for its budget comes at distances that differ by ten."""
+lost. A sensor that waits for its budget, as after a dear measurement, comes at distances that differ by up to 45."""
+_APART = 10.0
+"""And so many times what buckets usually span: one that was folded elsewhere reaches over frames without a sample of
+this track, and one of them may have none."""
 
 _FEW = 100
 """Buckets that are put one by one sooner than at once."""
@@ -166,15 +169,18 @@ def _gaps(shown: Columns, buckets: Buckets, axis: StepAxis) -> NDArray[np.bool_]
     broken = shown.broken.copy()
     firsts, ends = np.frombuffer(buckets.real(0)), np.frombuffer(buckets.real(1))
     apart = firsts[1:] - ends[:-1]
-    ways = apart[apart > 0]  # several samples of one step are no distance apart
-    middle = len(ways) // 2
-    typical = (
-        float(np.partition(ways, middle)[middle]) if len(ways) else 0.0
-    )  # the median, at a fifth of what np.median takes
-    wide = np.flatnonzero(apart > _RARE * max(typical, axis.width / _RARE))
+    least = max(_RARE * _median(apart), _APART * _median(ends[1:] - ends[:-1]), axis.width)
+    wide = np.flatnonzero(apart > least)
     for left, right in zip(ends[wide].tolist(), firsts[wide + 1].tolist(), strict=True):
         start, end = axis.column(left) + 1, axis.column(right)
         if end > 0 and start < len(broken):
             broken[max(start, 0) : end] = True
     broken &= np.isnan(shown.means)
     return broken
+
+
+def _median(ways: NDArray[np.float64]) -> float:
+    """Of those that are any: several samples of one step are no distance apart. At a fifth of what np.median takes."""
+    ways = ways[ways > 0]
+    middle = len(ways) // 2
+    return float(np.partition(ways, middle)[middle]) if len(ways) else 0.0
