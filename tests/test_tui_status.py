@@ -1,0 +1,47 @@
+"""The status line says of each thing what it is, and says it once."""
+
+from __future__ import annotations
+
+import pytest
+from textual.pilot import Pilot
+
+from lsmon.protocol.frames import RunEnded
+from lsmon.protocol.sources.source import Link
+from lsmon.tui.app import LsmonApp
+from tests.bench.story import Told, frames
+from tests.screenplay import drive, settle, text
+
+STORY = list(frames(1000))
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("KeyboardInterrupt", "training stopped by Ctrl-C"),
+        ("ValueError: no", "training failed: ValueError: no"),
+    ],
+)
+def test_how_a_training_ended_is_said_once(error: str, said: str) -> None:
+    """The link to it says the same words."""
+    source = Told([*STORY[:50], RunEnded(seq=51, step=500, reason="error", error=error)])
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        source.link = Link("ended", error)
+        await settle(app, pilot)
+        assert said in text(app)[-1]
+        assert text(app)[-1].count(error) == (error in said)
+
+    drive(source, check)
+
+
+def test_lines_that_could_not_be_read_are_not_called_lost_frames_too() -> None:
+    """They are one and the same loss."""
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        source.link = Link("replay", "9 lines could not be read", 1)
+        await settle(app, pilot)
+        assert "9 lines could not be read" in text(app)[-1]
+        assert "lost" not in text(app)[-1]
+
+    source = Told(STORY[:50])
+    drive(source, check)
