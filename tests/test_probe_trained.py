@@ -85,11 +85,6 @@ def in_the_model(model: nn.Module) -> LossFn:
     return lambda model, batch: plain(model, batch) + squares(model.regularised)
 
 
-def in_an_optimizer(model: nn.Module) -> LossFn:
-    optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    return lambda model, batch: plain(model, batch) + squares(optimizer.param_groups[0]["params"])
-
-
 def by_name(model: nn.Module) -> LossFn:
     weight = model[0].weight  # type: ignore[index]
     return lambda model, batch: quartic(model, batch, weight)
@@ -106,7 +101,7 @@ def as_a_global(model: nn.Module) -> LossFn:
 
 
 CASES = [
-    in_a_list, in_a_tuple, in_pairs, in_a_dict, in_a_trainer, in_the_model, in_an_optimizer, by_name, in_a_partial, as_a_global
+    in_a_list, in_a_tuple, in_pairs, in_a_dict, in_a_trainer, in_the_model, by_name, in_a_partial, as_a_global
 ]  # fmt: skip
 
 

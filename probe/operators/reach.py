@@ -154,8 +154,6 @@ def _parts(thing: Any) -> Iterable[tuple[Place | None, Any]]:
     if isinstance(thing, partial):
         named = [(Place(thing.keywords, name), part) for name, part in thing.keywords.items()]
         return [*((None, part) for part in (thing.func, *thing.args)), *named]
-    if isinstance(thing, torch.optim.Optimizer):
-        return ((None, group["params"]) for group in thing.param_groups)
     if isinstance(thing, MethodType):
         return ((None, thing.__func__), (None, thing.__self__))
     if isinstance(thing, FunctionType):
