@@ -44,6 +44,12 @@ class DeviceTime:
         return event
 
 
+def on_processor(model: Any) -> bool:
+    """Whether all that is done for it is done by this process."""
+    parameters = getattr(model, "parameters", None)
+    return parameters is not None and all(p.device.type == "cpu" for p in parameters())
+
+
 def _events(model: Any) -> Callable[[], Any] | None:
     parameters = getattr(model, "parameters", None)
     if parameters is None:

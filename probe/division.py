@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from .batches import interleaved, mapped
 from .operators.ladder import words_of
-from .operators.snapshot import Snapshot
+from .operators.snapshot import Changed, Snapshot
 from .readings import Reading, read
 from .reference import Reference
 from .signals import heed
@@ -46,58 +47,102 @@ TERMS = 0.1
 
 
 class Division:
-    """Twelve forward passes, four batches' worth, by which ``settled`` tells once they have come from the device."""
+    """Twelve forward passes, four batches' worth: at most one for each time that ``settled`` is asked, so that no training
+    step is long, or all of them ``at_once``. It tells once their losses have come from the device."""
 
     def __init__(
-        self, model: nn.Module, loss_fn: Callable[[Any, Any], Any], batch: Any, *, mixed: bool = False
+        self,
+        model: nn.Module,
+        loss_fn: Callable[[Any, Any], Any],
+        batch: Any,
+        *,
+        mixed: bool = False,
+        at_once: bool = False,
     ) -> None:
         """``mixed``: layers normalise over the batch, so that its loss is never quite a mean."""
-        self._remark = ""
-        self._fewest = 1
-        self._losses: Reading | None = None
-        self._parts = 0
-        self._precision = 0.0
+        self._model = model
+        self._loss_fn = loss_fn
         self._mixed = mixed
-        whole = Reference(thinnest=1)
-        whole.offer(batch)
-        whole.thinnest = None
-        parts = whole.chunks(max(2, math.ceil(whole.examples / PARTS)))
-        if len(parts) < FEWEST:
-            return
-        with plainly(model):
-            try:
-                point = Snapshot(model, loss_fn, whole)
-            except Exception:  # noqa: BLE001  what cannot be measured at all is told where it is tried
-                return
-            in_parts = _losses(point, parts)
-            if isinstance(in_parts, list) and isinstance(_losses(point, [whole.first(1)]), Exception):
-                self._fewest = 2
-            at_once = _losses(point, [whole])
-            if isinstance(at_once, Exception):
-                return
-            if isinstance(in_parts, Exception):
-                said = words_of(in_parts, 80)
-                self._remark = f"on whole batches, since a part of one is refused: {said}"
-            else:
-                others, self._precision = _in_other_orders(point, whole)
-                self._parts = len(in_parts)
-                self._losses = read(torch.stack(in_parts + at_once + others))
+        self._at_once = at_once
+        self._again = False
+        self._whole = Reference(thinnest=1)
+        self._whole.offer(batch)
+        self._whole.thinnest = None
+        self._work = self._looking()
+        self._found: _Found | None = None
 
     def settled(self, reference: Reference) -> bool:
         """Whether it is known; then ``reference`` knows it too."""
-        if self._losses is not None:
-            if not self._losses.ready():
+        while self._found is None:
+            self._look()
+            if self._found is None and not self._at_once:
                 return False
-            losses = self._losses.values()
-            parts, (whole, *others) = losses[: self._parts], losses[self._parts :]
-            if in_order(parts, whole, others, self._precision):
-                self._remark = "on whole batches, since the loss depends on the order within one"
+        found = self._found
+        if found.losses is not None:
+            if not found.losses.ready():
+                return False
+            losses = found.losses.values()
+            parts, (whole, *others) = losses[: found.parts], losses[found.parts :]
+            if in_order(parts, whole, others, found.precision):
+                found.remark = "on whole batches, since the loss depends on the order within one"
             if not self._mixed and no_mean(parts, whole):
-                self._remark = "on whole batches, since the loss is not a mean over examples"
-        reference.fewest = self._fewest
-        if self._remark:
-            reference.thinnest, reference.remark = 1, self._remark
+                found.remark = "on whole batches, since the loss is not a mean over examples"
+        reference.fewest = found.fewest
+        if found.remark:
+            reference.thinnest, reference.remark = 1, found.remark
         return True
+
+    def _look(self) -> None:
+        """One forward pass."""
+        try:
+            with plainly(self._model):
+                next(self._work)
+        except StopIteration as done:
+            self._found = done.value or _Found()  # nothing of one that raised
+        except Changed:
+            # Between two steps, or it was found only now what the loss writes to; within one step, and knowing that, it
+            # is nothing that yet another look would be spared.
+            if self._again:
+                self._found = _Found()
+            self._at_once = self._again = True
+            self._work = self._looking()
+
+    def _looking(self) -> Generator[None, None, _Found]:
+        whole, found = self._whole, _Found()
+        parts = whole.chunks(max(2, math.ceil(whole.examples / PARTS)))
+        if len(parts) < FEWEST:
+            return found
+        try:
+            point = Snapshot(self._model, self._loss_fn, whole)
+        except Exception:  # noqa: BLE001  what cannot be measured at all is told where it is tried
+            return found
+        in_parts = yield from _losses(point, parts)
+        alone = (yield from _losses(point, [whole.first(1)])) if isinstance(in_parts, list) else None
+        if isinstance(alone, Exception):
+            found.fewest = 2
+        at_once = yield from _losses(point, [whole])
+        if isinstance(at_once, Exception):
+            return found
+        if isinstance(in_parts, Exception):
+            said = words_of(in_parts, 80)
+            found.remark = f"on whole batches, since a part of one is refused: {said}"
+            return found
+        others, found.precision = yield from _in_other_orders(point, whole)
+        found.parts = len(in_parts)
+        found.losses = read(torch.stack(in_parts + at_once + others))
+        return found
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the forward passes gave."""
+
+    remark: str = ""
+    fewest: int = 1
+    losses: Reading | None = None
+    """Of the parts, of the whole, and of that in other orders."""
+    parts: int = 0
+    precision: float = 0.0
 
 
 def no_mean(parts: list[float], whole: float) -> bool:
@@ -126,7 +171,7 @@ def in_order(
     return any(abs(other - whole) > ROUNDINGS * precision * size for other in others)
 
 
-def _in_other_orders(point: Snapshot, whole: Reference) -> tuple[list[Tensor], float]:
+def _in_other_orders(point: Snapshot, whole: Reference) -> Generator[None, None, tuple[list[Tensor], float]]:
     """The losses of the whole with its examples in other orders, and their precision; none where that would say nothing:
     each order meets other random numbers, or one is refused (sequences that must be sorted)."""
     single = torch.finfo(torch.float32).eps
@@ -149,6 +194,8 @@ def _in_other_orders(point: Snapshot, whole: Reference) -> tuple[list[Tensor], f
         point.sizes = whole.sizes
         try:
             term = point.forwards(point.parameters, forward)[0]
+        except Changed:
+            raise
         except Exception as error:  # noqa: BLE001  a model may raise anything
             heed(error)
             return [], single
@@ -156,17 +203,21 @@ def _in_other_orders(point: Snapshot, whole: Reference) -> tuple[list[Tensor], f
             return [], single
         precision = max(precision, torch.finfo(term.dtype).eps)
         found.append(term.double())
+        yield
     return found, precision
 
 
-def _losses(point: Snapshot, parts: Iterable[Reference]) -> list[Tensor] | Exception:
+def _losses(point: Snapshot, parts: Iterable[Reference]) -> Generator[None, None, list[Tensor] | Exception]:
     """Of each, or what the first one raises that is refused."""
     found = []
     for part in parts:
         point.batches, point.sizes = part.batches, part.sizes
         try:
             found.append(point.loss(point.parameters).double())
+        except Changed:
+            raise
         except Exception as error:  # noqa: BLE001  a model may raise anything
             heed(error)
             return error.with_traceback(None)
+        yield
     return found

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .device_time import DeviceTime
+from .device_time import DeviceTime, on_processor
 from .guard import Guard
 from .hook import Hook
 from .schedule import UNLIMITED, Account, Budget, Pace
@@ -29,6 +29,7 @@ class _Slot:
         self.armed = False
         self.next_step: int | None = None
         self.turn = 0.0  # seconds of the measurement under way
+        self.ran = 0.0  # and those of them that the process ran
         self.cost = 0.0  # seconds that the last one took
         self.owed = 0.0  # seconds since it last rested
 
@@ -52,6 +53,7 @@ class Instruments:
         self._slots: list[_Slot] = []
         self._pace = Pace()
         self._device = DeviceTime(context.model)
+        self._on_processor = on_processor(context.model)
         self._heard: deque[str] = deque(maxlen=16)
         for sensor in sensors:
             missing = [need for need in sensor.needs if getattr(context, need) is None]
@@ -130,8 +132,9 @@ class Instruments:
                 self._publish(self._timed(slot, slot.sensor.measure))
                 slot.turn += slot.sensor.aside
                 slot.sensor.aside = 0.0
-                self._device.end(begun, slot.turn, functools.partial(self._took, slot))
-                slot.turn = 0.0
+                ran = slot.ran if self._on_processor else None
+                self._device.end(begun, slot.turn, functools.partial(self._took, slot, ran))
+                slot.turn = slot.ran = 0.0
                 slot.next_step = step + slot.sensor.every
                 slot.account.not_before = now + self._rest(slot)
             elif now < slot.account.not_before:
@@ -144,8 +147,8 @@ class Instruments:
         self._pace.leave()
 
     @staticmethod
-    def _took(slot: _Slot, seconds: float) -> None:
-        slot.account.charge(seconds)
+    def _took(slot: _Slot, ran: float | None, seconds: float) -> None:
+        slot.account.charge(seconds, ran)
         slot.owed += seconds
         slot.cost = seconds
         slot.sensor.took(seconds)
@@ -179,7 +182,7 @@ class Instruments:
         return (step >= slot.next_step or went_back) and not soon
 
     def _timed(self, slot: _Slot, work: Callable[[Context], Any]) -> Any:
-        began = time.perf_counter()
+        began, ran = time.perf_counter(), time.process_time()
         try:
             return work(self.context)
         except Exception as error:  # noqa: BLE001  a sensor may be anybody's code
@@ -189,6 +192,7 @@ class Instruments:
             return None
         finally:
             slot.turn += time.perf_counter() - began
+            slot.ran += time.process_time() - ran
 
     def _publish(self, found: Finding | Sequence[Finding]) -> None:
         if found is None:

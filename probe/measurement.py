@@ -30,6 +30,7 @@ from .operators.difference import Difference
 from .operators.hessian import Hessian
 from .optimizers import edge
 from .reference import Reference
+from .schedule import UNLIMITED
 from .sensors.sensor import Context
 from .sensors.spectral_density import DAMPING, TAU
 from .subject import unwrap
@@ -123,8 +124,11 @@ def _measured(
     seed: int,
     began: float,
 ) -> Measurement:
-    subject = Context(unwrap(model), optimizer, loss_fn, reference=Reference(batch), seed=seed)
-    subject.gather()
+    subject = Context(
+        unwrap(model), optimizer, loss_fn, reference=Reference(batch), seed=seed, allowance=UNLIMITED
+    )
+    while not subject.divided:
+        subject.gather()
     chosen = ladder.choose(subject)
     if chosen.rung not in (1, 2):
         why = chosen.reason or "; ".join([chosen.method, *chosen.notes])

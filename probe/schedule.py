@@ -28,6 +28,12 @@ PATIENCE_SECS = 0.5
 WINDOW_SECS = 10.0
 """What others cost is averaged over about this long: their share at the start, with its imports, is not the future's."""
 
+TURNS = 16
+"""Turns of work whose median is what one usually takes."""
+
+STALL = 4.0
+"""Times as long as usual a turn must have lasted, while the process hardly ran, for the machine to be the reason."""
+
 UNLIMITED = 1.0
 """A budget of the whole wall time or more is read as "measure whenever you can"."""
 
@@ -134,6 +140,7 @@ class Account:
         self._budget = budget
         self._balance: float | None = None
         self._seen = budget.now()
+        self._turns: deque[float] = deque(maxlen=TURNS)
 
     @property
     def rate(self) -> float:
@@ -165,10 +172,22 @@ class Account:
             return False
         return True
 
-    def charge(self, seconds: float) -> None:
+    def charge(self, seconds: float, ran: float | None = None) -> None:
+        """A turn took so long; ``ran`` of it on the processor, where nothing else worked for it.
+
+        All of it is counted. But a stall of the machine, which the training might as well have met a moment later, is
+        not to be earned back: one of 170 ms would keep curvature off a small network for more than 200 steps.
+        """
         self.spent += seconds
         if self._balance is not None:
-            self._balance -= seconds
+            self._balance -= self._worked(seconds, ran)
+
+    def _worked(self, seconds: float, ran: float | None) -> float:
+        usual = statistics.median(self._turns) if len(self._turns) == TURNS else math.inf
+        self._turns.append(seconds)
+        if ran is not None and seconds > STALL * usual and ran < seconds / 2:
+            return max(usual, ran)
+        return seconds
 
 
 class Pace:

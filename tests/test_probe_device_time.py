@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
+import pytest
 import torch
 
 from lsmon.probe.device_time import DeviceTime
@@ -95,3 +97,31 @@ def test_the_budget_is_charged_what_the_device_took() -> None:
     instruments.step(2, 1, None)
     assert sensor.costs[0] == 0.03
     assert budget.spent >= 0.03
+
+
+def test_a_stall_is_told_from_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 20 turns one lasts a second in which the process runs for 1 ms: on a processor it leaves no debt."""
+    for device, stalls in (("cpu", True), ("meta", False)):
+        clock, ran = Clock(100.0), Clock(0.0)
+        budget = Budget(0.5, head_start=10.0, clock=clock)
+
+        class Sleepy(Sensor):
+            name, lasts = "sleepy", 0.001
+
+            def measure(self, context: Context) -> None:
+                clock.now += self.lasts  # noqa: B023
+                ran.now += 0.001  # noqa: B023
+
+        sensor, model = Sleepy(), torch.nn.Linear(2, 2, device=device)
+        instruments = Instruments([sensor], Context(model), budget, Guard(strict=True), lambda found: None)
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                "lsmon.probe.instruments.time", SimpleNamespace(perf_counter=clock, process_time=ran)
+            )
+            for step in range(20):
+                instruments.step(step, 1, None)
+            account = budget._accounts[0]
+            account._balance, sensor.lasts = 3.0, 1.0
+            instruments.step(20, 1, None)
+        assert budget.spent == pytest.approx(1.02)
+        assert account.saved == pytest.approx(3.5 - (0.001 if stalls else 1.0), abs=0.01)

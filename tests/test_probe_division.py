@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -111,7 +112,7 @@ def test_time_steps_are_no_examples(seed: int, mixed: bool) -> None:
     is seen too where a layer normalises by the batch."""
     torch.manual_seed(seed)
     model, reference = Words(), Reference(thinnest=4 if mixed else None)
-    assert Division(model, next_word, sentences(), mixed=mixed).settled(reference)
+    assert Division(model, next_word, sentences(), mixed=mixed, at_once=True).settled(reference)
     assert reference.thinnest == 1
     assert reference.remark == "on whole batches, since the loss depends on the order within one"
     whole = sentences()
@@ -132,12 +133,55 @@ def test_a_loss_that_differentiates_by_itself_is_looked_at_too() -> None:
     """It needs a graph on the way; without one it was taken for one that may be cut."""
     torch.manual_seed(0)
     model, reference = nn.Linear(4, 3), Reference()
-    assert Division(model, adapted, inputs()).settled(reference)
+    assert Division(model, adapted, inputs(), at_once=True).settled(reference)
     assert reference.remark == "on whole batches, since the loss depends on the order within one"
     point = Snapshot(model, adapted, Reference(inputs()))
     loss = point.loss(point.parameters)
     assert not loss.requires_grad
     torch.testing.assert_close(loss, adapted(model, inputs()).detach())
+
+
+def test_it_is_spread_over_the_steps_of_a_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No training step is long: one forward pass at a time, all of them at the parameters of the first."""
+    torch.manual_seed(0)
+    model, reference = Words(), Reference()
+    seen: list[float] = []
+    forwards = Snapshot.forwards
+
+    def watched(*given: Any) -> list[Tensor]:
+        losses = forwards(*given)
+        seen.append(float(losses[0]))
+        return losses
+
+    monkeypatch.setattr(Snapshot, "forwards", watched)
+    assert Division(model, next_word, sentences(), at_once=True).settled(reference)
+    at_once, remark = [*seen], reference.remark
+    seen.clear()
+    reference, division = Reference(), Division(model, next_word, sentences())
+    passes = []
+    while not division.settled(reference):
+        passes.append(len(seen))
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn_like(parameter))
+    assert max(after - before for before, after in pairwise([0, *passes])) == 1
+    assert seen == at_once
+    assert reference.remark == remark != ""
+
+
+def test_what_moves_between_two_steps_is_looked_at_in_one() -> None:
+    """Most parameters are frozen and not copied: where the loop changes one, the passes do not belong together."""
+    torch.manual_seed(0)
+    model, reference = Words(), Reference()
+    model.rows.requires_grad_(False)
+    frozen = model.words.weight.requires_grad_(False)
+    division, turns = Division(model, next_word, sentences()), 0
+    while not division.settled(reference):
+        turns += 1
+        with torch.no_grad():
+            frozen.add_(0.1)
+    assert turns == 1
+    assert reference.remark == "on whole batches, since the loss depends on the order within one"
 
 
 @pytest.mark.parametrize("name", NEEDY)
@@ -220,7 +264,7 @@ MEANS: dict[str, tuple[LossFn, Any]] = {
 def test_a_mean_over_examples_may_be_cut(name: str) -> None:
     torch.manual_seed(0)
     loss_fn, batch = MEANS[name]
-    context = Context(nn.Linear(4, 3), None, loss_fn, reference=Reference(batch))
+    context = Context(nn.Linear(4, 3), None, loss_fn, reference=Reference(batch), allowance=1.0)
     reference = context.gather()
     assert reference is not None and reference.thinnest is None and not reference.remark
 
@@ -243,7 +287,7 @@ def test_a_model_to_which_one_example_is_no_batch_is_given_two() -> None:
 
     for model, loss_fn, fewest in ((nn.Linear(4, 1), squeezed, 2), (nn.Linear(4, 3), squares, 1)):
         reference = Reference()
-        assert Division(model, loss_fn, inputs()).settled(reference)
+        assert Division(model, loss_fn, inputs(), at_once=True).settled(reference)
         assert (reference.fewest, reference.thinnest) == (fewest, None)
         assert Plan(512, 8, 0.05, 0.01, fewest=reference.fewest).fewest == fewest
 
@@ -258,7 +302,7 @@ def test_batch_normalisation_leaves_a_quarter() -> None:
         (lambda model, x: squares(model, x.reshape(SIZE, 4)), 1),
     ):
         reference = Reference(thinnest=4)
-        assert Division(model, loss_fn, inputs(), mixed=True).settled(reference)
+        assert Division(model, loss_fn, inputs(), mixed=True, at_once=True).settled(reference)
         assert reference.thinnest == thinnest
 
 

@@ -52,6 +52,39 @@ def test_the_first_measurement_does_not_wait() -> None:
     assert not account.affords(0.0)
 
 
+def test_a_stall_of_the_machine_is_counted_and_not_earned_back() -> None:
+    """As many turns follow one of 2 s in which the process ran for 10 ms as without it; one that did work is paid for."""
+    done = {}
+    for name, ran in (("stalled", 0.01), ("worked", 2.0), ("elsewhere", None), ("usual", 0.01)):
+        clock = Clock(100.0)
+        budget = Budget(0.05, clock=clock)
+        account, done[name] = budget.account(1.0), 0
+        while clock.now < 160.0:
+            clock.now += 0.01
+            if account.affords(0.01):
+                long = done[name] == 60 and name != "usual"
+                clock.now += 0.01
+                account.charge(2.0 if long else 0.01, ran if long else 0.01)
+                done[name] += 1
+        assert budget.spent == pytest.approx(0.01 * done[name] + (1.99 if name != "usual" else 0))
+    assert done["stalled"] == pytest.approx(done["usual"], abs=2)
+    assert done["worked"] == done["elsewhere"] == pytest.approx(done["usual"] - 199, abs=2)
+
+
+def test_slow_turns_are_paid_for_where_all_are() -> None:
+    """On a machine that others use too the process runs for a third of each turn: the training is as slow."""
+    clock = Clock(100.0)
+    account = Budget(0.05, clock=clock).account(1.0)
+    spent = 0.0
+    for _ in range(40_000):
+        clock.now += 0.01
+        if account.affords(0.01):
+            clock.now += 0.03
+            account.charge(0.03, 0.01)
+            spent += 0.03
+    assert spent <= 0.05 * (clock.now - 100.0) + HEAD_START + 0.03
+
+
 def test_savings_are_capped() -> None:
     """An hour without work does not buy minutes of nothing but work."""
     clock = Clock(100.0)

@@ -96,7 +96,11 @@ class Context:
 
             if self._division is None:
                 self._division = Division(
-                    self.model, self.loss_fn, batch, mixed=reference.thinnest is not None
+                    self.model,
+                    self.loss_fn,
+                    batch,
+                    mixed=reference.thinnest is not None,
+                    at_once=self.allowance >= 1,
                 )
             if not self._division.settled(reference):
                 return False
