@@ -1,5 +1,5 @@
 """The tensors of a batch, whatever holds them: tuples, lists and dicts, named tuples, packed sequences, and objects that
-keep them in attributes or slots (a dict of a tokenizer, a dataclass, a graph)."""
+keep them in attributes or slots (a dict of a tokenizer, a dataclass, a graph). An array of NumPy's counts as one."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_leaves, tree_map
 
+from .arrays import is_array
+
 DEPTH = 2
 """Objects within one another that are looked into."""
 
@@ -25,8 +27,8 @@ def tensors(batch: Any, depth: int = 0) -> list[Tensor]:
     """All of them, in order."""
     found: list[Tensor] = []
     for leaf in tree_leaves(batch, is_leaf=_packed):
-        if isinstance(leaf, Tensor):
-            found.append(leaf)
+        if (tensor := _tensor(leaf)) is not None:
+            found.append(tensor)
         elif isinstance(leaf, _SHUT):
             continue
         elif _packed(leaf):
@@ -67,8 +69,8 @@ def interleaved(leaf: Tensor, stride: int) -> Tensor:
 
 
 def _leading(part: Any, level: int, depth: int) -> list[tuple[int, int]]:
-    if isinstance(part, Tensor):
-        return [(level, part.size(0))] if part.dim() > 0 else []
+    if (tensor := _tensor(part)) is not None:
+        return [(level, tensor.size(0))] if tensor.dim() > 0 else []
     if _packed(part):
         return [(level, int(part.batch_sizes[0]))]  # which PyTorch keeps on the host
     if isinstance(part, _SHUT):
@@ -83,6 +85,8 @@ def _mapped(change: Callable[[Tensor], Tensor], batch: Any, depth: int) -> Any:
     def inside(leaf: Any) -> Any:
         if isinstance(leaf, Tensor):
             return change(leaf)
+        if (tensor := _tensor(leaf)) is not None:
+            return change(tensor).numpy()
         if _packed(leaf):
             parts: list[Any] = [None if part is None else change(part) for part in leaf]
             return PackedSequence(*parts)
@@ -102,6 +106,17 @@ def _mapped(change: Callable[[Tensor], Tensor], batch: Any, depth: int) -> Any:
         return made
 
     return tree_map(inside, batch, is_leaf=_packed)
+
+
+def _tensor(leaf: Any) -> Tensor | None:
+    """A tensor, or one in the memory of an array where that can be."""
+    if isinstance(leaf, Tensor) or not is_array(leaf):
+        return leaf if isinstance(leaf, Tensor) else None
+    plain = leaf.flags.writeable and all(stride >= 0 for stride in leaf.strides)
+    try:
+        return torch.from_numpy(leaf if plain else leaf.copy())
+    except (TypeError, ValueError):  # of words or objects, or in another byte order
+        return None
 
 
 def _copied(leaf: Tensor) -> Tensor:

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from .batches import interleaved, mapped
+from .operators.copies import Changed
 from .operators.ladder import words_of
-from .operators.snapshot import Changed, Snapshot
+from .operators.snapshot import Snapshot
 from .readings import Reading, read
 from .reference import Reference
 from .signals import heed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -95,3 +96,16 @@ def number(value: Any) -> float | Reading:
             raise TypeError("what is masked is no number")
         return float(value.item())  # of an array float() is to go, and numpy warns
     return float(value)
+
+
+def arrived(values: Iterable[float | Reading]) -> bool:
+    """Whether all can be taken: also where a device that failed will never give one, which is told then."""
+    try:
+        return all(isinstance(value, float) or value.ready() for value in values)
+    except Exception:  # noqa: BLE001  whatever a device says
+        return True
+
+
+def taken(value: float | Reading) -> float:
+    """The number itself. Raises whatever a device says that failed."""
+    return value if isinstance(value, float) else float(value.values()[0])

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lsmon.protocol.errors import UsageError
 
+from .arrays import is_array
 from .batches import cut, leading, mapped, tensors
 
 QUARTER = 4
@@ -145,7 +146,9 @@ class Chunks:
 
 def _is_list_of_batches(given: Any) -> bool:
     """A list of tuples, lists or dicts is several batches; a list (or tuple) of tensors is one."""
-    return isinstance(given, list) and bool(given) and all(not isinstance(item, Tensor) for item in given)
+    if not isinstance(given, list) or not given:
+        return False
+    return not any(isinstance(item, Tensor) or is_array(item) for item in given)
 
 
 def size_of(batch: Any) -> int:

@@ -16,16 +16,18 @@ from typing import Any, Protocol
 
 from msgspec import structs
 
-from lsmon.protocol.clean import NAME_LENGTH, clean_line, clean_name
-from lsmon.protocol.codec import encode, shorten
+from lsmon.protocol.clean import NAME_LENGTH
+from lsmon.protocol.codec import encode
 from lsmon.protocol.detectors.standstill import Standstill
 from lsmon.protocol.detectors.watch import Watch
 from lsmon.protocol.fold import Folds
 from lsmon.protocol.frames import Alert, AnyFrame, Curvature, RunEnded, RunStarted, Scalars
 from lsmon.protocol.regime import Regime
 
+from .collected import Collected
 from .guard import Guard
 from .heartbeat import Heart, Pulse
+from .readings import Reading, arrived, taken
 
 QUEUE = 1 << 14
 """Items that wait for the sending thread: 16 s of a loop at 1000 steps a second, a few megabytes."""
@@ -37,15 +39,8 @@ WAKE_SECS = 0.1
 ALONE_SECS = 0.25
 """While nobody watches, when there is only a file to write, which is flushed twice a second: another 0.25 % of a core."""
 
-HOLD_SECS = 0.1
-"""How long a step waits for more of its numbers (sensors, log) before it goes out as one frame."""
-
-FRAME_NAMES = 256
-"""In a frame; more are several. It is 20 kB then, and short enough to be published, or 140 kB of the longest names."""
-
 TURN_ITEMS = 4096
 """Then heartbeat and sockets get their turn."""
-
 
 LAST_PART = 0.7
 """Of the time that the training waits for the end, after which what is still queued gives way: a process that leaves
@@ -113,8 +108,7 @@ class Sender:
         self._intake = itertools.count()
         self._expected = 0
         self._head: _Item | None = None
-        self._pending: Scalars | None = None
-        self._pending_since = 0.0
+        self._collected = Collected(clock)
         self._seq = header.seq
         self._last: tuple[int, int] = (header.step, header.attempt)
         self._regime = Regime() if header.parameters else None  # without a model only what is logged is told
@@ -167,9 +161,9 @@ class Sender:
     def turn(self) -> None:
         """Empty the queue, beat when due, and let every sink do what is due."""
         self._drain()
-        now = self._clock()
-        if self._pending is not None and now - self._pending_since >= HOLD_SECS:
+        if self._collected.due:
             self._flush()
+        now = self._clock()
         if now >= self._heart.due:
             self._beat(now)
         self._tick()
@@ -214,66 +208,41 @@ class Sender:
                 self._expected = number + 1
             item = self._head
             late = final and self._clock() >= self._until
-            if not late and not _arrived(item[4]):
+            if not late and isinstance(item[4], dict) and not arrived(item[4].values()):
                 return  # a value is still on the device; what comes after it keeps its place
             self._head = None
             self._take(item, late)
 
     def _take(self, item: _Item, late: bool) -> None:
         _, step, attempt, wall, payload = item
+        at = step, attempt, wall
         if isinstance(payload, dict):
-            read = self._read(payload, late)
-            values = _rounded(read)
-            rest: dict[str, Any] = {}
-            if len(values) < len(read):
-                self._guard.notes["names"] = (
-                    f"some differ only beyond {NAME_LENGTH} letters: one of each is kept"
-                )
-            if not values:
-                return
+            values = self._read(payload, late)
+            complete = self._collected.add(at, values) if values else ()
         elif isinstance(payload, Scalars):
-            values = _rounded(payload.values)
-            words = {clean_name(name): clean_line(words) for name, words in payload.words.items()}
-            rest = {"errors": _rounded(payload.errors), "words": words}
+            complete = self._collected.add(at, payload.values, payload.errors, payload.words)
         else:
             self._flush()
-            self._send(payload, step, attempt, wall)
+            self._send(payload, *at)
             return
-        while len(values) > FRAME_NAMES:  # more than a frame holds
-            part = {name: values.pop(name) for name in list(values)[:FRAME_NAMES]}
-            self._flush()
-            self._pending = Scalars(step=step, attempt=attempt, wall=wall, values=part)
-            self._pending_since = self._clock()
-        pending = self._pending
-        if pending is not None and (
-            pending.step != step
-            or pending.attempt != attempt
-            or pending.values.keys() & values.keys()
-            or len(pending.values) + len(values) > FRAME_NAMES
-        ):
-            self._flush()
-            pending = None
-        if pending is None:
-            self._pending = Scalars(step=step, attempt=attempt, wall=wall, values=values, **rest)
-            self._pending_since = self._clock()
-        else:
-            pending.values.update(values)
-            for name, more in rest.items():
-                getattr(pending, name).update(more)
+        for frame in complete:
+            self._send(frame, frame.step, frame.attempt, frame.wall)
+        if self._collected.alike:
+            self._guard.notes["names"] = f"some differ only beyond {NAME_LENGTH} letters: one of each is kept"
 
-    def _read(self, payload: dict[str, Any], late: bool) -> dict[str, float]:
+    def _read(self, payload: dict[str, float | Reading], late: bool) -> dict[str, float]:
         """The values that can be had. What a device that failed does not give is told; what is still on one when there
         is no time left is counted."""
         try:
             if not late:
-                return {name: _value(value) for name, value in payload.items()}
+                return {name: taken(value) for name, value in payload.items()}
         except Exception:  # noqa: BLE001, S110  one by one, then: the others are numbers
             pass
         values = {}
         for name, value in payload.items():
             try:
-                if type(value) is float or not late or value.ready():
-                    values[name] = _value(value)
+                if not late or arrived([value]):
+                    values[name] = taken(value)
                 else:
                     self.dropped += 1
             except Exception as error:  # noqa: BLE001  whatever a device says
@@ -281,9 +250,8 @@ class Sender:
         return values
 
     def _flush(self) -> None:
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            self._send(pending, pending.step, pending.attempt, pending.wall)
+        for frame in self._collected.take():
+            self._send(frame, frame.step, frame.attempt, frame.wall)
 
     def _send(self, frame: AnyFrame, step: int, attempt: int, wall: float, fold: bool = True) -> None:
         """Number a frame, hand it out, and then whatever follows from it."""
@@ -330,22 +298,3 @@ class Sender:
         """A sink that fails; the others go on."""
         self._sinks = [other for other in self._sinks if other is not sink]
         self._guard.fault(type(sink).__name__.strip("_").lower(), error)
-
-
-def _arrived(payload: Any) -> bool:
-    """Whether it can be taken: also where a device that failed will never give it, which is told then."""
-    if not isinstance(payload, dict):
-        return True
-    try:
-        return all(type(value) is float or value.ready() for value in payload.values())
-    except Exception:  # noqa: BLE001  whatever a device says
-        return True
-
-
-def _value(value: Any) -> float:
-    return value if type(value) is float else float(value.values()[0])
-
-
-def _rounded(values: dict[str, float]) -> dict[str, float]:
-    """As they are sent: rounded here, so that file, wire and detectors all see the same."""
-    return {clean_name(name): shorten(value) for name, value in values.items()}

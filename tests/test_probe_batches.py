@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -179,6 +180,40 @@ def test_a_loss_may_write_to_its_batch(loss_fn: Callable[[nn.Module, Any], Tenso
     assert found.top[0].value == pytest.approx(float(torch.linalg.eigvalsh(2 * x.T @ x / 8)[-1]), rel=1e-5)
     assert "exact" in found.method
     assert torch.equal(batch["x"], X) and batch["y"] is Y
+
+
+def closed(array: Any) -> Any:
+    array.flags.writeable = False
+    return array
+
+
+ARRAYS: dict[str, Any] = {
+    "tuple": (X.numpy(), Y.numpy()),
+    "list": [X.numpy(), Y.numpy()],
+    "read only": (closed(X.numpy().copy()), closed(Y.numpy().copy())),
+    "backwards": (X.numpy()[::-1].copy()[::-1], Y.numpy()),
+    "with words": (X.numpy(), Y.numpy(), np.array(["a", "b"])),
+    "beside a tensor": (X.numpy(), Y),
+}
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_arrays_count_as_tensors(name: str) -> None:
+    """They are cut and copied like these, stay arrays, and what a loss writes to one is not there the next time."""
+    batch = ARRAYS[name]
+    assert size_of(batch) == 8
+    half = mapped(lambda leaf: cut(leaf, slice(0, None, 2)), batch)
+    assert [type(part) for part in half] == [type(part) for part in batch]
+    assert half[0].tolist() == X[::2].tolist() and half[1].tolist() == Y[::2].tolist()
+
+    def loss_fn(model: nn.Module, given: Any) -> Tensor:
+        given[0].__isub__(10.0)
+        return squares(model, torch.from_numpy(given[0]), torch.as_tensor(given[1]))
+
+    found = measure(nn.Linear(3, 1, bias=False), loss_fn, batch, probes=0)
+    x = X.double() - 10
+    assert found.top[0].value == pytest.approx(float(torch.linalg.eigvalsh(2 * x.T @ x / 8)[-1]), rel=1e-5)
+    assert "exact" in found.method and batch[0].tolist() == X.tolist()
 
 
 PACKED = pack_sequence([torch.zeros(length, 2) for length in (5, 3, 1)])

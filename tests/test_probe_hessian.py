@@ -159,6 +159,12 @@ def test_autocast_no_grad_and_inference_mode_around_the_call_do_not_matter() -> 
         assert torch.equal(plain, Hessian(model, loss_fn, Reference(batch)).matvec(vector))
 
 
+def runs_backward(model: nn.Module, batch: Any) -> Tensor:
+    loss: Tensor = nn.functional.cross_entropy(model(batch[0]), batch[1])
+    torch.autograd.backward(loss)
+    return loss
+
+
 @pytest.mark.parametrize(
     ("broken", "sentence"),
     [
@@ -166,6 +172,8 @@ def test_autocast_no_grad_and_inference_mode_around_the_call_do_not_matter() -> 
         (lambda model, batch: torch.tensor(1.0), "does not use the model"),
         (lambda model, batch: model(batch[0]), "must return one number"),
         (lambda model, batch: 0.3, "must return one number"),
+        (runs_backward, "runs backward itself"),
+        (lambda model, batch: runs_backward(model, batch).detach(), "runs backward itself"),
     ],
 )
 def test_a_wrong_loss_fn_gets_a_sentence(broken: Any, sentence: str) -> None:

@@ -295,6 +295,31 @@ def test_other_precisions(dtype: torch.dtype) -> None:
     assert {parameter.dtype for parameter in model.parameters()} == {dtype}
 
 
+CASTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "by name": lambda x: x.bfloat16(),
+    "by dtype": lambda x: x.to(torch.bfloat16),
+    "by keyword": lambda x: x.to(device="cpu", dtype=torch.bfloat16),
+    "made so": lambda x: x + torch.zeros(x.shape, dtype=torch.bfloat16),
+    "by type": lambda x: x.type(torch.bfloat16),
+}
+
+
+@pytest.mark.parametrize("name", CASTS)
+def test_a_loss_may_cast_its_inputs_to_those_of_its_model(name: str) -> None:
+    """To half, as the model's parameters are: both are single in a measurement, and half again after it."""
+    model, cast = perceptron().to(torch.bfloat16), CASTS[name]
+    inputs, labels = classes()
+
+    def loss_fn(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        return F.cross_entropy(model(cast(batch[0])).float(), batch[1])
+
+    truth = dense_hessian(model, cross_entropy, (inputs, labels))
+    chosen = ladder.choose(Subject(model, loss_fn, Reference((inputs, labels))))
+    assert chosen.method == "exact: double backward, kept graph"
+    assert apart(matrix(chosen.snapshot()), truth) < 1e-5
+    assert cast(torch.zeros(2, dtype=torch.bfloat16)).dtype == torch.bfloat16
+
+
 def test_half_precision_base_with_full_precision_factors() -> None:
     """A frozen bfloat16 base under float32 factors (mixed by autocast in training) is upcast for the measurement."""
     model = LowRank()

@@ -7,6 +7,7 @@ import copy
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -192,7 +193,94 @@ def queue(how: str) -> Callable[[], tuple[LossFn, Look]]:
     return make
 
 
+def bound_anew(state: Any, outputs: Tensor) -> None:
+    state.mean = 0.9 * state.mean + 0.1 * outputs.detach().mean(0)
+
+
+def in_place(state: Any, outputs: Tensor) -> None:
+    state.mean.mul_(0.9).add_(outputs.detach().mean(0), alpha=0.1)
+
+
+def by_a_method(state: Any, outputs: Tensor) -> None:
+    state.update(outputs)
+
+
+def state_in(
+    kind: Callable[[], Any], tell: Callable[[Any, Tensor], None]
+) -> Callable[[], tuple[LossFn, Look]]:
+    """A counter, a running mean and a generator in an object that the loss merely names."""
+
+    def make() -> tuple[LossFn, Look]:
+        state = kind()
+
+        def loss(model: nn.Module, batch: Batch) -> Tensor:
+            outputs = model(batch[0])
+            state.calls += 1
+            tell(state, outputs)
+            noise = torch.randn(3, generator=state.stream)
+            return F.cross_entropy(outputs - state.mean + 0.01 * min(state.calls, 20) * noise, batch[1])
+
+        return loss, lambda: (state.calls, state.mean.tolist(), state.stream.get_state().tolist())
+
+    return make
+
+
+@dataclass
+class Kept:
+    calls: int = 0
+    mean: Tensor = field(default_factory=lambda: torch.zeros(3))
+    stream: torch.Generator = field(default_factory=lambda: torch.Generator().manual_seed(0))
+
+    def update(self, outputs: Tensor) -> None:
+        self.mean = 0.9 * self.mean + 0.1 * outputs.detach().mean(0)
+
+
+@dataclass(slots=True)
+class Slotted(Kept):
+    calls: int = 0
+
+
+def namespace() -> SimpleNamespace:
+    return SimpleNamespace(**vars(Kept()))
+
+
+def of_a_class() -> type:
+    return type("State", (), vars(Kept()))
+
+
+def of_the_models_helper() -> tuple[LossFn, Look]:
+    """Which is no module, and is told by a method that ``forward`` calls."""
+
+    class Measured(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net, self.kept = network(), Kept()
+
+        def forward(self, x: Tensor) -> Tensor:
+            outputs: Tensor = self.net(x)
+            self.tell(outputs)
+            return outputs - self.kept.mean
+
+        def tell(self, outputs: Tensor) -> None:
+            self.kept.calls += 1
+            self.kept.update(outputs)
+
+    watcher = Measured()
+    return (
+        lambda model, batch: (
+            plain(model, batch) + 0 * watcher(batch[0]).sum() + watcher.kept.mean.sum() * plain(model, batch)
+        ),
+        lambda: (watcher.kept.calls, watcher.kept.mean.tolist()),
+    )
+
+
 CASES: dict[str, Callable[[], tuple[LossFn, Look]]] = {
+    "namespace in place": state_in(namespace, in_place), "namespace": state_in(namespace, bound_anew),
+    "dataclass": state_in(Kept, bound_anew), "its method": state_in(Kept, by_a_method),
+    "class in place": state_in(of_a_class, in_place), "class": state_in(of_a_class, bound_anew),
+    "slots": state_in(Slotted, bound_anew), "slots in place": state_in(Slotted, in_place),
+    "helper of a module": of_the_models_helper,
+    
     "object": counting_object, "method": counting_trainer, "nonlocal": nonlocal_counter, "global": global_counter,
     "tensor": running_tensor, "tensor in place": written(lambda mean: mean, None),
     "tensor in a dict": written(lambda mean: {"mean": mean}, "mean"), "tensor in a list": written(lambda mean: [mean], 0),

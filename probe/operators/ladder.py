@@ -36,10 +36,11 @@ from lsmon.protocol.clean import clean_line
 from ..signals import heed
 from .along import Along
 from .compare import Found, Product, differences, disagreement, exact_product, moves, unless
+from .copies import Changed
 from .difference import MOVING, Difference, numbers
 from .hessian import Hessian
 from .reach import reach, talks
-from .snapshot import NOTHING_TO_DIFFERENTIATE, PAST_THE_MODEL, Changed, Examples, LossFn
+from .snapshot import NOTHING_TO_DIFFERENTIATE, PAST_THE_MODEL, Examples, LossFn
 from .still import STEPS
 
 T = TypeVar("T")

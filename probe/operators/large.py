@@ -16,6 +16,7 @@ import torch
 
 from lsmon.protocol.counts import grouped
 
+from ..arrays import is_array
 from .place import Place
 
 SMALL = 1 << 16
@@ -85,11 +86,6 @@ def is_large(value: Any) -> bool:
 def is_written(value: Any) -> bool:
     """Whether an evaluation has written to it."""
     return _verdict(value) is True
-
-
-def is_array(value: Any) -> bool:
-    numpy: Any = sys.modules.get("numpy")
-    return numpy is not None and type(value) is numpy.ndarray
 
 
 _known: dict[int, tuple[weakref.ref[Any], bool]] = {}

@@ -1,4 +1,5 @@
-"""Where a value stands that a loss reaches: under a key of a dict or a list, or in the cell of a closure."""
+"""Where a value stands that a loss reaches: under a key of a dict or a list, in the cell of a closure, or as an attribute
+of what has no dict to write to (a class, an object with slots)."""
 
 from __future__ import annotations
 
@@ -7,6 +8,22 @@ from typing import Any, NamedTuple
 
 MISSING = object()
 """What stands where nothing does."""
+
+
+class Attributes:
+    """Those of a class or an object, by their names as keys."""
+
+    def __init__(self, of: Any) -> None:
+        self._of = of
+
+    def __getitem__(self, name: str) -> Any:
+        try:
+            return getattr(self._of, name)
+        except AttributeError as error:
+            raise KeyError(name) from error
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        (type if isinstance(self._of, type) else object).__setattr__(self._of, name, value)
 
 
 class Place(NamedTuple):

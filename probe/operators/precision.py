@@ -1,4 +1,5 @@
-"""Single precision that is meant: no autocast, not even the one that a loss function opens itself, and no TF32.
+"""Single precision that is meant: no autocast, not even the one that a loss function opens itself, no cast to half, and no
+TF32.
 
 With bfloat16 anywhere in the gradient a product is off by 0.6 % and no longer symmetric (6e-3 relative, against 4e-5),
 and Lanczos loses its footing; TF32 keeps 10 bits of the mantissa.
@@ -7,11 +8,36 @@ and Lanczos loses its footing; TF32 keeps 10 bits of the mantissa.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
+
+HALVES = (torch.float16, torch.bfloat16)
+
+
+class NoHalves(TorchFunctionMode):
+    """While entered, what is cast to half becomes single: the inputs of a model whose half parameters are copied so."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in (torch.Tensor.half, torch.Tensor.bfloat16):
+            return args[0].float()
+        if func is torch.Tensor.view:  # by another dtype it looks at the same bits
+            return func(*args, **kwargs)
+        return func(*map(_single, args), **{name: _single(value) for name, value in kwargs.items()})
+
+
+def _single(value: Any) -> Any:
+    return torch.float32 if isinstance(value, torch.dtype) and value in HALVES else value
 
 
 @contextmanager

@@ -18,8 +18,8 @@ from torch.nn.utils import parametrize
 from torch.utils._python_dispatch import _disable_current_modes
 
 from ..measuring import unheard
+from .parts import Holder
 from .precision import no_autocast, no_tf32
-from .reach import Holder
 
 LONG = 1 << 14
 """Members of a container, from which on it is not copied: what was added to a list is taken off again."""

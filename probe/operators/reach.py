@@ -1,36 +1,30 @@
 """What a loss can reach besides its model's tensors: other networks, numbers, and lists and dicts that are written to.
 
-Looked for where they stand as a rule: in the attributes of the modules, and in what ``loss_fn``, the hooks and the
-forward methods name: closures, globals, defaults, ``self``.
+Looked for where they stand as a rule: in the attributes of the modules, and in what ``loss_fn``, the hooks, the forward
+methods and the methods that these call name: closures, globals, defaults, ``self``.
 """
 
 from __future__ import annotations
 
-import sys
-from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from inspect import getattr_static
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .place import Place
+from .names import stored, used
+from .parts import HOLDERS, Holder, foreign, function_of, parts
+from .place import Attributes, Place
 from .trained import trained
 from .variables import draws, varies
 
 DEPTH = 3
 """Names from one thing to the next: ``loss_fn`` to a trainer, to its dict, to a network."""
 
-WIDE = 64
-"""Members of a container that are looked into; more are data, if they are no parameters."""
-
-Holder = list[Any] | dict[Any, Any] | set[Any] | deque[Any]
-_HOLDERS = (list, dict, set, OrderedDict, defaultdict, Counter, deque)
-_FOREIGN = frozenset({"torch", "numpy", "lsmon", *sys.stdlib_module_names} - {"__main__"})
 _INTERNAL = frozenset(nn.Module().__dict__)
 
 
@@ -41,6 +35,8 @@ class Reach:
     holders: list[Holder]
     places: list[Place]
     """Of numbers, tensors and arrays."""
+    doubtful: list[Place]
+    """Of tensors and arrays that are data as a rule."""
     generators: list[Any]
     """Random streams of the loop's own."""
     trained: list[Place]
@@ -50,11 +46,14 @@ class Reach:
 def reach(model: nn.Module, loss_fn: Any) -> Reach:
     """What is found in a few names' distance; each thing once.
 
-    Of an object that is merely named the lists and numbers are its own affair: another thread may write to them meanwhile.
+    Of an object that is merely named the lists and numbers are its own affair, since another thread may write to them
+    meanwhile; but for the numbers that the functions found here store, and the generators that they name.
     """
     search = _Search(model)
     search.look(loss_fn, 0, owner=True)
-    return Reach(search.modules, search.holders, search.places, search.generators, search.trained)
+    search.look_into_methods()
+    doubtful = search.settle()
+    return Reach(search.modules, search.holders, search.places, doubtful, search.generators, search.trained)
 
 
 def talks(model: nn.Module, reached: Reach) -> str:
@@ -81,6 +80,12 @@ class _Search:
         self.generators: list[Any] = []
         self.trained: list[Place] = []
         self._seen: set[int] = set()
+        self._used: set[str] = set()
+        self._stored: set[str] = set()
+        self._kinds: dict[type, int] = {}
+        """Classes of what was found, with its distance."""
+        self._named: list[tuple[Place, Any]] = []
+        """Members of what is merely named."""
         for hooks in _GLOBAL_HOOKS:
             for hook in hooks.values():
                 self.look(hook, 0, owner=True)
@@ -88,9 +93,15 @@ class _Search:
 
     def look(self, thing: Any, depth: int, *, written: bool = True, owner: bool = False) -> None:
         """``written``: what it holds is put back. ``owner``: it is the ``self`` of a function that runs."""
-        if depth > DEPTH or id(thing) in self._seen or isinstance(thing, Tensor | type | ModuleType | str):
+        if depth > DEPTH or id(thing) in self._seen or isinstance(thing, Tensor | ModuleType | str):
+            return
+        if isinstance(thing, type):
+            self._meet(thing, depth)
             return
         self._seen.add(id(thing))
+        if isinstance(thing, FunctionType) and not foreign(thing):
+            self._used |= used(thing.__code__)
+            self._stored |= stored(thing.__code__)
         if isinstance(thing, nn.Module):
             self.modules.append(thing)
             self._enter(thing)
@@ -98,11 +109,15 @@ class _Search:
         if draws(thing) and written:
             self.generators.append(thing)
             return
-        if type(thing) in _HOLDERS and written:
+        if type(thing) in HOLDERS and written:
             self.holders.append(thing)
-        passes = isinstance(thing, (partial, MethodType, FunctionType, tuple)) or type(thing) in _HOLDERS
-        for place, each in _parts(thing):
+        passes = isinstance(thing, (partial, MethodType, FunctionType, tuple)) or type(thing) in HOLDERS
+        if not passes:
+            self._meet(type(thing), depth)
+        for place, each in parts(thing):
             inner = written and (passes or owner)
+            if not inner and not passes and place is not None:
+                self._named.append((place, each))
             if place is not None and trained(each):
                 self.trained.append(place)
             if varies(each):
@@ -112,9 +127,9 @@ class _Search:
                 self.look(each, depth + 1, written=inner, owner=isinstance(thing, MethodType))
 
     def _enter(self, module: nn.Module) -> None:
-        parts = [part for part in module.modules() if part is module or id(part) not in self._seen]
-        self._seen.update(map(id, parts))  # all of them first: an attribute may be a part of another
-        for part in parts:
+        inside = [part for part in module.modules() if part is module or id(part) not in self._seen]
+        self._seen.update(map(id, inside))  # all of them first: an attribute may be a part of another
+        for part in inside:
             if isinstance(part, torch.jit.ScriptModule):  # it keeps the module that it was compiled from
                 continue
             for name, value in vars(part).items():
@@ -129,9 +144,44 @@ class _Search:
             for hooks in _hooks(part):
                 for hook in hooks.values():
                     self.look(hook, 0, owner=True)
-        for kind in {type(part): None for part in parts}:
-            if not _foreign(kind):
+        for kind in {type(part): None for part in inside}:
+            if not foreign(kind):
                 self.look(getattr_static(kind, "forward"), 0)
+                self._meet(kind, 0)
+
+    def _meet(self, kind: type, depth: int) -> None:
+        if not foreign(kind):
+            self._kinds.setdefault(kind, depth)
+
+    def look_into_methods(self) -> None:
+        """Those that are called by a name which the functions found so far use, as ``meter.update(loss)``."""
+        known = -1
+        while known != len(self._seen):
+            known = len(self._seen)
+            for kind, depth in list(self._kinds.items()):
+                for part in kind.__mro__:
+                    if foreign(part):
+                        continue
+                    for name in sorted(self._used & vars(part).keys()):
+                        method = function_of(vars(part)[name])
+                        if method is not None and "site-packages" not in method.__code__.co_filename:
+                            self.look(method, depth)
+
+    def settle(self) -> list[Place]:
+        """What these functions write to, or may, of what is merely named."""
+        doubtful = []
+        for kind in self._kinds:
+            own, names = Attributes(kind), (self._stored | self._used) & vars(kind).keys()
+            self._named += [(Place(own, name), vars(kind)[name]) for name in sorted(names)]
+        for place, value in self._named:
+            if varies(value) and place.key in self._stored:
+                self.places.append(place)
+            elif place.key in self._used:
+                if draws(value) and not any(value is other for other in self.generators):
+                    self.generators.append(value)
+                elif varies(value) and getattr(value, "layout", torch.strided) == torch.strided:
+                    doubtful.append(place)
+        return doubtful
 
 
 _GLOBAL_HOOKS: tuple[dict[int, Any], ...] = tuple(
@@ -147,59 +197,3 @@ def _hooks(module: nn.Module) -> Iterable[dict[int, Any]]:
         module._backward_hooks,
         module._backward_pre_hooks,
     )
-
-
-def _parts(thing: Any) -> Iterable[tuple[Place | None, Any]]:
-    """What it is made of, each with the place where it stands, if that can be written to."""
-    if isinstance(thing, partial):
-        named = [(Place(thing.keywords, name), part) for name, part in thing.keywords.items()]
-        return [*((None, part) for part in (thing.func, *thing.args)), *named]
-    if isinstance(thing, MethodType):
-        return ((None, thing.__func__), (None, thing.__self__))
-    if isinstance(thing, FunctionType):
-        return () if _foreign(thing) else _named(thing)
-    if isinstance(thing, (set, tuple)):
-        return () if len(thing) > WIDE else tuple((None, each) for each in thing)
-    if type(thing) in _HOLDERS:
-        if len(thing) > WIDE and not trained(
-            next(iter(thing.values() if isinstance(thing, dict) else thing))
-        ):
-            return ()
-        members = list(thing.items()) if isinstance(thing, dict) else list(enumerate(thing))
-        return tuple((Place(thing, key), each) for key, each in members)
-    try:
-        own = {} if _foreign(type(thing)) else vars(thing)
-    except TypeError:  # it has none
-        return ()
-    if not isinstance(own, dict):
-        return ()
-    # An instance that is called runs its class's code.
-    call = getattr_static(type(thing), "__call__", None) if own else None
-    members = [(Place(own, name), each) for name, each in own.items()]
-    return [*members, (None, call)] if isinstance(call, FunctionType) else members
-
-
-def _foreign(thing: Any) -> bool:
-    """Of a library whose insides are not for us."""
-    return str(getattr(thing, "__module__", None)).partition(".")[0] in _FOREIGN
-
-
-def _named(function: FunctionType) -> Iterator[tuple[Place | None, Any]]:
-    for cell in function.__closure__ or ():
-        try:
-            yield Place(cell), cell.cell_contents
-        except ValueError:  # it has not been filled yet
-            continue
-    names = set(_names(function.__code__))
-    of_all = function.__globals__
-    yield from ((Place(of_all, name), value) for name, value in of_all.items() if name in names)
-    yield from ((None, value) for value in function.__defaults__ or ())
-    yield from ((None, value) for value in (function.__kwdefaults__ or {}).values())
-
-
-def _names(code: CodeType) -> Iterator[str]:
-    """Also of functions inside."""
-    yield from code.co_names
-    for const in code.co_consts:
-        if isinstance(const, CodeType):
-            yield from _names(const)

@@ -7,6 +7,7 @@ live model changes by one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -15,12 +16,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ..batches import fresh, mapped
+from .copies import Changed, Copies, cast
 from .inside import Inside
 from .large import Overwritten
+from .precision import NoHalves
 from .quiet import arithmetic, by_input, quiet
 from .reach import reach, talks
 from .still import still
-from .trained import Trained
 from .variables import Variables
 
 T = TypeVar("T")
@@ -31,12 +33,10 @@ NOTHING_TO_DIFFERENTIATE = (
     "loss_fn does not use the model that it is given, or detaches its loss, so nothing can be differentiated"
 )
 
+RUNS_BACKWARD = "loss_fn runs backward itself; let it return the loss and leave that to the loop"
+
 PAST_THE_MODEL = "loss_fn reads parameters of the model from elsewhere than the model that it is given"
 """It would be measured as if they were constants; autograd knows that they are none."""
-
-
-class Changed(RuntimeError):
-    """What is measured is no longer what it was; the next measurement may be better off."""
 
 
 class Examples(Protocol):
@@ -84,41 +84,16 @@ class Snapshot:
         if why := talks(model, reached):
             raise ValueError(why)
         self._holders = reached.holders
-        self._variables = Variables(reached.places, reached.generators)
+        self._variables = Variables(reached.places, reached.generators, reached.doubtful)
         self._inside = Inside(model, reached.modules)
         self.devices = {tensor.device for tensor in [*live.values(), *self._inside.buffers()]}
         self._twice, self._by_example = twice, by_example
         self._differentiates = False
-        with (
-            torch.inference_mode(False),
-            torch.no_grad(),
-        ):  # else the copies could not be differentiated through
-            self.parameters = {name: _own(parameter, precision) for name, parameter in live.items()}
-            self._buffers = {name: _own(buffer, precision) for name, buffer in model.named_buffers()}
-            beside = self._inside.beside()
-            networks = {name: t for name, t in beside.items() if isinstance(t, nn.Parameter)}
-            self._trained = Trained(reached.trained, {**dict(model.named_parameters()), **networks})
-            self._buffers |= {name: _own(t, precision) for name, t in beside.items() if name not in networks}
-            own = {name: p for name, p in model.named_parameters() if not p.requires_grad}
-            frozen = _given(own, live) | _given(networks, live)
-            self._beside = {
-                name: _own(p, precision).requires_grad_(p.requires_grad)
-                for name, p in {**own, **networks, **self._trained.loose}.items()
-                if name not in frozen
-            }
-            # A given parameter is copied only when its precision changes: it may be most of the memory.
-            self._frozen = {
-                name: _own(p, precision) for name, p in frozen.items() if _wanted(p, precision) != p.dtype
-            }
-            if precision is not None:
-                cast = partial(_cast, precision=precision)
-                self.batches = [mapped(cast, batch) for batch in self.batches]
-        self._places = self._inside.places(
-            {**dict(model.named_parameters()), **dict(model.named_buffers()), **beside, **self._trained.loose}
-        )
-        self._moving = [*self._inside.parameters(), *self._trained.loose.values()]
-        self._shared = [p for name, p in frozen.items() if name not in self._frozen and not p.is_inference()]
-        self._versions = [parameter._version for parameter in self._shared]
+        self._copies = Copies(model, self._inside, reached.trained, precision)
+        self.parameters = self._copies.parameters
+        if precision is not None:
+            with torch.inference_mode(False), torch.no_grad():
+                self.batches = [mapped(partial(cast, precision=precision), batch) for batch in self.batches]
         copies = list(self.parameters.values())
         self.dim = sum(copy.numel() for copy in copies)
         self.device = copies[0].device
@@ -142,10 +117,9 @@ class Snapshot:
                 for name, _ in module.named_buffers(recurse=False)
             }
         )
-        kept = {**self._buffers, **self._beside}
         return [
             tensor
-            for name, tensor in kept.items()
+            for name, tensor in self._copies.moving().items()
             if name not in unused and tensor.is_floating_point() and tensor.numel()
         ]
 
@@ -156,18 +130,12 @@ class Snapshot:
         Raises Changed when a frozen parameter, which is not copied, has been changed since, or what was taken for data
         was written to.
         """
-        self._check_frozen()
-        state = {
-            **self._frozen,
-            **self._beside,
-            **{name: buffer.clone() for name, buffer in self._buffers.items()},
-            **parameters,
-        }
+        state = self._copies.state(parameters)
         try:
             with (
                 self._variables.as_then(),
-                still(self._moving),
-                self._trained.instead(state),
+                still(self._copies.live),
+                self._copies.trained.instead(state),
                 quiet(
                     self._inside,
                     self.devices,
@@ -175,6 +143,7 @@ class Snapshot:
                     by_example=self._by_example,
                     holders=self._holders,
                 ),
+                NoHalves() if self._copies.raised else nullcontext(),
             ):
                 return self._holding(state, act)
         except Overwritten as error:
@@ -182,7 +151,7 @@ class Snapshot:
 
     def _holding(self, state: Parameters, act: Callable[[], T]) -> T:
         """``act()`` while these tensors are in every place of those whose names they have."""
-        named = {place: tensor for name, tensor in state.items() for place in self._places[name]}
+        named = {place: tensor for name, tensor in state.items() for place in self._copies.places[name]}
         # By its own ties PyTorch exchanges a module that is registered twice twice, and leaves our copies in it.
         done: T = functional_call(self._inside, named, (act,), tie_weights=False)
         return done
@@ -192,13 +161,9 @@ class Snapshot:
 
         Raises Changed as ``inside`` does.
         """
-        self._check_frozen()
+        self._copies.check()
         with arithmetic(self.devices):
             return act()
-
-    def _check_frozen(self) -> None:
-        if any(p._version != version for p, version in zip(self._shared, self._versions, strict=True)):
-            raise Changed("a frozen parameter was changed while the measurement ran")
 
     def terms(self) -> Iterator[Tensor]:
         """The loss of each batch, weighted so that their sum is the mean over all examples; only while inside.
@@ -207,8 +172,9 @@ class Snapshot:
         """
         examples = sum(self.sizes)
         for batch, size in zip(self.batches, self.sizes, strict=True):
-            buffers = {name: buffer.clone() for name, buffer in self._buffers.items()}
-            loss = self._holding(buffers, partial(self.loss_fn, self.model, fresh(batch)))
+            loss = self._holding(
+                self._copies.fresh_buffers(), partial(self.loss_fn, self.model, fresh(batch))
+            )
             if not isinstance(loss, Tensor) or loss.numel() != 1:
                 raise ValueError(
                     "loss_fn(model, batch) must return one number as a tensor, the mean loss of the batch"
@@ -260,12 +226,18 @@ class Snapshot:
     ) -> Sequence[Tensor | None]:
         """The gradient of ``loss`` to each, None where it does not use it; ``kept`` with its own graph.
 
-        Raises ValueError where it uses none of any kind, or the live parameters besides.
+        Raises ValueError where it uses none of any kind, or the live parameters besides, or has been differentiated.
         """
         if not loss.requires_grad:
-            raise ValueError(NOTHING_TO_DIFFERENTIATE)
+            ran = any(leaf.grad is not None for leaf in leaves)
+            raise ValueError(RUNS_BACKWARD if ran else NOTHING_TO_DIFFERENTIATE)
         live = [parameter for parameter in self._live if parameter.requires_grad]  # some may be frozen by now
-        every = torch.autograd.grad(loss, [*leaves, *live], create_graph=kept, allow_unused=True)
+        try:
+            every = torch.autograd.grad(loss, [*leaves, *live], create_graph=kept, allow_unused=True)
+        except RuntimeError as error:
+            if "backward through the graph a second time" not in str(error):
+                raise
+            raise ValueError(RUNS_BACKWARD) from None
         if any(piece is not None for piece in every[len(leaves) :]):
             raise ValueError(PAST_THE_MODEL)
         return every[: len(leaves)]
@@ -304,27 +276,6 @@ class Snapshot:
         return norm
 
 
-def _given(network: Mapping[str, Tensor], live: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What is frozen in it and larger than all that is trained; no larger it may be an average of that, and move."""
-    frozen = {name: p for name, p in network.items() if not p.requires_grad}
-    size, trained = (sum(p.numel() for p in each.values()) for each in (frozen, live))
-    return frozen if size > trained else {}
-
-
 def dense(tensor: Tensor) -> Tensor:
     """The gradient of an embedding may be sparse."""
     return tensor.to_dense() if tensor.layout != torch.strided else tensor
-
-
-def _wanted(tensor: Tensor, precision: torch.dtype | None) -> torch.dtype:
-    if not tensor.is_floating_point():
-        return tensor.dtype
-    return precision or (torch.float32 if torch.finfo(tensor.dtype).bits < 32 else tensor.dtype)
-
-
-def _own(tensor: Tensor, precision: torch.dtype | None) -> Tensor:
-    return tensor.detach().to(_wanted(tensor, precision), copy=True)
-
-
-def _cast(leaf: Tensor, precision: torch.dtype) -> Tensor:
-    return leaf.detach().to(_wanted(leaf, precision)).requires_grad_(leaf.requires_grad)

@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 
-from .large import SMALL, Large, Overwritten, is_array, is_large, is_written
+from ..arrays import is_array
+from .large import SMALL, Large, Overwritten, is_large, is_written
 from .place import Place
 
 _NUMBERS = (int, float, complex)
@@ -36,15 +37,23 @@ def draws(value: Any) -> bool:
 
 
 class Variables:
-    """As they are when this is made."""
+    """As they are when this is made.
 
-    def __init__(self, places: Iterable[Place], generators: Iterable[Any]) -> None:
+    Args:
+        doubtful: places of tensors and arrays that are copied for one evaluation, to see if it writes to them.
+    """
+
+    def __init__(
+        self, places: Iterable[Place], generators: Iterable[Any], doubtful: Iterable[Place] = ()
+    ) -> None:
         self._then: list[tuple[Place, Any]] = []
         copies: dict[int, Any] = {}
         large: dict[int, tuple[Any, list[Place]]] = {}
-        for place in places:
+        for place, sure in [*((place, True) for place in places), *((place, False) for place in doubtful)]:
             value = place.get()
-            if is_large(value) and not is_written(value):
+            if type(value) in _NUMBERS and not sure:
+                continue
+            if (is_large(value) or not sure) and not is_written(value):
                 large.setdefault(id(value), (value, []))[1].append(place)
             elif varies(value):
                 self._then.append((place, _copied(value, copies)))
@@ -73,7 +82,8 @@ class Variables:
                 value = place.get()
                 if type(value) is type(then) or (type(value) in _NUMBERS and type(then) in _NUMBERS):
                     now.append((place, value))
-                    place.put(_copied(then, copies))
+                    if (own := _copied(then, copies)) is not value:
+                        place.put(own)
             for large in self._large:
                 lent.append(large)
                 large.begin()

@@ -13,8 +13,8 @@ from inspect import GEN_CREATED, getgeneratorstate
 from lsmon.protocol.frames import Curvature, Scalars
 
 from ..cadence import SPARSEST
+from ..operators.copies import Changed
 from ..operators.ladder import Chosen, words_of
-from ..operators.snapshot import Changed
 from ..optimizers import edge
 from ..reference import Reference
 from ..schedule import UNLIMITED
