@@ -98,14 +98,14 @@ def number(value: Any) -> float | Reading:
     return float(value)
 
 
-def arrived(values: Iterable[float | Reading]) -> bool:
-    """Whether all can be taken: also where a device that failed will never give one, which is told then."""
+def arrived(values: Iterable[Any]) -> bool:
+    """Whether all of these floats and Readings can be taken: also where a device that failed will never give one, which is told then."""
     try:
-        return all(isinstance(value, float) or value.ready() for value in values)
+        return all(type(value) is float or value.ready() for value in values)
     except Exception:  # noqa: BLE001  whatever a device says
         return True
 
 
-def taken(value: float | Reading) -> float:
-    """The number itself. Raises whatever a device says that failed."""
-    return value if isinstance(value, float) else float(value.values()[0])
+def taken(value: Any) -> float:
+    """The number itself, of a float or a Reading. Raises whatever a device says that failed."""
+    return value if type(value) is float else float(value.values()[0])

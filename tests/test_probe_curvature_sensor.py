@@ -72,7 +72,7 @@ class Simulated:
 
         self.monkeypatch.setattr(Hessian, "__init__", built)
         self.monkeypatch.setattr(Hessian, "matvec", multiplied)
-        fake = SimpleNamespace(perf_counter=self.clock, monotonic=self.clock)
+        fake = SimpleNamespace(perf_counter=self.clock, monotonic=self.clock, process_time=self.clock)
         for module in (instruments, schedule, look, spectral_density):
             self.monkeypatch.setattr(module, "time", fake)
         torch.manual_seed(0)

@@ -46,7 +46,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
     monkeypatch.setattr(Hessian, "__init__", built)
     monkeypatch.setattr(Hessian, "matvec", multiplied)
-    fake = SimpleNamespace(perf_counter=clock, monotonic=clock)
+    fake = SimpleNamespace(perf_counter=clock, monotonic=clock, process_time=clock)
     for module in (instruments, schedule, look):
         monkeypatch.setattr(module, "time", fake)
     return clock

@@ -99,9 +99,7 @@ class _Search:
             self._meet(thing, depth)
             return
         self._seen.add(id(thing))
-        if isinstance(thing, FunctionType) and not foreign(thing):
-            self._used |= used(thing.__code__)
-            self._stored |= stored(thing.__code__)
+        self._read(thing)
         if isinstance(thing, nn.Module):
             self.modules.append(thing)
             self._enter(thing)
@@ -109,9 +107,10 @@ class _Search:
         if draws(thing) and written:
             self.generators.append(thing)
             return
-        if type(thing) in HOLDERS and written:
+        holds: bool = type(thing) in HOLDERS
+        if holds and written:
             self.holders.append(thing)
-        passes = isinstance(thing, (partial, MethodType, FunctionType, tuple)) or type(thing) in HOLDERS
+        passes = isinstance(thing, (partial, MethodType, FunctionType, tuple)) or holds
         if not passes:
             self._meet(type(thing), depth)
         for place, each in parts(thing):
@@ -148,6 +147,11 @@ class _Search:
             if not foreign(kind):
                 self.look(getattr_static(kind, "forward"), 0)
                 self._meet(kind, 0)
+
+    def _read(self, thing: Any) -> None:
+        if isinstance(thing, FunctionType) and not foreign(thing):
+            self._used |= used(thing.__code__)
+            self._stored |= stored(thing.__code__)
 
     def _meet(self, kind: type, depth: int) -> None:
         if not foreign(kind):
