@@ -106,7 +106,8 @@ class Agenda:
             else:  # With its part of the turns it comes a fifth as often: both in time, or late by the same factor.
                 got = self._since_sharpness * COMPLETE >= self._takes or self._in_time(context)
             # Within a tight budget turns are up to two DENSEST apart, and it begins at one.
-            return got and self.cadence.age(kind, context.step) >= SPARSEST - DENSEST
+            patience = SPARSEST - DENSEST if self._in_time(context) else SPARSEST
+            return got and self.cadence.age(kind, context.step) >= patience
         return self.cadence.due(kind, context.step)
 
     def take(self, context: Context) -> tuple[str, Work] | None:
@@ -157,9 +158,9 @@ class Agenda:
         return sum(took) // len(took)
 
     def _in_time(self, context: Context) -> bool:
-        """A complete measurement is as far as it should be by now."""
-        age = self.cadence.age("complete", context.step)
-        return self._turns_of_complete * COMPLETE * SPARSEST >= self._takes * age
+        """A complete measurement is as far as it should be by now; of one that takes longer than usual nobody knows."""
+        age, turns = self.cadence.age("complete", context.step), self._turns_of_complete
+        return turns < self._takes and turns * COMPLETE * SPARSEST >= self._takes * age
 
     def _waits(self, context: Context) -> bool:
         """Near the edge a complete measurement has let the many looks go first for long enough."""
