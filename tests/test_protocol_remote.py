@@ -292,17 +292,20 @@ def test_closing_ends_the_far_relay(far: Far) -> None:
         os.kill(pid, 0)
 
 
-def test_what_came_before_the_end_is_given_before_the_reason(
-    far: Far, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A relay that breaks in the middle: first its frames, and then the sentence."""
-    frame = Scalars(seq=1, values={"loss": 1.0})
-    record = Packer().pack(State("0a1b", "live"), [encode(frame)])
-    (far.log.parent / "said").write_bytes(MAGIC + VERSION + record + struct.pack(">I", LONGEST + 1))
-    monkeypatch.setenv("FAKE_SSH_TROUBLE", f"cat {far.log.parent / 'said'}; sleep 60")
-    with closing(far.remote()) as remote:
-        frames: list[AnyFrame] = []
-        with pytest.raises(Unreachable, match="stopped speaking lsmon"):
-            while True:
+def test_what_is_garbled_on_the_way_is_a_broken_connection(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte that a terminal or a pipe changed in the middle of a record: what came before it stays, the link says why,
+    and the rest comes by another connection."""
+    far.publish(1)
+    packer, first = Packer(), Scalars(seq=1, step=1, values={"loss": 1.0})
+    good, other = (packer.pack(State("0a1b", "live"), [line]) for line in (encode(first), encode(first)))
+    for garbled in (struct.pack(">I", LONGEST + 1), other[:4] + b"\xff" * len(other[4:])):
+        (far.log.parent / "said").write_bytes(MAGIC + VERSION + good + garbled)
+        monkeypatch.setenv("FAKE_SSH_TROUBLE", f"cat {far.log.parent / 'said'}; sleep 60")
+        with closing(far.remote()) as remote:
+            frames: list[AnyFrame] = []
+            while "garbled" not in remote.link.words:
                 frames += remote.read()
-        assert frames == [frame]
+            assert frames == [first]
+            assert remote.link.words == "reconnecting to box-3, attempt 1 (what came was garbled)"
+            monkeypatch.delenv("FAKE_SSH_TROUBLE")
+            assert [frame.seq for frame in read_until(far, remote, 2)] == [2]

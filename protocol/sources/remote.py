@@ -148,6 +148,9 @@ class Remote:
             if self._state.phase in OVER:
                 self._hang_up("")  # the relay had its say; a shell's farewell is nobody's business
                 return False
+            if self._joined and self._reader.started:
+                self._hang_up("what came was garbled")
+                return False
             self._hopeless = f"{error.args[0]} The place is {self.place}."
             self.close()
             raise type(error)(self._hopeless) from None
