@@ -6,6 +6,7 @@ import os
 import stat
 import sys
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 
 from .errors import LsmonError
@@ -22,10 +23,16 @@ _NETWORK = {"nfs", "nfs4", "lustre", "cifs", "smb3", "fuse.sshfs", "gpfs", "beeg
 def state_dir() -> Path:
     """``$LSMON_DIR``, else the user's state folder."""
     if given := os.environ.get("LSMON_DIR"):
-        return Path(given).expanduser().absolute()
+        return _absolute(given)
     from platformdirs import user_state_path
 
     return user_state_path("lsmon")
+
+
+@lru_cache
+def _absolute(given: str) -> Path:
+    """A relative one is meant from where the process was at first: a loop may change its folder meanwhile."""
+    return Path(given).expanduser().absolute()
 
 
 def recordings_dir() -> Path:
@@ -44,7 +51,7 @@ def runtime_dir() -> Path:
     Raises LsmonError when none of them will do.
     """
     if given := os.environ.get("LSMON_RUNTIME_DIR"):
-        folder = Path(given).expanduser().absolute()
+        folder = _absolute(given)
         if not _fits(folder):
             raise LsmonError(
                 f"A socket's path holds {PATH_BYTES} bytes; set LSMON_RUNTIME_DIR to a shorter path than {folder}"

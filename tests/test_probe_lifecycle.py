@@ -322,6 +322,21 @@ def test_two_probes_in_one_process_are_two_runs(home: Path) -> None:
     assert sorted(losses(frames) for frames in runs(home)) == [[1.0] * 50, [2.0] * 50]
 
 
+def test_a_loop_may_change_its_folder(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where ``LSMON_DIR`` is relative everything stays where it began, and is cleared away there."""
+    for place in ("there", "elsewhere"):
+        (home / place).mkdir()
+    monkeypatch.chdir(home / "there")
+    monkeypatch.setenv("LSMON_DIR", "runs of mine")
+    with Probe(name="hydra") as probe:
+        probe.step(1.0)
+        monkeypatch.chdir(home / "elsewhere")
+        probe.step(2.0)
+    assert not list((home / "elsewhere").iterdir())
+    assert list((home / "there/runs of mine/recordings").iterdir())
+    assert not list((home / "there/runs of mine/runs").iterdir())
+
+
 def held() -> tuple[int, int]:
     """Descriptors and threads of this process."""
     return len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
