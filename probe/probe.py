@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, SupportsInt
+from typing import TYPE_CHECKING, Any, Self, SupportsInt
 
 from msgspec import structs
 
 from lsmon.protocol.clean import clean_message
 from lsmon.protocol.errors import UsageError
-from lsmon.protocol.frames import INTS, Alert, AnyFrame, Mark, RunEnded
+from lsmon.protocol.frames import Alert, AnyFrame, Mark, RunEnded
 
 from .guard import Guard
+from .guest import guest
+from .intake import Intake, written
 from .lifetime import CLOSE_SECS, EXIT_SECS, Run, begin, by_hand, ending, over, replace, while_alive
 from .listeners import Listeners
-from .measuring import measuring
-from .readings import Reading, number
 from .resumes import Resumes
 from .schedule import Budget
 from .settings import allowed_share, door_at, own_rank, speaks, thresholds_of
-from .signals import gradients, heed, restore_gradients
+from .signals import heed
 from .stride import Stride
 
 if TYPE_CHECKING:
@@ -41,30 +40,6 @@ FAULTS = 10
 
 ATTEMPTS = 8
 """A run is resumed so often at most; more is a loop that counts its steps otherwise, and is told so."""
-
-ODD_NAMES = 20
-"""Values that are no numbers and are told by name; the rest together, since a loop may give each of them a new name."""
-
-_Call = ParamSpec("_Call")
-
-
-def _guest(method: Callable[Concatenate[Probe, _Call], None]) -> Callable[Concatenate[Probe, _Call], None]:
-    """A call by the training loop: nothing when the probe is off, and no exception of ours comes out."""
-
-    @functools.wraps(method)
-    def call(self: Probe, /, *args: _Call.args, **kwargs: _Call.kwargs) -> None:
-        if self._on and not measuring():
-            on = gradients()
-            try:
-                method(self, *args, **kwargs)
-            except BaseException as error:
-                restore_gradients(on)
-                if not isinstance(error, Exception):  # Ctrl-C, and in a notebook the loop may go on
-                    raise
-                heed(error)
-                self._fault(method.__name__, error)  # the oath: it ends here, whatever it is
-
-    return call
 
 
 class Probe:
@@ -125,7 +100,7 @@ class Probe:
         self._step = 0
         self._attempt = 1
         self._faults = 0
-        self._odd: set[str] = set()
+        self._intake = Intake(self._guard)
         self._listeners = Listeners(self._guard)
         self._instruments: Instruments | None = None
         try:
@@ -145,7 +120,7 @@ class Probe:
             return
         self._on = True
         if config:
-            self._guard.run("config", self._keep, config)
+            self._guard.run("config", lambda: self.mark(written(config)))
 
     def _open(
         self,
@@ -198,14 +173,14 @@ class Probe:
         begin(self._run, self._sender)
         weakref.finalize(self, self._sender.end, RunEnded()).atexit = False
 
-    @_guest
+    @guest
     def step(self, loss: Any = None, batch: Any = None, *, step: SupportsInt | None = None) -> None:
         """One training step is done. ``loss`` may be a number or a tensor on any device; nothing waits for it.
 
         ``step`` defaults to one more than the last; a smaller one than the last opens a new attempt (a resume).
         """
         began = time.perf_counter()
-        now = self._placed(step, self._step + 1)
+        now = self._intake.placed(step, self._step + 1)
         if now < self._step:
             self._begin_attempt()
         self._step = now
@@ -220,25 +195,25 @@ class Probe:
         self._listeners.call_back()
         self._guard.surface()
 
-    @_guest
+    @guest
     def log(self, /, *, step: Any = None, **values: Any) -> None:
         """Numbers by name, for the current step or a given one: ``probe.log(**{"val/loss": 0.3})``.
 
         Of a loop that only logs, a quantity that goes back to an earlier step opens a new attempt (a resume).
         """
-        now = self._placed(step, self._step)
+        now = self._intake.placed(step, self._step)
         if not self._sender.steps and self._resumes.back(values, now):
             self._begin_attempt()
             self._step = now
         self._step = max(self._step, now)
         self._put(values, now)
 
-    @_guest
+    @guest
     def mark(self, note: str) -> None:
         """A note at this step, drawn on the curves."""
         self._sender.put(self._step, self._attempt, Mark(note=clean_message(str(note))))
 
-    @_guest
+    @guest
     def on(self, kind: str, callback: Callable[[Alert], None]) -> None:
         """Call ``callback(alert)`` on the training thread, in the ``step`` after an alert of this kind."""
         self._listeners.add(kind, callback)
@@ -283,37 +258,9 @@ class Probe:
         """Share of the wall time since the start that the probe has cost; 0 when it is off."""
         return self._budget.share if self._on else 0.0
 
-    def _placed(self, step: Any, counted: int) -> int:
-        """The step that the loop says; the one counted here where it says none, or, which is told once, one that no
-        frame can carry: numbers at it could not be read again."""
-        try:
-            now = counted if step is None else int(step)
-            if now not in INTS:
-                raise UsageError("A step beyond 64 bits cannot be recorded; the probe's own count is used.")
-        except Exception as error:  # noqa: BLE001  somebody's int() may raise anything
-            heed(error)
-            self._guard.fault("step=", error)
-            return min(counted, INTS[-1])
-        return now
-
     def _put(self, values: Mapping[str, Any], step: int) -> None:
-        """Queue what is a number among these; what is not is told once and left out."""
-        numbers: dict[str, float | Reading] = {}
-        for name, value in values.items():
-            try:
-                numbers[name] = number(value)
-            except Exception as error:  # noqa: BLE001  somebody's float() may raise anything
-                heed(error)
-                if len(self._odd) < ODD_NAMES:
-                    self._odd.add(name)
-                self._guard.fault(f"value {name}" if name in self._odd else "more values", error)
-        if numbers:
+        if numbers := self._intake.numbers(values):
             self._sender.put(step, self._attempt, numbers)
-
-    def _keep(self, config: Mapping[str, Any]) -> None:
-        """What is set, in the record. Of a setting that cannot say what it is only the name."""
-        words = [f"{key}={_said(value)}" for key, value in config.items()]
-        self.mark("config: " + ", ".join(words))
 
     def _begin_attempt(self) -> None:
         self._attempt += 1
@@ -358,14 +305,6 @@ class Probe:
         self._guard.fault(part, error)
         if self._faults >= FAULTS:
             self._close("the probe switched itself off after too many faults", EXIT_SECS)
-
-
-def _said(value: Any) -> str:
-    try:
-        return str(value)
-    except Exception as error:  # noqa: BLE001  somebody's str() may raise anything: a value that is still missing does
-        heed(error)
-        return "?"
 
 
 def _silent() -> Probe:
