@@ -9,9 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lsmon.probe.algorithms.lanczos import lanczos
 from lsmon.probe.operators.along import Along
 from lsmon.probe.operators.blocks import blocks
 from lsmon.probe.operators.difference import Difference, calibrate
+from lsmon.probe.operators.preconditioned import Preconditioned
 from lsmon.probe.operators.update import update
 from lsmon.probe.reference import Reference
 from tests.landscape import (
@@ -87,6 +89,25 @@ def test_a_calibrated_difference_is_the_hessian_within_its_error(
     assert found.error < bound
     assert apart(matrix(operator), truth) < 3 * max(found.error, 1e-7)
     assert float(operator.error) < bound
+
+
+@pytest.mark.parametrize("step", [1e-4, 1e-3, 1e-2, 3e-2, 1e-1])
+@pytest.mark.parametrize("felt", [False, True])
+def test_what_a_step_is_too_long_by_is_in_the_residuals(step: float, felt: bool) -> None:
+    """A step that was right when it was calibrated is too long later in the training: each value is within its residual
+    of the true one all the same, and no residual is more than some times too wide."""
+    model, batch = perceptron(), classes()
+    truth = dense_hessian(model, cross_entropy, batch)
+    point: Any = Difference(model, cross_entropy, Reference(batch), step=step)
+    if felt:
+        root = torch.linspace(0.5, 2.0, point.dim)
+        point, truth = Preconditioned(point, root), root.double()[:, None] * truth * root.double()
+    extremes = drain(lanczos(point, max_products=40)).extremes
+    values = torch.linalg.eigvalsh(truth)
+    off = {ritz: float((values - ritz.value).abs().min()) for ritz in (*extremes.top, *extremes.bottom)}
+    assert all(wrong <= ritz.residual for ritz, wrong in off.items())
+    widest = max(ritz.residual for ritz in off if ritz.converged)
+    assert widest <= 20 * max(off.values()) + 2e-2 * float(values[-1])
 
 
 def test_a_check_stops_at_two_steps_that_agree() -> None:

@@ -425,7 +425,7 @@ def annealed(make: Callable[[], Going], tmp_path: Path) -> list[Curvature]:
         then, loss_then = places[frame.step]
         values = torch.linalg.eigvalsh(dense(then, loss_then, (batch[0].double(), batch[1])))  # type: ignore[arg-type]
         for ritz in (*frame.top, *frame.bottom):
-            assert float((values - ritz.value).abs().min()) <= ritz.residual + 1e-4
+            assert float((values - ritz.value).abs().min()) <= ritz.residual + 1e-6
     return frames
 
 

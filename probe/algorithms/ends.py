@@ -114,7 +114,7 @@ class Ends:
     def extremes(self, space: KrylovSpace) -> Extremes:
         values, residuals = _ritz(space)
         eps = torch.finfo(space.operator.dtype).eps * math.sqrt(1 + space.restarts)  # each rounds once more
-        rounding = max(space.noise, ROUNDING * eps * _size(values))
+        rounding = max(space.noise, (ROUNDING * eps + space.doubt) * _size(values))
         tolerance = _tolerance(values, space.noise)
         above, below = self._overlooked(space, values)
         converged = self._converged(values, residuals, space.noise)

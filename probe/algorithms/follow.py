@@ -55,7 +55,8 @@ def follow(point: Landscape, vector: Tensor, max_bytes: int) -> Generator[None, 
         good = space.ended or (space.taken >= FEWEST and error <= NEAR * abs(value))
         if good or space.products >= most:
             break
-    rounding = max(space.noise, ROUNDING * torch.finfo(point.dtype).eps * float(values.abs().max()))
+    eps = torch.finfo(point.dtype).eps
+    rounding = max(space.noise, (ROUNDING * eps + space.doubt) * float(values.abs().max()))
     extremes = Extremes(
         top=(Ritz(value=value, residual=outwards[1][0] + rounding, converged=good),),
         bottom=(),

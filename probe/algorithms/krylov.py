@@ -42,6 +42,9 @@ class KrylovSpace:
         """Most vectors that the basis ever held."""
         self.noise = 0.0
         """Largest |q_iᵀHq_j - q_jᵀHq_i| that was seen."""
+        self.doubt = 0.0
+        """How wrong products are by the operator's own account (``doubt``, relative to the largest), which symmetry does
+        not show."""
         self.ended = False
         """The space is invariant: everything that this start can reach is in it."""
         self._projected = torch.zeros(most, most, dtype=torch.float64)  # its lower triangle
@@ -54,7 +57,8 @@ class KrylovSpace:
         self._kept = 0  # vectors that the last restart left
 
     def multiply(self) -> Tensor:
-        """One product. The new column of T and the norm of what was left, (multiplied + 1,), on the device."""
+        """One product. The new column of T, the norm of what was left and the operator's doubt, (multiplied + 2,), on the
+        device."""
         j = self.multiplied
         near = (
             max(0, j - 1) if j > self._kept else 0
@@ -66,7 +70,9 @@ class KrylovSpace:
         self.multiplied += 1
         self.products += 1
         self.most = max(self.most, min(self.multiplied, self.basis.rows))
-        return torch.cat([column, beta.reshape(1)])
+        doubt = getattr(self.operator, "doubt", None)
+        last = torch.zeros_like(beta) if doubt is None else doubt.to(beta)
+        return torch.cat([column, torch.stack([beta, last])])
 
     def take(self, row: Sequence[float]) -> None:
         """The next row that ``multiply`` returned. Raises ValueError when a number is not finite.
@@ -78,7 +84,7 @@ class KrylovSpace:
         if not all(map(math.isfinite, row)):
             raise ValueError("a product with the operator was not finite")
         j = self.taken
-        *column, beta = row
+        *column, beta, self.doubt = row
         if not math.isnan(self._beta):
             self.noise = max(self.noise, abs(row[j - 1] - self._beta))
         self._projected[j, : j + 1] = torch.tensor(column, dtype=torch.float64)

@@ -75,6 +75,14 @@ class Difference:
     def error(self) -> Tensor:
         return self._apart / self._largest
 
+    @property
+    def doubt(self) -> Tensor:
+        """How wrong products are, at most, relative to the largest, shape (): what grows with the step, if only as fast
+        as it does, is three times as much more with one four times as long."""
+        return self.error.nan_to_num(0.0) / (
+            FACTOR - 1
+        )  # of a product that is zero nothing is known, nor wrong
+
     def matvec(self, vector: Tensor) -> Tensor:
         """H·v for v of shape (dim,), in the dtype of ``v``; the first two products cost twice, for ``error``."""
         product = self.product(vector, self.step)

@@ -31,6 +31,12 @@ class Preconditioned:
         """Of the loss alone, where a step of the optimizer is one of gradient descent."""
         return self._root * self._operator.gradient.to(self._root)
 
+    @property
+    def doubt(self) -> Tensor | None:
+        """Of the products with H, relative to the largest, where they are differences."""
+        doubt: Tensor | None = getattr(self._operator, "doubt", None)
+        return doubt
+
     def matvec(self, vector: Tensor) -> Tensor:
         """P^½(H + κI)P^½ v for v of shape (dim,)."""
         inner = self._root * vector
