@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from .batches import interleaved, mapped
 from .operators.copies import Changed
 from .operators.ladder import words_of
+from .operators.quiet import SEED
 from .operators.snapshot import Snapshot
 from .readings import Reading, read
 from .reference import Reference
@@ -209,10 +210,11 @@ def _in_other_orders(point: Snapshot, whole: Reference) -> Generator[None, None,
 
 
 def _losses(point: Snapshot, parts: Iterable[Reference]) -> Generator[None, None, list[Tensor] | Exception]:
-    """Of each, or what the first one raises that is refused."""
+    """Of each, or what the first one raises that is refused. To all of them the same noise would be no mean over noise: of
+    a diffusion each would have the times of the first examples."""
     found = []
-    for part in parts:
-        point.batches, point.sizes = part.batches, part.sizes
+    for number, part in enumerate(parts):
+        point.batches, point.sizes, point.seed = part.batches, part.sizes, SEED + number
         try:
             found.append(point.loss(point.parameters).double())
         except Changed:

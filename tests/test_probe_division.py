@@ -69,6 +69,13 @@ def by_token(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
     return loss
 
 
+def diffusion(model: nn.Module, x: Tensor) -> Tensor:
+    """Each example at a time of its own (Ho et al. 2020, eq. 14)."""
+    left, noise = torch.rand(len(x), 1), torch.randn_like(x)
+    loss: Tensor = (model(left.sqrt() * x + (1 - left).sqrt() * noise) - noise[:, :3]).square().mean()
+    return loss
+
+
 def inputs(count: int = SIZE) -> Tensor:
     return torch.randn(count, 4, generator=torch.Generator().manual_seed(7))
 
@@ -101,6 +108,7 @@ def sentences(steps: int = SIZE) -> tuple[Tensor, Tensor]:
 NEEDY: dict[str, tuple[Callable[[], nn.Module], LossFn, str]] = {
     "fixed size": (Stateful, squares, "a part of one is refused"),
     "sum": (lambda: nn.Linear(4, 3), total, "not a mean"),
+    "sum over noise": (lambda: nn.Linear(4, 3), lambda m, x: len(x) * diffusion(m, x), "not a mean"),
     "contrastive": (lambda: nn.Linear(4, 3), contrastive, "not a mean"),
 }
 
@@ -245,6 +253,7 @@ MEANS: dict[str, tuple[LossFn, Any]] = {
     ),
     "with noise of its own": (noisy(torch.Generator().manual_seed(0)), inputs(64)),
     "with noise": (noisy(None), inputs(64)),
+    "of a diffusion": (diffusion, inputs(64)),
     "with noise of Python's": (
         lambda model, x: (model(x) * torch.tensor([random.random() for _ in x])[:, None]).square().mean(),
         inputs(64),

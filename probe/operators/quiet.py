@@ -67,6 +67,7 @@ def quiet(
     twice: bool = True,
     by_example: bool = False,
     holders: Sequence[Holder] = (),
+    seed: int = SEED,
 ) -> Iterator[None]:
     """Eval mode, single precision, gradients on, seeded randomness; afterwards all is exactly as before, also in
     ``holders``.
@@ -85,7 +86,7 @@ def quiet(
     accelerators = [device for device in devices if device.type != "cpu"]
     with ExitStack() as stack:
         stack.enter_context(unheard())
-        stack.enter_context(_seeded(accelerators))
+        stack.enter_context(_seeded(accelerators, seed))
         stack.enter_context(_uncached())
         stack.enter_context(torch.enable_grad())
         stack.enter_context(arithmetic(devices))
@@ -137,7 +138,7 @@ def arithmetic(devices: set[torch.device]) -> Iterator[None]:
 
 
 @contextmanager
-def _seeded(accelerators: list[torch.device]) -> Iterator[None]:
+def _seeded(accelerators: list[torch.device], seed: int) -> Iterator[None]:
     """Every global random stream starts at the seed, and goes on afterwards as if nothing had drawn from it."""
     numpy_random: Any = sys.modules.get("numpy.random")
     python_state = random.getstate()
@@ -146,15 +147,15 @@ def _seeded(accelerators: list[torch.device]) -> Iterator[None]:
     with torch.random.fork_rng(accelerators, device_type=kind):
         try:
             # Not torch.manual_seed, which reseeds devices too that are not put back.
-            torch.default_generator.manual_seed(SEED)
+            torch.default_generator.manual_seed(seed)
             for device in accelerators:
                 module: Any = torch.get_device_module(device)
                 generators = getattr(module, "default_generators", ())
                 if generators:
-                    generators[device.index or 0].manual_seed(SEED)
-            random.seed(SEED)
+                    generators[device.index or 0].manual_seed(seed)
+            random.seed(seed)
             if numpy_random is not None:
-                numpy_random.seed(SEED)
+                numpy_random.seed(seed)
             yield
         finally:
             random.setstate(python_state)

@@ -20,7 +20,7 @@ from .copies import Changed, Copies, cast
 from .inside import Inside
 from .large import Overwritten
 from .precision import NoHalves
-from .quiet import arithmetic, by_input, quiet
+from .quiet import SEED, arithmetic, by_input, quiet
 from .reach import reach, talks
 from .still import still
 from .variables import Variables
@@ -88,6 +88,7 @@ class Snapshot:
         self._inside = Inside(model, reached.modules)
         self.devices = {tensor.device for tensor in [*live.values(), *self._inside.buffers()]}
         self._twice, self._by_example = twice, by_example
+        self.seed = SEED
         self._differentiates = False
         self._copies = Copies(model, self._inside, reached.trained, precision)
         self.parameters = self._copies.parameters
@@ -142,6 +143,7 @@ class Snapshot:
                     twice=self._twice,
                     by_example=self._by_example,
                     holders=self._holders,
+                    seed=self.seed,
                 ),
                 NoHalves() if self._copies.raised else nullcontext(),
             ):
