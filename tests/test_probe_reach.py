@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -273,6 +274,55 @@ def test_what_a_loss_tells_the_probe_while_it_is_measured_is_not_of_the_training
     assert of(frames, Curvature)
     said = [frame.values["accuracy"] for frame in of(frames, Scalars) if "accuracy" in frame.values]
     assert said == [float(step) for step in range(1, STEPS + 1)]
+
+
+class LightningModule(nn.Module):
+    """What Lightning's does: its trainer adds up what it is told."""
+
+    def __init__(self, told: Any) -> None:
+        super().__init__()
+        self.net, self.trainer = network(), told
+
+    def log(self, name: str, value: Tensor, *, on_epoch: bool) -> None:
+        self.trainer.loops[0].epoch.results.totals[name] += float(value.detach())
+
+    def log_dict(self, values: dict[str, Tensor]) -> None:
+        for name, value in values.items():
+            LightningModule.log(self, name, value, on_epoch=True)
+
+
+class Lit(LightningModule):
+    def training_step(self, batch: Tensor) -> Tensor:
+        loss = plain(self.net, batch)
+        self.log("loss", loss, on_epoch=True)
+        self.log_dict({"twice": 2 * loss})
+        return loss
+
+
+def test_what_a_loss_tells_lightning_while_it_is_measured_is_not_of_the_training(tmp_path: Path) -> None:
+    """Means over an epoch stop the training early and choose its checkpoint."""
+    totals = []
+    for probed in (False, True):
+        torch.manual_seed(0)
+        results = SimpleNamespace(totals={"loss": 0.0, "twice": 0.0})
+        model: Any = Lit(SimpleNamespace(loops=[SimpleNamespace(epoch=SimpleNamespace(results=results))]))
+        optimizer, data = torch.optim.SGD(model.parameters(), 0.1), torch.randn(32, 4)
+        probe = None
+        if probed:
+            probe = Probe(model, optimizer, Lit.training_step, name="lit", budget=1.0, reference=data)
+        for _ in range(STEPS):
+            optimizer.zero_grad()
+            loss = model.training_step(data)
+            torch.autograd.backward(loss)
+            optimizer.step()
+            if probe is not None:
+                probe.step(loss, data)
+        if probe is not None:
+            probe.close()
+            assert of(recorded(tmp_path), Curvature)
+        totals.append(results.totals)
+        assert "log" not in vars(model)
+    assert totals[0] == totals[1]
 
 
 class Bounded(nn.Module):
