@@ -16,6 +16,9 @@ AGAIN = 1000
 """Steps after which the best way is tried again that failed once it had worked (memory that others had taken for a while,
 a batch that could not be read), and twice as many after each time."""
 
+SOON = 10
+"""The same where none has worked yet, and once: a worker may have died, or the loss of the first steps not be finite."""
+
 EXACT = "exact: double backward, kept graph"
 UNCHECKED = "not yet checked against a finite difference"
 
@@ -32,6 +35,7 @@ class Rungs:
         self._again_at: int | None = None
         """The step from which on a better way than the one now is tried again, since it has worked once."""
         self._patience = AGAIN
+        self._hope = True
 
     def wanted(self, context: Context, part: Reference) -> bool:
         """Whether to look for the best way now; until it is found the exact one is used, unchecked."""
@@ -52,20 +56,25 @@ class Rungs:
     ) -> Generator[None, None, bool]:
         """The best way that this model allows, or the next one ``because`` the one now failed; whether it is another.
 
-        Raises ValueError when there is none and never was.
+        Raises ValueError when there is none and never was, for the second time.
         """
         before = self.chosen
         if because is not None:
             self.chosen = None
         subject = Context(context.model, context.optimizer, context.loss_fn, reference=part)
         chosen = yield from ladder.choosing(subject, after=before if because else None, because=because)
+        wait, better = 0, "what had worked"
         if self._proved is not None and not 0 < chosen.rung <= self._proved:
-            self._again_at, self._patience = context.step + self._patience, 2 * self._patience
+            wait, self._patience = self._patience, 2 * self._patience
+        elif self._proved is None and chosen.rung in (0, 3) and self._hope:
+            wait, better, self._hope = SOON, "a better way", False
+        if wait:
+            self._again_at = context.step + wait
             again = f"tried again at step {grouped(self._again_at)}"
             if chosen.rung == 0:
                 self.chosen, self.waiting = None, f"{chosen.reason}; {again}"
                 return True
-            chosen = replace(chosen, notes=(*chosen.notes, f"what had worked is {again}"))
+            chosen = replace(chosen, notes=(*chosen.notes, f"{better} is {again}"))
         if chosen.rung == 0:
             raise ValueError(chosen.reason)
         self.chosen = replace(chosen, model=context.model)
