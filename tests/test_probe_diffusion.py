@@ -145,3 +145,11 @@ def test_where_the_relation_is_not_known_it_says_so(make: Any) -> None:
     assert not walk(sensor, lambda _, x: fresh(), 200, make, lr=1e-3)
     assert sensor.every > 1000
     assert sensor.measure(Context()) is None
+
+
+def test_it_says_so_of_an_optimizer_that_is_never_seen_to_step() -> None:
+    """One of sharpness-aware minimisation lets another step."""
+    optimizer = torch.optim.RMSprop([torch.nn.Parameter(torch.zeros(3))])
+    context, sensor = Context(optimizer=optimizer, step=50), Fluctuation()
+    assert sensor.measure(context) is None
+    assert context.notes["fluctuation"] == "known for SGD without dampening, heavy ball and Adam only"

@@ -54,11 +54,9 @@ class Fluctuation(Sensor):
 
     def before_update(self, context: Context) -> None:
         optimizer = context.optimizer
-        groups, words = optimizer.param_groups, _unknown(optimizer)
-        if words:
-            context.notes[self.name], self.every = words, NEVER
+        if _unknown(optimizer):
             return
-        gains = [gain(group) for group in groups]
+        gains = [gain(group) for group in optimizer.param_groups]
         parameters = _moved(context)
         if (
             changed(gains, self._gains)
@@ -100,6 +98,11 @@ class Fluctuation(Sensor):
 
     def measure(self, context: Context) -> Finding:
         if self.every == NEVER:
+            return None
+        if words := _unknown(
+            context.optimizer
+        ):  # here, since some are never seen to step (SAM in two halves)
+            context.notes[self.name], self.every = words, NEVER
             return None
         if self._numbers is not None:
             self._coming.append((context.step, read(self._numbers)))
