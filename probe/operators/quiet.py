@@ -18,6 +18,7 @@ from torch.nn.utils import parametrize
 from torch.utils._python_dispatch import _disable_current_modes
 
 from ..measuring import unheard
+from .checkpoints import not_reentrant
 from .parts import Holder
 from .precision import no_autocast, no_tf32
 
@@ -91,6 +92,7 @@ def quiet(
         stack.enter_context(torch.enable_grad())
         stack.enter_context(arithmetic(devices))
         stack.enter_context(no_autocast())
+        stack.enter_context(not_reentrant())
         if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
             # Compiled code has no double backward, and a new trace of it would cost the training seconds.
             stack.enter_context(torch.compiler.set_stance("force_eager"))
