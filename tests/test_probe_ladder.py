@@ -267,6 +267,17 @@ def test_a_model_that_supports_nothing_says_why_in_one_sentence(loss_fn: Any, se
         chosen.snapshot()
 
 
+@pytest.mark.parametrize("kind", ["complex", "frozen"])
+def test_what_no_mode_would_change_is_not_put_down_to_eval_mode(kind: str) -> None:
+    model = perceptron()
+    if kind == "complex":
+        model[0].phase = nn.Parameter(torch.ones(2, dtype=torch.cfloat))
+    else:
+        model.requires_grad_(False)
+    reason = ladder.choose(subject(model, cross_entropy)).reason
+    assert reason.startswith("curvature cannot be measured here: ") and "eval mode" not in reason
+
+
 def test_without_a_reference_batch_there_is_no_curvature() -> None:
     """Said in words, to be asked again when there is one."""
     chosen = ladder.choose(Subject(perceptron(), cross_entropy, Reference()))

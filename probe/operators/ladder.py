@@ -40,7 +40,14 @@ from .copies import Changed
 from .difference import MOVING, Difference, numbers
 from .hessian import Hessian
 from .reach import reach, talks
-from .snapshot import NOTHING_TO_DIFFERENTIATE, PAST_THE_MODEL, Examples, LossFn
+from .snapshot import (
+    COMPLEX,
+    NOTHING_TO_DIFFERENTIATE,
+    NOTHING_TRAINED,
+    PAST_THE_MODEL,
+    Examples,
+    LossFn,
+)
 from .still import STEPS
 
 T = TypeVar("T")
@@ -57,8 +64,8 @@ means kinks, and then the error on one vector says little about another (estimat
 
 NO_MEMORY, NOT_FINITE = "not enough memory", "the loss on the reference batch is not finite"
 
-NO_LOSS = (NOTHING_TO_DIFFERENTIATE, PAST_THE_MODEL, STEPS)
-"""``loss_fn`` is none of this model, on no rung and in no mode."""
+HOPELESS = (NOTHING_TO_DIFFERENTIATE, PAST_THE_MODEL, STEPS, NOTHING_TRAINED, COMPLEX)
+"""On no rung and in no mode there is more."""
 
 KINKS = ("ReLU", "MaxPool", "Hardtanh", "Hardswish", "Hardsigmoid", "AdaptiveMaxPool")
 
@@ -204,7 +211,7 @@ def choosing(
                 _pass_on(error)
                 why = words_of(error)
                 notes.append(f"no finite difference: {why}")
-    if floor < 3 and why not in NO_LOSS:
+    if floor < 3 and why not in HOPELESS:
         try:
             (loss,) = yield from numbers(Along(model, loss_fn, small).loss())
             if math.isfinite(loss):
@@ -215,7 +222,7 @@ def choosing(
             heed(error)
             why = words_of(error)
     # Some models return other things then, and their loss is none.
-    other = model.training and why not in (*NO_LOSS, NO_MEMORY, NOT_FINITE)
+    other = model.training and why not in (*HOPELESS, NO_MEMORY, NOT_FINITE)
     mode = " (in eval mode, in which it is measured)" if other else ""
     return Chosen(0, "", notes=tuple(notes), reason=f"curvature cannot be measured here: {why}{mode}")
 

@@ -33,6 +33,10 @@ NOTHING_TO_DIFFERENTIATE = (
     "loss_fn does not use the model that it is given, or detaches its loss, so nothing can be differentiated"
 )
 
+NOTHING_TRAINED = "the model has no parameter that receives a gradient"
+
+COMPLEX = "complex parameters have no real Hessian, and no other is measured here"
+
 RUNS_BACKWARD = "loss_fn runs backward itself; let it return the loss and leave that to the loop"
 
 PAST_THE_MODEL = "loss_fn reads parameters of the model from elsewhere than the model that it is given"
@@ -73,11 +77,11 @@ class Snapshot:
     ) -> None:
         live = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
         if not live:
-            raise ValueError("the model has no parameter that receives a gradient")
+            raise ValueError(NOTHING_TRAINED)
         if not reference.batches:
             raise ValueError("there is no reference batch")
         if any(parameter.is_complex() for parameter in live.values()):
-            raise ValueError("complex parameters have no real Hessian, and no other is measured here")
+            raise ValueError(COMPLEX)
         self.model, self.loss_fn, self._live = model, loss_fn, list(live.values())
         self.batches, self.sizes = list(reference.batches), list(reference.sizes)
         reached = reach(model, loss_fn)
