@@ -156,13 +156,25 @@ def size_of(batch: Any) -> int:
 
     Where they differ that is a guess. A graph's edges come in two rows, and its nodes have features and labels; labels
     come last, and there is one for each example. What lies deeper has no say: it may be of a single example (the boxes
-    in one image).
+    in one image), and where all do so differently the examples lie in lists.
     """
     found = leading(batch)
     least = min((level for level, _ in found), default=0)
+    if least > 1 and plain_size(batch) is None and (listed := _listed(batch)):
+        return listed
     sizes = [size for level, size in found if level == least]
     shared = Counter(sizes)
     return max(reversed(sizes), key=shared.__getitem__, default=0)
+
+
+def _listed(batch: Any) -> int:
+    """How many examples, of images and boxes in two lists or in a dict for each; 0 where there are no such lists."""
+    if isinstance(batch, list):
+        several = all(isinstance(each, dict) for each in batch) and any(plain_size(e) is None for e in batch)
+        return len(batch) if several else 0  # else these may be micro-batches
+    members = batch.values() if isinstance(batch, dict) else batch if isinstance(batch, tuple) else ()
+    lengths = {len(member) for member in members if isinstance(member, (list, tuple))}
+    return lengths.pop() if len(lengths) == 1 else 0
 
 
 def plain_size(batch: Any) -> int | None:

@@ -218,6 +218,7 @@ def test_arrays_count_as_tensors(name: str) -> None:
 
 PACKED = pack_sequence([torch.zeros(length, 2) for length in (5, 3, 1)])
 BOXES = [{"boxes": torch.zeros(n, 4), "image": torch.zeros(1)} for n in (3, 1, 2)]
+IMAGES = [torch.zeros(3, width, 8) for width in (8, 6, 9, 7)]
 GRAPH = {"edges": torch.zeros(2, 40), "x": torch.zeros(9, 4), "y": torch.zeros(9)}
 
 SIZES: dict[str, tuple[Any, int, int | None]] = {
@@ -227,6 +228,10 @@ SIZES: dict[str, tuple[Any, int, int | None]] = {
     "edges first": (GRAPH, 9, None),
     "graphs": ((torch.zeros(40, 4), torch.zeros(2, 90), torch.zeros(8)), 8, None),
     "boxes in images": ((torch.zeros(3, 1, 8, 8), BOXES), 3, None),
+    "images and boxes in lists": ((IMAGES, [{"boxes": torch.zeros(n, 4)} for n in (3, 1, 2, 5)]), 4, None),
+    "images and boxes under keys": ({"x": IMAGES, "y": [torch.zeros(n, 4) for n in (3, 1, 2, 5)]}, 4, None),
+    "a dict for each image": ([{"image": i, "boxes": torch.zeros(2, 4)} for i in IMAGES], 4, None),
+    "micro-batches": ([(torch.zeros(n, 3), torch.zeros(n)) for n in (8, 8, 5)], 8, None),
     "no tensor": (("words", 3), 0, None),
 }
 
