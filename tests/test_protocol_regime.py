@@ -272,6 +272,20 @@ def test_saturated_is_no_flat_minimum() -> None:
     assert "no sign of flatness" in verdicts[-1][1].words
 
 
+def test_a_loss_below_zero_has_the_regimes_of_any_other() -> None:
+    """The log-likelihood of a density falls from -1 to -5 and is not used up; where it stands, it stalls, or shrinks over
+    depth, as one above zero does."""
+    slow = {"stability/ratio": 5e-3, "update/ratio": 5e-5}
+    for shift in (0.0, -5.0):
+        falls = [shift + loss for loss in falling(600, start=4.0, rate=60.0)]
+        assert labels(told(losses(falls, **slow))) == ["stable"]
+    for level in (2.3, -2.3):
+        still = [level - 1e-4 * step for step in range(400)]
+        assert labels(told(losses(still, **slow))) == ["stable", "stalling"]
+        deep = [layers(step, activation=-0.5, gradient=0.5) for step in (20, 40)]
+        assert told([*deep, *losses([level] * 100)])[-1][1].label == "vanishing"
+
+
 def test_hysteresis() -> None:
     """A state that comes and goes with every other loss is not told; one that is gone for a moment stays."""
     regime = Regime()

@@ -76,7 +76,11 @@ class Losses:
         if not self._smooth:
             return 0, 0.0
         step, loss = self._smooth[0]
-        return self.step - step, 1 - self.smooth / loss if loss > 0 else 0.0
+        return self.step - step, (loss - self.smooth) / abs(loss) if loss else 0.0
+
+    def below(self, part: float) -> bool:
+        """Whether it has come down below this part of the first; one below zero falls by as much of its size."""
+        return self.smooth < self.first - (1 - part) * abs(self.first)
 
     def _rise(self) -> tuple[float, float] | None:
         means = list(self._means)

@@ -59,13 +59,13 @@ def exploding(facts: Facts) -> str:
             f"the loss grew from {losses.lowest:.3g} to {losses.smooth:.3g} and the sharpness is {sharp:.2g} times the "
             "edge; lower the learning rate"
         )
-    if not depth or losses.smooth < LEARNING * losses.first:
+    if not depth or losses.below(LEARNING):
         return ""
     return f"{depth}, where ±{STEEP} is level; use He initialisation or normalisation"
 
 
 def vanishing(facts: Facts) -> str:
-    if facts.losses.smooth < LEARNING * facts.losses.first:
+    if facts.losses.below(LEARNING):
         return ""  # it learns all the same
     forward, backward = _steep(facts.forward, -1), _steep(facts.backward, 1)
     what, line = (
@@ -117,7 +117,7 @@ def stalling(facts: Facts) -> str:
     little = min(TENFOLD, SMALL * SLOW / max(facts.ratio, 1e-30)) if known else FROZEN
     if steps < LONG - 1 or largest is None or largest >= little:
         return ""
-    if fall >= STILL or facts.losses.smooth < HIGH * facts.losses.first:
+    if fall >= STILL or facts.losses.below(HIGH):
         return ""
     sharpness = f"sharpness is {facts.ratio:.2g} of the edge, " if known else ""
     return f"{sharpness}an update {largest:.1g} of the weights and the loss fell by {max(fall, 0):.1%} in {steps} steps; raise the learning rate tenfold"  # fmt: skip
@@ -125,7 +125,8 @@ def stalling(facts: Facts) -> str:
 
 def saturated(facts: Facts) -> str:
     loss, first = facts.losses.smooth, facts.losses.first
-    if not (loss < LEARNED and loss < TINY * first) or facts.edge.at:
+    # Below zero it is a density's or a policy's, and never used up.
+    if not 0 <= loss < min(LEARNED, TINY * first) or facts.edge.at:
         return ""
     return f"the training loss is {loss:.2g}, {loss / first:.1g} of the first, so curvature collapses with it and is no sign of flatness"  # fmt: skip
 
