@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lsmon.protocol.detectors.divergence import Divergence
 from lsmon.protocol.detectors.watch import Watch
-from lsmon.protocol.frames import Alert, Scalars
+from lsmon.protocol.frames import Alert, Curvature, Ritz, Scalars
 
 
 def alerts(losses: list[float], attempts: list[int] | None = None) -> list[Alert]:
@@ -120,6 +120,25 @@ def test_a_loss_around_zero_is_not_lost_because_it_has_no_size_of_its_own(consta
                 Scalars(step=step, values={"loss": loss}) for step, loss in enumerate([*losses, *after])
             )
             assert sum(detector.see(frame) is not None for frame in frames) == told
+
+
+def test_a_loss_below_zero_that_is_lost_is_told_as_soon_as_any_other() -> None:
+    """As of a density's log-likelihood: from -1 down to -10, and lost for good within 60 samples of the smoothed one."""
+    falls = [-10 + 9 * math.exp(-step / 50) for step in range(500)]
+    (alert,) = (alert for alert in alerts([*falls, *[-0.5] * 300]) if alert.kind == "divergence")
+    assert 560 <= alert.step <= 600
+
+
+@pytest.mark.parametrize("loss", [2.0, -2.0])
+def test_a_jump_of_the_sharpness_is_told_below_zero_too(loss: float) -> None:
+    """And where the loss falls for it, by more than a fifth of its size, it is not."""
+    for after, told in ((loss, ["curvature_spike"]), (loss - 1.0, [])):
+        watch = Watch()
+        frames = (
+            Curvature(step=step, loss=after if step == 10 else loss, top=(Ritz(9.0 if step == 10 else 1.0, 0.0),))
+            for step in range(11)
+        )  # fmt: skip
+        assert [alert.kind for frame in frames for alert in watch.see(frame)] == told
 
 
 def test_scale_of_the_loss_changes_no_verdict() -> None:

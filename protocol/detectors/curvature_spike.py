@@ -49,7 +49,8 @@ class CurvatureSpike:
             self._armed = True
             return None
         jumped = value > self._last[-1][0] + math.log(self._t.at_once)
-        fell = loss < self._t.loss_stays * self._last[-1][1]
+        before = self._last[-1][1]
+        fell = loss < before - (1 - self._t.loss_stays) * abs(before)
         if not jumped or fell or not self._armed:
             return None
         self._armed = False

@@ -75,7 +75,8 @@ class Divergence:
             self._told = self._told and self._bad(level, HALF)
             return None
         self._bad_for += 1
-        returning = level < self._t.recovering * self._peak and self._bad_for < LONGEST * self._t.samples
+        back = self._peak - (1 - self._t.recovering) * abs(self._peak)
+        returning = level < back and self._bad_for < LONGEST * self._t.samples
         if not self._count or returning:
             self._count, self._since, self._peak = 0, frame.step, level
         self._count += 1
