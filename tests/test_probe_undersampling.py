@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 import torch
 
+from lsmon.probe.algorithms.lanczos import lanczos
 from lsmon.probe.measurement import at_once
 from lsmon.probe.operators.hessian import Hessian
 from lsmon.probe.quotient import rayleigh_quotient
 from lsmon.probe.reference import Reference
-from tests.landscape import classes, cross_entropy, perceptron
+from lsmon.probe.sensors.known import Known
+from lsmon.probe.sensors.undersampling import compare_halves, overshoot
+from tests.landscape import classes, cross_entropy, dense_hessian, perceptron
 from tests.one_thread import one_thread  # noqa: F401 (autouse)
 
 
@@ -71,3 +74,55 @@ def test_an_error_of_eight_chunks_knows_how_few_they_are(monkeypatch: pytest.Mon
         told += early[:1]
     assert inside >= 925
     assert len(told) > 200 and sum(told) >= 0.925 * len(told)  # what is said while it goes on, too
+
+
+def test_how_far_the_sharpness_of_a_part_is_above_that_of_all() -> None:
+    """vᵀHv of all over λ_1 of the part, by dense matrices: below λ_1 of all over λ_1 of the part, and told as its inverse."""
+    model, batch = perceptron(), classes(40)
+    whole, known = Reference(batch), Known()
+    part = whole.first(8)
+    values, vectors = torch.linalg.eigh(dense_hessian(model, cross_entropy, part.batches[0]))
+    truth = dense_hessian(model, cross_entropy, batch)
+    top, value = vectors[:, -1], float(values[-1])
+    point = Hessian(model, cross_entropy, part)
+    at_once(overshoot(known, (3 * top.float(), point, value), part, whole))
+    level = float(top @ truth @ top) / value
+    assert known.level == pytest.approx(level, rel=1e-4) and 0.1 < level < 0.9
+    assert level <= float(torch.linalg.eigvalsh(truth)[-1]) / value
+    assert known.excess == f"8 of 40 examples: λ_max at most {1 / level - 1:.0%} too high"
+    at_once(
+        overshoot(known, (vectors[:, 0].float(), point, value), part, whole)
+    )  # along which all curve downwards
+    assert known.level == 0.0 and known.excess.endswith("the level of λ_max is theirs alone")
+
+
+def test_a_sharpness_of_nothing_is_compared_with_nothing() -> None:
+    """A hinge loss with a margin everywhere has no curvature at all, and zero is no part of zero."""
+    model, batch = perceptron(), classes(40)
+    whole, known = Reference(batch), Known()
+    part = whole.first(8)
+    point = Hessian(model, lambda m, b: (m(b[0]).sum() - 1e3).clamp_min(0.0), part)
+    known.take_over(at_once(lanczos(point, top=1, bottom=0)))
+    known.point = point
+    assert known.sharpness == 0.0
+    assert known.begin_overshoot(part, whole) is None
+
+
+def test_too_few_examples_are_told_by_their_halves() -> None:
+    """The mean λ_1 of two halves over λ_1 of both, less one, by dense matrices."""
+    model, batch = perceptron(), classes(16)
+    halves = Reference(batch).halves()
+    assert halves is not None
+    sharpest = [
+        float(torch.linalg.eigvalsh(dense_hessian(model, cross_entropy, b))[-1])
+        for b in (batch, halves[0].batches[0], halves[1].batches[0])
+    ]
+    known = Known(
+        sharpness=sharpest[0],
+        halves=(Hessian(model, cross_entropy, halves[0]), Hessian(model, cross_entropy, halves[1])),
+    )
+    at_once(compare_halves(known, 0, 1 << 20))
+    assert (
+        known.undersampled == known.fresh == pytest.approx(sum(sharpest[1:]) / 2 / sharpest[0] - 1, rel=0.05)
+    )
+    assert known.undersampled is not None and known.undersampled > 0.05 and not known.halves

@@ -84,6 +84,6 @@ class Known:
         self.compared = point is not None
         return (
             (vector, point, value)
-            if vector is not None and isinstance(point, Hessian) and value is not None
+            if vector is not None and isinstance(point, Hessian) and value is not None and value > 0
             else None
         )
