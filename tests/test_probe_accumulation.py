@@ -13,6 +13,7 @@ from lsmon.probe.guard import Guard
 from lsmon.probe.instruments import Instruments
 from lsmon.probe.schedule import Budget
 from lsmon.probe.sensors.accumulation import Accumulation
+from lsmon.probe.sensors.clipping import Clipping
 from lsmon.probe.sensors.sensor import Context
 from lsmon.probe.sensors.temperature import Temperature
 from lsmon.probe.sensors.window import Window
@@ -227,6 +228,17 @@ def test_clipping_is_seen_without_accumulation_too() -> None:
     assert frame.values["temperature/noise"] == pytest.approx(0.0504 * lr * noise / 2, rel=0.06)
     assert "consecutive differences, n=96" in frame.words["temperature/noise"]
     assert "mean factor 0.05" in frame.words["temperature/noise"]
+
+
+@pytest.mark.parametrize("spoiled", [(math.inf, math.nan), (math.nan, math.nan), (2048.0, 0.0)])
+def test_one_gradient_that_is_spoiled_costs_no_other(spoiled: tuple[float, float]) -> None:
+    """One that is not finite, or that the loop zeroes to skip it, where all others are clipped: the loss scale is known."""
+    clipping = Clipping()
+    assert clipping.see(1024.0, 1.0, 2.0, raw=True) == (1 / 1024, 1.0)
+    assert clipping.see(4096.0, 2.0, 2.0, raw=True) == (1 / 1024, 0.5)
+    clipping.see(*spoiled, 2.0, raw=True)
+    assert clipping.see(4096.0, 2.0, 2.0, raw=True) == (1 / 1024, 0.5)
+    assert clipping.rate == 0.5
 
 
 def test_a_loss_scale_that_is_divided_out_changes_nothing() -> None:

@@ -6,6 +6,7 @@ gradients; where the noise decides whether there is clipping, it depends on the 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 STEPS = 96
@@ -36,9 +37,9 @@ class Clipping:
         self._flags.append(limit is not None and after >= AT_LIMIT * limit)
         if not raw or before <= 0:
             return 1.0, 1.0
-        if limit is None or not self._flags[-1]:
+        # A gradient that was zeroed, or is not finite, tells nothing of the loss scale.
+        if not self._flags[-1] and 0 < after / before < math.inf:
             self._unit = after / before
-            return self._unit, 1.0
         return self._unit, min(1.0, after / (before * self._unit))
 
     def words(self, limit: float | None, factor: float) -> list[str]:
