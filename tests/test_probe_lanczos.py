@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lsmon.probe.algorithms.basis import DeviceBasis, HostBasis, RecentBasis, norm
+from lsmon.probe.algorithms.density import slq
 from lsmon.probe.algorithms.ends import ACCURACY, Ends, Extremes
 from lsmon.probe.algorithms.krylov import KrylovSpace
 from lsmon.probe.algorithms.lanczos import Early, Krylov, lanczos
@@ -273,6 +274,19 @@ def test_norms_of_long_vectors_are_right_in_single_precision() -> None:
     """A sum in float32 that runs on is off by 4e-4 at ten million entries."""
     ones = torch.full((10_000_000,), 0.1)
     assert float(norm(ones)) == pytest.approx(float(ones.double().norm()), rel=1e-6)
+
+
+@pytest.mark.parametrize("unit", [1e-24, 1e24])
+def test_the_unit_of_the_loss_changes_no_value(unit: float) -> None:
+    """In float32, whose squares of such curvatures vanish or overflow: both ends, the count and the trace by probes."""
+    plain, other = Known(network(500), torch.float32), Known([unit * h for h in network(500)], torch.float32)
+    found, scaled = (finish(lanczos(operator, top=2)).extremes for operator in (plain, other))
+    assert scaled.hvps == found.hvps and scaled.negative_at_least == found.negative_at_least
+    for one, two in zip((*found.top, *found.bottom), (*scaled.top, *scaled.bottom), strict=True):
+        assert two.value == pytest.approx(unit * one.value, rel=1e-3, abs=1e-4 * unit)
+        assert two.converged == one.converged
+    trace, its = (finish(slq(operator, probes=2, steps=16)).trace() for operator in (plain, other))
+    assert its.value == pytest.approx(unit * trace.value, rel=1e-3)
 
 
 def test_single_precision_keeps_ghosts_away() -> None:
