@@ -107,9 +107,9 @@ class Budget:
 
     def rate(self, account: Account) -> float:
         """Seconds of work per second of wall time for this account, once the overhead is paid."""
-        total = sum(each.weight for each in self._accounts)
-        if not total or not account.weight:
+        if not account.weight:
             return 0.0
+        total = sum(each.weight for each in self._accounts)
         now = self._clock()
         paid = self._paid.see(self.overhead + self.elsewhere, now)
         free = max(FLOOR * self.allowed, self.allowed - paid)

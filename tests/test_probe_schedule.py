@@ -9,7 +9,7 @@ import pytest
 
 from lsmon.probe import schedule
 from lsmon.probe.cadence import AIM, APPROACHING, AT_THE_EDGE, COMPLETE, DENSEST, REST, SPARSEST, Cadence
-from lsmon.probe.plan import Plan
+from lsmon.probe.plan import CHANGES, GROW, GUESS, LONGEST, SHRINK, Plan
 from lsmon.probe.schedule import HEAD_START, SAVINGS, Budget, Pace
 from tests.clock import Clock
 
@@ -146,6 +146,21 @@ def test_an_expensive_start_is_forgotten() -> None:
     assert rate == pytest.approx(0.1, abs=2e-3)
 
 
+def test_it_is_not_asked_again_before_it_can_be_paid_for() -> None:
+    """20 ms at 5 % are saved in 0.4 s, and 15 ms of them in 0.3; for what takes longer it is asked after half a second."""
+    clock = Clock(100.0)
+    account = Budget(0.05, clock=clock, head_start=0.0).account(1.0)
+    assert not account.affords(0.02)
+    assert account.not_before == pytest.approx(100.4)
+    clock.now += 0.1
+    assert not account.affords(0.02)
+    assert account.not_before == pytest.approx(100.4)
+    assert not account.affords(0.3)
+    assert account.not_before == pytest.approx(100.1 + 0.5)
+    clock.now = 100.4 + 1e-6
+    assert account.affords(0.02)
+
+
 def test_nobody_saves_for_more_than_a_short_burst() -> None:
     """Work dearer than what can be saved begins in debt, instead of waiting for ever or for a long burst."""
     clock = Clock(100.0)
@@ -200,6 +215,25 @@ def test_cadence_is_sparse_while_nothing_moves_and_dense_when_it_does() -> None:
     assert cadence.interval == DENSEST
 
 
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+def test_the_unit_of_the_loss_does_not_space_the_measurements(unit: float) -> None:
+    """A change of a twentieth leaves the spacing as it is, of a fiftieth makes it wider, and of a fifth halves it."""
+    for change, interval in ((1.05, 50), (1.02, 75), (1.2, 25), (1 / 1.2, 25)):
+        cadence = Cadence()
+        cadence.found(5.0 * unit)
+        cadence.found(5.0 * unit * change)
+        assert cadence.interval == interval
+
+
+def test_a_complete_measurement_that_is_done_late_does_not_bring_back_an_older_sharpness() -> None:
+    """Nor a newer one when it is itself the newer."""
+    for complete, newest in ((10, 40), (60, 60)):
+        cadence = Cadence()
+        cadence.began("sharpness", 40)
+        cadence.covered(complete)
+        assert cadence.next("sharpness") == newest + cadence.interval
+
+
 def test_a_request_is_granted_once_in_a_while() -> None:
     """After an event everything is measured at once; the same event a step later changes nothing."""
     cadence = Cadence()
@@ -237,6 +271,29 @@ def test_what_costs_nothing_is_not_saved(noise: float) -> None:
         secs = 0.317e-3 + (0.397e-3 - 0.317e-3) / 510 * plan.examples
         plan.corrected(secs * (1 + noise * dice.random()), 0.4e-3, 0.05)
     assert plan.examples == 512
+
+
+def test_of_what_hardly_costs_more_so_much_is_taken_as_adds_half() -> None:
+    """A product takes 3 steps and 0.03 for every example, and less than one step is paid for: 50 examples add half of what
+    it takes anyway; from the first guess that leads there within the corrections that there are."""
+    plan = Plan(512, 64, 0.1, 0.05)
+    while plan.corrected(0.1 * (3 + 0.03 * plan.examples), 0.1, 0.05):
+        pass
+    assert SHRINK * plan.examples <= 50 <= GROW * plan.examples
+
+
+def test_a_batch_is_corrected_a_few_times_and_then_stays() -> None:
+    """Whatever timings say: a series of measurements on ever other examples would mean nothing; of none they say nothing."""
+    plan = Plan(512, 32, 0.05, 0.045)
+    assert not plan.corrected(0.0, 0.05, 0.045) and not plan.corrected(0.1, 0.0, 0.045)
+    changes = sum(plan.corrected(1e3 if turn % 2 else 1e-6, 0.05, 0.045) for turn in range(40))
+    assert 2 <= changes <= CHANGES
+
+
+def test_a_large_budget_has_a_limit_too() -> None:
+    """Six tenths of the wall time pay for a product as long as steps may take, and all of it for any."""
+    assert Plan(512, 32, 0.05, 0.6).examples == round(32 * LONGEST / GUESS)
+    assert Plan(512, 32, 0.05, 1.0).examples == Plan(512, 32, 0.0, 0.6).examples == 512
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.1])
@@ -301,6 +358,15 @@ def test_the_edge_is_looked_at_when_half_of_the_way_is_done() -> None:
     assert approaching(0.00125).next("sharpness") == 20 + 40
     assert approaching(0.02).next("sharpness") == 20 + 10
     assert approaching(1e-5).next("sharpness") == 20 + 2 * DENSEST
+
+
+def test_a_speed_is_trusted_for_twice_as_long_as_it_was_seen() -> None:
+    """A hundred steps of 1e-4 each: the crossing is 1000 steps away, and half of the way too far to wait."""
+    cadence = Cadence()
+    for step in (0, 100):
+        cadence.began("sharpness", step)
+        cadence.against_edge(step, 0.9 - 1e-4 * (100 - step), 0.0)
+    assert cadence.next("sharpness") == 100 + 200
 
 
 def test_where_looks_are_dear_the_crossing_is_aimed_at() -> None:
