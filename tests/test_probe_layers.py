@@ -127,6 +127,23 @@ def test_dead_units_are_counted_over_512_examples() -> None:
     assert watched.last("layers/dead") == (3 / 8, "in 0")
 
 
+@pytest.mark.parametrize(("wrong", "told"), [(0, False), (4, False), (40, True)])
+def test_an_example_that_the_loss_is_content_with_wakes_no_unit(wrong: int, told: bool) -> None:
+    """A hinge loss has no gradient where the margin is kept: nothing is said of dead units by the few where it is not."""
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+    watched = Watched(model)
+    inputs = torch.randn(64, 4)
+    for _ in range(16):
+        scores = model(inputs).squeeze(1)
+        margins = torch.full((64,), -100.0).index_fill(0, torch.arange(wrong), 100.0)
+        torch.autograd.backward((margins - scores).clamp_min(0.0).mean())
+        watched.optimizer.step()
+        watched.optimizer.zero_grad()
+        watched.step += 1
+        watched.instruments.step(watched.step, 1, inputs)
+    assert any("dead" in frame.values for frame in watched.frames()) == told
+
+
 def test_a_dead_channel_of_a_convolution() -> None:
     """Its units are the channels."""
     first = nn.Conv2d(1, 4, 3)

@@ -30,7 +30,8 @@ MOST = 256
 """Layers that are told, spread evenly over the depth when there are more."""
 
 ENOUGH = 512
-"""Examples before a unit that none of them woke is called dead; 14 % of a healthy narrow ReLU net are by chance."""
+"""Examples before a unit that none of them woke is called dead; 14 % of a healthy narrow ReLU net are by chance. To half
+of them at least the loss must have sent a gradient: one with a margin sends none where it is kept."""
 
 ODD = -1.0
 """Told in place of a second moment that is not finite, which JSON could not carry."""
@@ -67,6 +68,8 @@ class LayerScale(Sensor):
         self._silent: dict[str, Tensor] = {}
         self._examples = 0
         self._batch = 0
+        self._reached: Tensor | None = None
+        """To how many of these examples the loss has sent a gradient, shape ()."""
         self._shares: dict[str, float] = {}
         self._coming: deque[tuple[int, list[str], bool, Reading]] = deque()
         self._error: Exception | None = None
@@ -116,6 +119,9 @@ class LayerScale(Sensor):
         try:
             with torch.no_grad():
                 gradient = gradient.detach()
+                if not any(other.returns for other in self._seen.values()):
+                    # the first to come back is the last, nearest to the loss
+                    self._reached = _sum(self._reached, self._batch * _share(gradient))
                 layer.returns += 1
                 layer.gradient = _sum(layer.gradient, _mean_square(gradient))
                 others = [place for place in range(gradient.dim()) if place != units]
@@ -158,17 +164,19 @@ class LayerScale(Sensor):
             torch.stack([_number(layer.activation).to(home) / layer.calls for layer in layers]),
             torch.stack([_number(layer.gradient).to(home) / layer.returns for layer in layers]),
             torch.stack([self._silent[layer.name].double().mean().to(home) for layer in layers]),
+            _number(self._reached).reshape(1).to(home),
         ]
         enough = self._examples >= ENOUGH
         if enough:  # then begin anew: units may die later, and wake again
-            self._silent, self._examples = {}, 0
+            self._silent, self._examples, self._reached = {}, 0, None
         self._coming.append((step, [layer.name for layer in layers], enough, read(torch.cat(rows))))
 
     def _told(self, step: int, names: list[str], enough: bool, numbers: list[float]) -> list[Finding]:
         count = len(names)
-        activation, gradient, silent = numbers[:count], numbers[count : 2 * count], numbers[2 * count :]
+        activation, gradient, silent = numbers[:count], numbers[count : 2 * count], numbers[2 * count : -1]
         if enough:
-            self._shares = dict(zip(names, silent, strict=True))
+            known = numbers[-1] >= ENOUGH / 2
+            self._shares = dict(zip(names, silent, strict=True)) if known else {}
         values = {
             kind: tuple(moment if math.isfinite(moment) else ODD for moment in moments)
             for kind, moments in (("activation", activation), ("gradient", gradient))
@@ -221,6 +229,12 @@ def _mean_square(tensor: Tensor) -> Tensor:
     tensor = tensor.detach()
     length: Tensor = torch.linalg.vector_norm(tensor, dtype=torch.promote_types(tensor.dtype, torch.float32))
     return length.double().square() / max(1, tensor.numel())
+
+
+def _share(gradient: Tensor) -> Tensor:
+    """Of the examples, those for which it is not zero; shape ()."""
+    examples = gradient.unsqueeze(-1).flatten(1) if gradient.dim() else gradient.reshape(1, 1)
+    return (examples != 0).any(1).double().sum() / max(1, len(examples))
 
 
 def _sum(before: Tensor | None, more: Tensor) -> Tensor:
