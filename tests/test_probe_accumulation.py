@@ -172,6 +172,28 @@ def test_a_ratio_is_told_only_where_its_denominator_is_clear() -> None:
         assert wrong <= 5, (squared, wrong)
 
 
+@pytest.mark.parametrize("shared", [-0.8, 0.0, 0.8])
+def test_the_error_of_a_ratio_is_fiellers(shared: float) -> None:
+    """At its farther end the mean of top - ratio · bottom is two of its own errors from zero, whatever the two have in
+    common, and at the other end more; an estimate that is not finite is none."""
+    rows = torch.randn(100, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    tops = 3 + shared * rows[:, 0] + math.sqrt(1 - shared**2) * rows[:, 1]
+    bottoms = 1 + 0.5 * rows[:, 0]
+    window = Window(200)
+    for top, bottom in zip(tops.tolist(), bottoms.tolist(), strict=True):
+        window.add(top, bottom)
+        window.add(math.nan, bottom)
+    found = window.clear_ratio(0, 1)
+    assert found is not None and len(window) == 100
+    beyond = []
+    for ratio in (found.value - 2 * found.se, found.value + 2 * found.se):
+        other = Window(200)
+        for rest in (tops - ratio * bottoms).tolist():
+            other.add(rest)
+        beyond.append(abs(other.mean(0).value) - 2 * other.mean(0).se)
+    assert min(beyond) == pytest.approx(0.0, abs=1e-9) and max(beyond) > 1e-3
+
+
 def test_adams_metric_and_the_noise_scale() -> None:
     """T = η √c / 2 for Adam in pure noise of variance c; tr(PC)/|∇L|²_P for a gradient that is known."""
     lr, noise = 1e-3, 0.25
