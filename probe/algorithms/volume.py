@@ -129,10 +129,11 @@ def _at_the_bar(density: Density, bar: float, directions: float, logarithms: flo
 
     Of the mass below a point between two nodes they say no more than that it is the weights below it, less that of the
     node beneath at most and more that of the node above at most (Chebyshev, Markov and Stieltjes; Szegő, Orthogonal
-    Polynomials, theorem 3.41.1). All between are as likely as one another, and one direction more or less always is.
+    Polynomials, theorem 3.41.1). All between are as likely as one another, and one direction more or less always is. The
+    nodes of complete ones are eigenvalues, of which it is known.
     """
     beneath = above = 0.0
-    for nodes, weights in density.quadratures:
+    for nodes, weights in () if density.complete else density.quadratures:
         place = int((nodes <= bar).sum())
         beneath += float(weights[place - 1]) if place else 0.0
         above += float(weights[place]) if place < len(nodes) else 0.0
