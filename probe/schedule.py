@@ -60,7 +60,7 @@ class Rate:
 class Budget:
     """The whole allowance, ``share`` of the wall time, divided among accounts by weight.
 
-    What an account does not use, the heaviest one gets: it is what the budget is for.
+    What a lighter account does not use, the heaviest one gets, or the first of them: it is what the budget is for.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Budget:
         paid = self._paid.see(self.overhead + self.elsewhere, now)
         free = max(FLOOR * self.allowed, self.allowed - paid)
         rate = free * account.weight / total
-        if account.weight == max(each.weight for each in self._accounts):
+        if account is max(self._accounts, key=lambda each: each.weight):
             for other in self._accounts:
                 if other.weight < account.weight:
                     rate += max(0.0, free * other.weight / total - other.used.see(other.spent, now))

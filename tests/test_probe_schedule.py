@@ -120,6 +120,16 @@ def test_the_heaviest_gets_what_the_others_leave() -> None:
     assert small.rate == pytest.approx(0.02)
 
 
+def test_what_is_left_is_given_once() -> None:
+    """Two are equally heavy: what the third leaves is not spent by both of them."""
+    clock = Clock(100.0)
+    budget = Budget(0.09, clock=clock, head_start=0.0)
+    accounts = [budget.account(weight) for weight in (1.0, 4.0, 4.0)]
+    clock.now += 10.0
+    rates = [account.rate for account in accounts[1:]]
+    assert rates == pytest.approx([0.05, 0.04])
+
+
 def test_overhead_is_paid_first() -> None:
     """What the calls and the sending thread cost is taken from what measurements may cost, down to a fifth."""
     clock = Clock(100.0)
