@@ -24,6 +24,9 @@ class LoopRate:
     def look(self, now: float, steps: int, acts: int) -> None:
         self._now = now
         if acts != self._acts or steps != self._signs[-1][1]:
+            if self.idle:  # the stop is cut out: the speed is that of the loop while it goes
+                cut = self.idle - self.between
+                self._signs = deque((then + cut, done) for then, done in self._signs)
             self._acts = acts
             self._signs.append((now, steps))
         while len(self._signs) > 2 and now - self._signs[1][0] >= RATE_SECS:

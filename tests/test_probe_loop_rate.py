@@ -63,6 +63,17 @@ def test_one_that_stops_is_idle_until_it_goes_on(period: float) -> None:
     assert not pace.idle
 
 
+@pytest.mark.parametrize("watched", [True, False])
+def test_the_speed_after_a_stop_is_not_averaged_over_it(watched: bool) -> None:
+    """Ten steps a second, before a stop of 300 s and right after it; watched, or stopped together with the probe."""
+    pace = LoopRate(0.0)
+    looked(pace, lambda now: int(10 * now), 1, 61)
+    if watched:
+        looked(pace, lambda now: 600, 61, 360)
+    for rate, idle in looked(pace, lambda now: int(10 * (now - 299)), 360, 380):
+        assert rate == pytest.approx(10.0, rel=0.2) and not idle
+
+
 def test_before_the_first_step_nothing_is_expected() -> None:
     """Compiling, or the first data, takes its time; and what is logged is a sign of life as well."""
     pace = LoopRate(0.0)
