@@ -103,6 +103,19 @@ def test_a_whole_name_wins_over_the_beginning_of_another(
     assert "Several runs begin with 'run', name one of them: run10 (2c3d), run1 (0a1b)." in said(capsys)
 
 
+@pytest.mark.parametrize("age", [0.0, 3600.0])
+def test_a_run_that_has_only_just_begun_is_waited_for(
+    age: float, empty_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It records some moments before it can be watched; an old recording without an end is over."""
+    folder = recorded(empty_home, "mlp", "0a1b", None, wall=time.time() - age)
+    me = this_process()
+    card = Card(run="0a1b", name="mlp", host=me.host, pid=me.pid, boot=me.boot, pid_started=me.pid_started,
+                live="/nowhere", ask="/nowhere")  # fmt: skip
+    monkeypatch.setattr(time, "sleep", lambda _: write_card(card))
+    assert of_this_machine("mlp") == (folder if age else card)
+
+
 def test_the_beginning_of_one_name_is_enough(empty_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """And the newest is meant where several runs have that name."""
     for wall, run in ((1000.0, "0a1b"), (2000.0, "2c3d")):

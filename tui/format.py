@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -172,3 +173,11 @@ def age(secs: float) -> str:
     if secs < 7200:
         return f"{secs / 60:.0f} min"
     return f"{secs / 3600:.0f} h" if secs < 48 * 3600 else f"{secs / 86400:.0f} d"
+
+
+def clock(wall: float) -> str:
+    """Date and time of the day here, to the second; empty for what no clock shows."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(wall))
+    except (OverflowError, ValueError, OSError):
+        return ""

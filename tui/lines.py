@@ -20,6 +20,7 @@ from lsmon.protocol.names import admitted, natural, quantity
 from lsmon.protocol.recording.ending import in_full, written
 
 from .measured_at import at_step
+from .since import since
 
 EVERY_SECS = 1.0
 """Of the run's own time between two lines of numbers: a person reads no faster, and logs stay small."""
@@ -55,7 +56,10 @@ class Lines:
                 self.recording, self._imported = frame.recording, frame.imported
                 return [_header(frame)]
             case Alert():
-                return [f"! step {frame.step}  {frame.kind.replace('_', ' ')}: {_one_line(frame.message)}"]
+                began = f" (since {when})" if (when := since(frame, str)) else ""
+                return [
+                    f"! step {frame.step}{began}  {frame.kind.replace('_', ' ')}: {_one_line(frame.message)}"
+                ]
             case Mark():
                 return [f"# step {frame.step}  {_one_line(frame.note)}"]
             case RunEnded():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,9 @@ _REMOTE = re.compile(
     r"(?P<host>(?:[^/:\s@]+@)?(?:[^/:\s\[\]]+|\[[0-9a-fA-F:]+\])):(?P<run>[^/]*)"
     r"|(?P<url>ssh://[^/\s]+)(?:/(?P<there>[^/]*))?"
 )
+
+STARTS_SECS, LOOK_SECS = 5.0, 0.05
+"""A training records some moments before it can be watched; on a busy machine they are seconds."""
 
 HOW_TO_START = "start one with `with lsmon.probe.Probe(model, optimizer, loss_fn) as probe:` or `lsmon demo`"
 
@@ -119,12 +123,28 @@ def of_this_machine(name: str) -> Card | Path:
     """
     from .recorded import recorded, recorded_exactly
 
-    cards = live_cards()
-    found = matching(name, cards)
-    if not found:
-        return recorded(name)
+    found = matching(name, live_cards())
+    while not found:
+        path = recorded(name)
+        if not _starts(path):
+            return path
+        time.sleep(LOOK_SECS)
+        found = matching(name, live_cards())
     over = None if name in _names(found[0]) else recorded_exactly(name)
     return over or pick(name, found)
+
+
+def _starts(folder: Path) -> bool:
+    """Whether it has only just begun to record, and not ended yet."""
+    from lsmon.protocol.recording.folder import read_meta
+
+    meta = read_meta(folder)
+    header = meta.run if meta is not None else None
+    try:
+        began = header.wall if header is not None else folder.stat().st_mtime
+    except OSError:
+        return False
+    return not (meta is not None and meta.ended) and 0 <= time.time() - began < STARTS_SECS
 
 
 def find(target: str, reach: Reach = Reach()) -> Source:  # noqa: B008

@@ -23,6 +23,7 @@ from lsmon.protocol.recording.reader import Recording
 from lsmon.protocol.sources.opening import open_path
 
 from ..progress import Progress
+from ..since import since
 from ..target import recording_path
 
 FIELDS = ("kind", "step", "onset_step", "severity", "message", "evidence", "advice", "confidence")
@@ -57,8 +58,8 @@ def run(args: Namespace) -> int:
             sys.stdout.write(msgspec.json.encode(facts).decode() + "\n")
         else:
             kind = alert.kind.replace("_", " ")
-            since = f" (since {alert.onset_step})" if alert.onset_step < alert.step else ""
-            sys.stdout.write(f"step {alert.step}{since}  {kind}: {' '.join(alert.message.split())}\n")
+            began = f" (since {when})" if (when := since(alert, str)) else ""
+            sys.stdout.write(f"step {alert.step}{began}  {kind}: {' '.join(alert.message.split())}\n")
     if not alerts:
         sys.stderr.write(f"lsmon: no alerts in {counted(steps, 'step')}\n")
     for words in damage:

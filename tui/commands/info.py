@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
@@ -22,7 +21,7 @@ from lsmon.protocol.recording.ending import EARLY, in_full
 from lsmon.protocol.sources.imported import Imported
 from lsmon.protocol.sources.opening import open_path
 
-from ..format import duration, percent, size
+from ..format import clock, duration, percent, size
 from ..progress import Progress
 from ..target import recording_path
 
@@ -63,8 +62,7 @@ def page(about: About, state: str) -> Iterator[tuple[str, str]]:
     yield "run", f"{about.name} ({about.run}) on {about.host}" if about.host else about.name
     if about.command:
         yield "command", shlex.join(about.command)
-    began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(about.started))
-    yield "started", f"{began}, recorded for {duration(about.seconds)}"
+    yield "started", f"{clock(about.started)}, recorded for {duration(about.seconds)}"
     yield "state", " ".join(state.split())  # an exception may have had several lines
     attempts = "" if about.attempts == 1 else f" in {counted(about.attempts, 'attempt')}"
     yield "steps", f"{grouped(about.first_step)} to {grouped(about.last_step)}{attempts}"

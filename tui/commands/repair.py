@@ -28,8 +28,9 @@ def add(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     with Progress("repairing") as told:
         repaired = repair(recording_path(args.damaged), Path(args.into).expanduser(), told)
+    of = f"{grouped(repaired.frames)} of " if repaired.lost else ""
     steps = f"steps {grouped(repaired.first_step)} to {grouped(repaired.last_step)}"
-    sys.stdout.write(f"{counted(repaired.frames, 'frame')}, {steps}, in {args.into}\n")
-    for words in repaired.damage:
+    sys.stdout.write(f"{of}{counted(repaired.frames + repaired.lost, 'frame')}, {steps}, in {args.into}\n")
+    for words in repaired.damage or ("nothing between them is missing",):
         sys.stdout.write(f"{words}\n")
     return LOSSY if repaired.lost or repaired.damage else 0

@@ -113,7 +113,7 @@ class Printer:
                 sys.stdout.write(line + "\n")
             if self._lines.recording:
                 sys.stdout.write(
-                    f"{counted(self._reached[1], 'step')}, {counted(self._alerts, 'alert')}, recorded in {self._lines.recording}\n"
+                    f"step {self._reached[1]}, {counted(self._alerts, 'alert')}, recorded in {self._lines.recording}\n"
                 )
         sys.stdout.flush()
         if words:

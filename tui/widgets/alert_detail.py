@@ -13,6 +13,7 @@ from lsmon.protocol.frames import Alert, Mark
 from lsmon.protocol.names import QUANTITIES
 
 from ..format import in_words, number, percent
+from ..since import since
 from ..wrapping import wrapped
 from .alerts import ASCII_SIGNS, SIGNS, title
 from .canvas import Canvas, cells
@@ -91,9 +92,9 @@ def alert_lines(alert: Alert, before: Alert | None, signs: dict[str, str], cols:
         (),
         _fact("known at", f"step {grouped(alert.step)}"),
     ]  # fmt: skip
-    if 0 < alert.onset_step < alert.step:
-        ago = counted(alert.step - alert.onset_step, "step")
-        lines.append(_fact("since", f"step {grouped(alert.onset_step)}, {ago} before"))
+    if began := since(alert):
+        ago = alert.step - alert.onset_step
+        lines.append(_fact("since", f"{began}, {counted(ago, 'step')} before" if ago else began))
     lines.append(_fact("confidence", "not said" if alert.confidence is None else percent(alert.confidence)))
     if alert.follows:
         known = (

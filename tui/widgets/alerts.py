@@ -8,6 +8,7 @@ from lsmon.protocol.counts import grouped
 from lsmon.protocol.frames import Alert, Mark
 
 from ..format import in_words, number
+from ..since import since
 from ..wrapping import wrapped
 from .canvas import Canvas, cells
 from .panel import Panel, Readout, Scene
@@ -130,9 +131,9 @@ def title(entry: Alert | Mark) -> str:
 
 
 def _event(alert: Alert) -> Event:
-    since = f" Since step {grouped(alert.onset_step)}." if 0 < alert.onset_step < alert.step else ""
+    began = since(alert)
     return Event(
-        alert.step, alert.severity, title(alert), in_words(alert.message) + since, alert.advice,
+        alert.step, alert.severity, title(alert), in_words(alert.message) + (f" Since {began}." if began else ""), alert.advice,
         tuple((name, number(value)) for name, value in alert.evidence.items()),
     )  # fmt: skip
 
