@@ -91,6 +91,20 @@ def test_of_one_end_of_the_spectrum_the_other_is_not_denied() -> None:
     drive(Told([header(), sharp(9, 3.0), RunEnded(seq=10, step=9)]), ended, (200, 60))
 
 
+@pytest.mark.parametrize("ended", [False, True])
+def test_nothing_is_expected_of_a_training_that_is_over(ended: bool) -> None:
+    """On no page, seen when it ends and opened later; while it runs all may still come."""
+    frames_: list[AnyFrame] = [header(), *[RunEnded(seq=2, step=9)] * ended]
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        for keys in ((), ("a",), ("a", "l"), ("v",), ("s",), ("v",)):
+            await pilot.press(*keys)
+            await settle(app, pilot)
+            assert ("yet" in " ".join(shown(app).split())) is not ended, keys
+
+    drive(Told(frames_), check, (160, 50))
+
+
 @pytest.mark.parametrize(
     ("edge", "inside", "words"),
     [

@@ -12,7 +12,7 @@ from textual.message import Message
 from lsmon.protocol.counts import counted, grouped
 from lsmon.protocol.frames import Alert, Mark
 
-from .alerts import ASCII_SIGNS, SIGNS, title
+from .alerts import ASCII_SIGNS, EMPTY, SIGNS, title
 from .canvas import Canvas
 from .panel import Panel, Readout, Scene
 
@@ -25,6 +25,7 @@ class Listed:
     at: int = 0
     """Which of them is chosen."""
     later: int = 0
+    empty: str = EMPTY
 
 
 class AlertList(Panel):
@@ -67,7 +68,7 @@ class AlertList(Panel):
         at = next(
             (i for i, entry in enumerate(both) if self._held_on is not None and entry == self._held_on), 0
         )
-        return Listed(tuple(both), at, self.later)
+        return Listed(tuple(both), at, self.later, scene.in_time(EMPTY))
 
     def choose(self, at: int) -> None:
         entries = self.held.entries
@@ -121,14 +122,14 @@ class AlertList(Panel):
     def draw_line(self, canvas: Canvas) -> None:
         x = self.put_name(canvas)
         if self.chosen is None:
-            canvas.put(x, 0, "nothing has happened yet", "dim")
+            canvas.put(x, 0, self.held.empty, "dim")
         else:
             self._row(canvas, x, 0, self.chosen, True)
 
     def draw_inside(self, canvas: Canvas) -> None:
         held = self.held
         if not held.entries:
-            canvas.centre("nothing has happened yet: alerts of the training and its marks are listed here")
+            canvas.centre(f"{held.empty}: alerts of the training and its marks are listed here")
             return
         rows = canvas.rows
         self._top = min(max(self._top, held.at - rows + 1), held.at, max(len(held.entries) - rows, 0))

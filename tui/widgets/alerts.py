@@ -18,7 +18,7 @@ ASCII_SIGNS = {"info": "*", "warning": "!", "critical": "X", "good": "+"}
 _STEP = 9
 _SHORT = 2
 """Lines of a body that are kept for every event."""
-_EMPTY = "nothing has happened yet"
+EMPTY = "nothing has happened yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +35,20 @@ class Event:
 class AlertsPanel(Panel):
     """Alerts of the training, the viewer's own, and the person's marks."""
 
-    def pick(self, scene: Scene) -> tuple[Event, ...]:
+    def pick(self, scene: Scene) -> tuple[Event, ...] | str:
+        """Or the words for none."""
         events = [_event(alert) for alert in scene.alerts]
         events += [_mark(mark) for mark in scene.view.marks]
         events.sort(key=lambda event: event.step, reverse=True)
-        return tuple(events)
+        return tuple(events) or scene.in_time(EMPTY)
 
     @property
     def events(self) -> tuple[Event, ...]:
         return self.content if isinstance(self.content, tuple) else ()
+
+    @property
+    def _empty(self) -> str:
+        return self.content if isinstance(self.content, str) else EMPTY
 
     def readouts(self) -> list[Readout]:
         return [Readout("", str(len(self.events)))] if self.events else []
@@ -51,7 +56,7 @@ class AlertsPanel(Panel):
     def draw_line(self, canvas: Canvas) -> None:
         x = self.put_name(canvas)
         if not self.events:
-            canvas.put(x, 0, _EMPTY, "dim")
+            canvas.put(x, 0, self._empty, "dim")
             return
         newest = self.events[0]
         x = self._heading(canvas, x, 0, newest) + 2
@@ -81,7 +86,7 @@ class AlertsPanel(Panel):
 
     def draw_inside(self, canvas: Canvas) -> None:
         if not self.events:
-            canvas.centre(_EMPTY)
+            canvas.centre(self._empty)
             return
         y = 0
         spacious = canvas.rows >= 3 * len(self.events)

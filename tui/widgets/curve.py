@@ -104,7 +104,7 @@ class CurvePanel(Panel):
         words = view.heartbeat.notes.get(look.sensor or str(self.name), "")
         if not tracks:
             empty = f"{look.sensor or self.name}: {words}" if words else look.empty
-            return Content(empty=_in_time(empty, view.ended))
+            return Content(empty=scene.in_time(empty))
         if words and not note[1]:
             note = ("dim", words)
         if len(names) > MOST_CURVES and not note[1]:
@@ -224,21 +224,15 @@ def _spark_cols(cols: int) -> int:
     return max(cols // 3, 1)
 
 
-def _in_time(words: str, ended: bool) -> str:
-    """What was not measured before the training ended will not be."""
-    return words.replace("is not measured yet", "was not measured") if ended else words
-
-
 class NegativePanel(CurvePanel):
     """Certified negative directions, with what they were measured on."""
 
     def pick(self, scene: Scene) -> Content:
         content = super().pick(scene)
         curvature = scene.view.curvature
-        ended = scene.view.ended
-        if content.empty == _in_time(self.look.empty, ended) and "hessian/max" in scene.view.series:
+        if content.empty == scene.in_time(self.look.empty) and "hessian/max" in scene.view.series:
             words = "λ_min is not measured yet: it takes more products than λ_max alone"
-            return replace(content, empty=_in_time(words, ended))
+            return replace(content, empty=scene.in_time(words))
         if not content.tracks or content.note[1] or not curvature.lanczos_steps:
             return content
         parts = [f"{curvature.lanczos_steps} Lanczos steps"]

@@ -67,7 +67,7 @@ class GaugesPanel(Panel):
             tracks = tuple(read(track, scene.lens.cursor) for track in tracks)
         tracks = tuple(map(scene.abscissa.over, tracks))
         if not tracks:
-            return Gauges(empty=words or self.empty)
+            return Gauges(empty=scene.in_time(words or self.empty))
         note = ("dim", words)
         regime = view.series[_REGIME].words if _REGIME in names else ""
         if regime:

@@ -43,7 +43,7 @@ class LayerHeat(HeatPanel):
         view = scene.view
         kinds = ordered({kind for frame in view.layer_past for kind in frame.values})
         if not kinds:
-            return Heat(empty=view.heartbeat.notes.get("layers") or NO_LAYERS)
+            return Heat(empty=scene.in_time(view.heartbeat.notes.get("layers") or NO_LAYERS))
         kind = kinds[self._at % len(kinds)]
         past = [frame for frame in view.layer_past if kind in frame.values]
         names = tuple(dict.fromkeys(name for frame in past for name in frame.names))

@@ -51,7 +51,7 @@ class LayerTable(Panel):
         view = scene.view
         names, columns = tabled(view.layers, view.layer_sharpness)
         if not columns:
-            return Table(empty=view.heartbeat.notes.get("layers") or NO_LAYERS)
+            return Table(empty=scene.in_time(view.heartbeat.notes.get("layers") or NO_LAYERS))
         both = (("scale", view.layers), ("sharpness", view.layer_sharpness))
         return Table(names, columns, tuple((what, frame.step) for what, frame in both if frame.values))
 

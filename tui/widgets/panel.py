@@ -56,6 +56,12 @@ class Scene:
     abscissa: Abscissa = STEPS
     """What the lens looks over, in this view."""
 
+    def in_time(self, words: str) -> str:
+        """What has not come before the training ended will not."""
+        if not self.view.ended:
+            return words
+        return words.replace("is not measured yet", "was not measured").replace(" yet", "")
+
     def axis(self, cols: int) -> StepAxis:
         """The axis of a curve of so many cells."""
         return self.lens.axis(self.view, self.abscissa, 2 * max(cols, 1))

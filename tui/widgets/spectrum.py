@@ -40,7 +40,9 @@ class SpectrumPanel(Panel):
         if usable(view.spectrum):
             return Spectrum(view.spectrum, view.curvature)
         words = view.heartbeat.notes.get("curvature", "")
-        return Spectrum(ends=view.curvature, empty=NO_DENSITY + (f"; curvature: {words}" if words else ""))
+        return Spectrum(
+            ends=view.curvature, empty=scene.in_time(NO_DENSITY + (f"; curvature: {words}" if words else ""))
+        )
 
     def readouts(self) -> Sequence[Readout]:
         held = self.held

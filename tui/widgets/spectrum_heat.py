@@ -21,7 +21,7 @@ class SpectrumHeat(HeatPanel):
         view = scene.view
         spectra = [item for item in view.spectra if usable(item)]
         if not spectra:
-            return Heat(empty=NO_DENSITY)
+            return Heat(empty=scene.in_time(NO_DENSITY))
         _, cols, rows = self.room()
         said = f"{counted(len(spectra), 'measurement')} from step {short(spectra[0].step)} on"
         if cols < 8 or rows < 3:
