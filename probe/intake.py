@@ -28,6 +28,10 @@ class Intake:
         at it could not be read again."""
         try:
             now = counted if step is None else int(step)
+            if isinstance(step, float) and step != now:
+                self._guard.notes.setdefault(
+                    "step", "a fraction of step= is cut off: frames have whole steps"
+                )
             if now not in INTS:
                 raise UsageError("A step beyond 64 bits cannot be recorded; the probe's own count is used.")
         except Exception as error:  # noqa: BLE001  somebody's int() may raise anything

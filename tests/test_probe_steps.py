@@ -56,6 +56,14 @@ def test_a_step_beyond_64_bits_is_an_error_when_strict(monkeypatch: pytest.Monke
         probe.log(step=1 << 63, acc=0.5)
 
 
+@pytest.mark.parametrize("step", [1.5, 2.0])
+def test_a_fraction_of_a_step_is_cut_off_and_told(step: float) -> None:
+    """On the status line of whoever watches; a whole number is one, whatever its type."""
+    with Probe(name="mlp", record=False) as probe:
+        probe.step(1.0, step=step)
+        assert ("step" in probe._guard.notes) is (step == 1.5)
+
+
 def test_the_last_step_that_fits_is_the_last(home: Path) -> None:
     """Where the probe counts on from there itself, too."""
     with Probe(name="mlp") as probe:

@@ -109,6 +109,21 @@ def test_json_lines_of_numbers_and_of_frames(tmp_path: Path) -> None:
     assert frames[2] == curvature
 
 
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_a_fraction_of_a_step_is_cut_off_and_told(suffix: str, tmp_path: Path) -> None:
+    """Half an epoch, as trainers log it; no line is lost by that."""
+    steps = (0.5, 1.0, 1.5)
+    path = tmp_path / f"run.{suffix}"
+    table = "epoch,loss\n" + "".join(f"{step},2\n" for step in steps)
+    path.write_text(
+        table if suffix == "csv" else "".join(f'{{"epoch": {step}, "loss": 2}}\n' for step in steps)
+    )
+    with closing(open_path(path)) as recording:
+        assert [frame.step for frame in recording.frames() if isinstance(frame, Scalars)] == [0, 1, 1]
+        assert recording.damage == ("2 lines with a fraction of a step, which is cut off",)
+        assert recording.lost == 0
+
+
 def test_tensorboard_events(tmp_path: Path) -> None:
     """Scalars of one step come together; histograms are passed over; a file that is being written is read to its end."""
     frames = opened(GOLDEN)

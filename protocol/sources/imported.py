@@ -43,7 +43,9 @@ class Imported(Recording):
     def __init__(self, path: Path, segments: list[Segment], overviews: Sequence[Path]) -> None:
         """For ``open`` only."""
         self.notes: list[str] = []
-        """What of the file could not be read, in words."""
+        """What of the file could not be read, or not as it stands there, in words."""
+        self.unread = 0
+        """Lines and records of it that could not be."""
         self.origin = path
         """The file or folder that it was made of."""
         super().__init__(path, segments, overviews)
@@ -56,7 +58,7 @@ class Imported(Recording):
     @property
     def lost(self) -> int:
         """Frames and lines that are missing."""
-        return super().lost + len(self.notes)
+        return super().lost + self.unread
 
     @property
     def damage(self) -> tuple[str, ...]:
@@ -103,7 +105,7 @@ def _imported(
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    recording.notes, recording.origin = reading.notes, path
+    recording.notes, recording.unread, recording.origin = reading.notes, reading.lost, path
     return recording
 
 

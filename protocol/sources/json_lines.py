@@ -13,7 +13,7 @@ from ..codec import MAX_FRAME, decode
 from ..errors import BadFrame, BadRecording
 from ..frames import AnyFrame
 from .reading import Reading
-from .rows import STEPS, WALLS, Row, as_step
+from .rows import STEPS, WALLS, Row
 
 DEEPEST = 4
 """Objects within objects, whose names are joined by a slash."""
@@ -34,7 +34,7 @@ def rows(path: Path, reading: Reading) -> Iterator[Row]:
             continue
         values = dict(_numbers(facts, "", DEEPEST))
         key = next((name for name in STEPS if name in values), None)
-        step = as_step(values.pop(key)) if key is not None else None
+        step = reading.step(values.pop(key)) if key is not None else None
         if step is None:
             unread += 1
             names.update(dict.fromkeys(list(facts)[:20]))
@@ -45,7 +45,7 @@ def rows(path: Path, reading: Reading) -> Iterator[Row]:
     if not found:
         shown = clean_line(", ".join(names), 200) or "none"
         raise BadRecording(f"No line of this file is an object with a `step` (its names: {shown}): {path}")
-    reading.unread(unread)
+    reading.over(unread)
 
 
 def recorded(path: Path, reading: Reading) -> Iterator[AnyFrame]:
@@ -60,7 +60,7 @@ def recorded(path: Path, reading: Reading) -> Iterator[AnyFrame]:
             continue
         if frame is not None:
             yield frame
-    reading.unread(unread)
+    reading.over(unread)
 
 
 def are_frames(path: Path) -> bool:

@@ -10,7 +10,7 @@ from typing import TextIO
 from ..clean import clean_line
 from ..errors import BadRecording
 from .reading import Reading
-from .rows import MOST_NAMES, STEPS, WALLS, Row, as_step
+from .rows import MOST_NAMES, STEPS, WALLS, Row
 
 LONGEST_LINE = 1 << 20
 """Characters: 2000 numbers take 40 000."""
@@ -39,7 +39,7 @@ def rows(path: Path, reading: Reading) -> Iterator[Row]:
             cells = next(csv.reader([line], delimiter=delimiter), []) if line is not None else []
             if delimiter == ";":  # of a country that writes 0,5
                 cells = [cell.replace(",", ".") for cell in cells]
-            step = as_step(_number(cells[at])) if at < len(cells) else None
+            step = reading.step(_number(cells[at])) if at < len(cells) else None
             if step is None:
                 unread += bool(cells) or line is None
                 continue
@@ -55,7 +55,7 @@ def rows(path: Path, reading: Reading) -> Iterator[Row]:
         raise BadRecording(f"No line of this table has a step that can be read: {path}")
     if found and not told:
         raise BadRecording(f"This table has no number beside its steps that can be read: {path}")
-    reading.unread(unread)
+    reading.over(unread)
 
 
 def _lines(file: TextIO, reading: Reading) -> Iterator[str | None]:

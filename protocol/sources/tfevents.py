@@ -107,7 +107,7 @@ def _records(path: Path, reading: Reading) -> Iterator[bytes]:
         while len(head := file.read(12)) == 12:
             length, checksum = struct.unpack("<QI", head)
             if checksum != masked(head[:8]) or length > size:
-                reading.notes.append(f"the end of {path.name} is damaged")
+                reading.missing(f"the end of {path.name} is damaged")
                 return
             reading.passed(length + 16)
             if length > LARGEST:
@@ -120,7 +120,7 @@ def _records(path: Path, reading: Reading) -> Iterator[bytes]:
             if struct.unpack("<I", tail)[0] == masked(data):
                 yield data
             else:
-                reading.notes.append(f"a record of {path.name} is damaged")
+                reading.missing(f"a record of {path.name} is damaged")
 
 
 def _event(data: bytes, prefix: str) -> Row | None:
