@@ -168,6 +168,21 @@ def test_the_filter_hides_and_says_so(home: Path) -> None:
     visit(check)
 
 
+def test_the_title_of_a_filtered_list_says_of_how_many(home: Path) -> None:
+    """Also of none; and what was picked before stays picked."""
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        await filled(app, pilot)
+        assert "0 live  3 recorded" in shown(app)
+        await pilot.press("space", "slash", *"^sh", "enter")
+        await until(pilot, lambda: "picked 1  0 live  1 of 3 recorded" in shown(app))
+        await pilot.press("slash", *"^zz", "enter")
+        await until(pilot, lambda: "0 of 3 recorded" in shown(app) and "no run matches" in shown(app))
+        assert [item.run.name for item in app.screen.query_one(RunList).picks] == ["long"]
+
+    visit(check)
+
+
 def test_escape_takes_the_filter_away_before_it_leaves(home: Path) -> None:
     async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
         await filled(app, pilot)

@@ -40,8 +40,12 @@ class Shown:
 
     rows: tuple[Listed, ...] = ()
     now: float = 0.0
-    hidden: int = 0
-    """Runs that the filter leaves out."""
+    every: tuple[Listed, ...] = ()
+    """What there is; with a filter that is more."""
+
+    @property
+    def hidden(self) -> int:
+        return len(self.every) - len(self.rows)
 
 
 class RunList(Panel):
@@ -76,7 +80,7 @@ class RunList(Panel):
 
     @property
     def picks(self) -> list[Listed]:
-        by_key = {item.key: item for item in self.held.rows}
+        by_key = {item.key: item for item in self.held.every}
         return [by_key[key] for key in self.picked if key in by_key]
 
     @property
@@ -88,7 +92,7 @@ class RunList(Panel):
         """Those whose name, host or state matches."""
         rows = [item for item in listed if only is None or only.search(words_of(item))]
         rows.sort(key=lambda item: not item.run.lives)  # stable: else as each host listed them
-        shown = Shown(tuple(rows), now, len(listed) - len(rows))
+        shown = Shown(tuple(rows), now, tuple(listed))
         if shown != self.content:
             self.content = shown
             self.redraw()
@@ -127,15 +131,18 @@ class RunList(Panel):
         self.action_move(1)
 
     def readouts(self) -> Sequence[Readout]:
-        live = sum(item.run.lives for item in self.held.rows)
-        said = [Readout("", f"{live} live"), Readout("", f"{len(self.held.rows) - live} recorded")]
+        held = self.held
+        said = []
+        for word, lives in (("live", True), ("recorded", False)):
+            shown, every = (sum(item.run.lives is lives for item in some) for some in (held.rows, held.every))
+            said.append(Readout("", f"{shown} of {every} {word}" if shown < every else f"{every} {word}"))
         if self.picked:
             said.insert(0, Readout("picked", str(len(self.picks))))
         return said
 
     def note(self) -> tuple[str, str]:
         hidden = self.held.hidden
-        return "warning", f"the filter hides {counted(hidden, 'run')}" if hidden else ""
+        return "warning", f"the filter hides {counted(hidden, 'run')}: esc shows all" if hidden else ""
 
     def draw_line(self, canvas: Canvas) -> None:
         x = self.put_name(canvas)
@@ -143,6 +150,9 @@ class RunList(Panel):
 
     def draw_inside(self, canvas: Canvas) -> None:
         rows, room = self.held.rows, canvas.rows - 1
+        if not rows and self.held.hidden:
+            canvas.centre("no run matches")
+            return
         widths = self._widths(canvas.cols)
         self._headings(canvas, widths)
         self._top = min(max(self._top, self._index - room + 1), self._index, max(len(rows) - room, 0))
