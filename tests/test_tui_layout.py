@@ -8,7 +8,7 @@ import pytest
 from textual.geometry import Region
 
 from lsmon.tui.screens.panels import by_panel, matching_panels
-from lsmon.tui.widgets.layout import ORDER, holds_strip, plan
+from lsmon.tui.widgets.layout import ORDER, holds_strip, pages, plan
 
 SIZES = [
     (80, 22),
@@ -49,6 +49,15 @@ def test_places_fit_and_do_not_overlap(size: tuple[int, int], present: tuple[str
         assert place.boxed or region.height == 1
     for one, two in combinations(places.values(), 2):
         assert not one.region.overlaps(two.region)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("present", [*SETS, (*ORDER, *(f"metric{at}" for at in range(300)))])
+def test_every_panel_is_on_one_page(size: tuple[int, int], present: tuple[str, ...]) -> None:
+    """The first is the usual one; what has no room there comes on the next, as long as there is a row."""
+    book = pages(*size, present)
+    assert book[0] == plan(*size, present)
+    assert sorted(name for page in book for name in page) == sorted(present)
 
 
 @pytest.mark.parametrize("size", [(80, 22), (120, 34), (200, 58)])
@@ -101,9 +110,9 @@ def test_the_phase_strip_is_there_at_the_usual_sizes() -> None:
 
 
 def test_panels_of_the_training_are_in_the_order_of_their_numbers() -> None:
-    """And not as text has them, 10 before 2; so are those that are left when there are too many."""
+    """And not as text has them, 10 before 2."""
     names = by_panel(f"block_{at}/ratio" for at in range(20))
-    assert matching_panels(names) == ("alerts", *(f"block_{at}" for at in range(12)))
+    assert matching_panels(names) == ("alerts", *(f"block_{at}" for at in range(20)))
 
 
 def test_where_only_panels_of_the_training_are_there_they_get_the_screen() -> None:

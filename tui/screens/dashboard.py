@@ -23,7 +23,7 @@ from ..view import View
 from ..widgets.bars import Bar, ReplayBar
 from ..widgets.curve import CurvePanel
 from ..widgets.ground import Patch
-from ..widgets.layout import ORDER, enlarged, holds_strip, plan
+from ..widgets.layout import ORDER, enlarged, holds_strip, pages
 from ..widgets.panel import Panel, Scene
 from ..widgets.phases import PhaseStrip
 from .ask import Ask, no_regex
@@ -58,6 +58,22 @@ class Dashboard(Looking):
         Binding(
             "enter", "enlarge", "Enlarge", tooltip="The focused panel over the whole screen", id="enlarge"
         ),
+        Binding(
+            "pagedown",
+            "turn(1)",
+            "More panels",
+            show=False,
+            tooltip="Panels for which there is no room here",
+            id="more_panels",
+        ),
+        Binding(
+            "pageup",
+            "turn(-1)",
+            "Panels before",
+            show=False,
+            tooltip="Back to the panels before",
+            id="panels_before",
+        ),
         Binding("escape", "shrink", "Back", tooltip="All panels again", id="shrink", show=False),
         *(
             Binding(
@@ -86,6 +102,9 @@ class Dashboard(Looking):
         self.lens = recalled.lens
         self._logs = dict(recalled.log)
         self._large = recalled.large if recalled.large in ORDER else ""
+        self._page = self._pages = 0
+        """Which of the pages of panels is shown, and how many there are."""
+        self._scene: Scene | None = None
         self._shown: tuple[View, tuple[Alert, ...]] | None = None
         self._only: re.Pattern[str] | None = None
         self._sifted: tuple[View, View] | None = None
@@ -94,6 +113,7 @@ class Dashboard(Looking):
         """Show another run from now on."""
         self.feed = feed
         self._present, self._known, self._names, self._large, self._shown = (), frozenset(), {}, "", None
+        self._page, self._scene = 0, None
         self.query_one(ReplayBar).display = feed.seekable is not None
         self._arrange()
         self.tick()
@@ -123,7 +143,7 @@ class Dashboard(Looking):
 
     def on_screen_suspend(self) -> None:
         """Behind a page the view grows old, and an old one keeps alive what has been folded and thinned since."""
-        self._shown = self._sifted = None
+        self._shown = self._sifted = self._scene = None
         for drawn in (*self._panels.values(), *self.query(Bar)):
             drawn.forget()
 
@@ -140,32 +160,38 @@ class Dashboard(Looking):
             self._present = present
             self._arrange()
         over = Abscissa.of(view, self.lens.kind)
-        scene = Scene(view, alerts, self._names, self._ascii, self.lens, over)
+        self._scene = Scene(view, alerts, self._names, self._ascii, self.lens, over)
         for panel in self._panels.values():
-            panel.show(scene)
+            if panel.display:
+                panel.show(self._scene)
 
     def _arrange(self) -> None:
         """Give every panel its place, or none."""
         body = self.query_one("#panels")
         width, height = self.size
         bars = 3 if self.feed.seekable is not None else 2
-        new = [name for name in self._present if name not in self._panels]
-        if new:
-            body.mount(*(self._made(name) for name in new))
         strip = holds_strip(width, height - bars, self._present)
         self.query_one(PhaseStrip).display = strip
         height -= bars + strip
         if width < 1 or height < 1:
             return
-        large = self._large
-        places = enlarged(width, height, large) if large else plan(width, height, self._present)
-        numbered = {name: i for i, name in enumerate(reading_order(plan(width, height, self._present)), 1)}
+        book = pages(width, height, self._present)
+        self._pages = len(book)
+        self._page = min(self._page, self._pages - 1)
+        page, large = book[self._page], self._large
+        places = enlarged(width, height, large) if large else page
+        if new := [name for name in places if name not in self._panels]:
+            body.mount(*(self._made(name) for name in new))
+        numbered = {name: i for i, name in enumerate(reading_order(page), 1)}
         for name, panel in self._panels.items():
             place = places.get(name)
             panel.display = place is not None
             panel.number = numbered.get(name, 0) if numbered.get(name, 0) <= 9 else 0
             if place is None:
+                panel.forget()
                 continue
+            if self._scene is not None:
+                panel.show(self._scene)
             panel.boxed = place.boxed
             panel.styles.offset = (place.region.x, place.region.y)
             panel.styles.width, panel.styles.height = place.region.width, place.region.height
@@ -193,15 +219,17 @@ class Dashboard(Looking):
         """What a person must know of the filter, and of what else is not as usual."""
         # A run without tokens is drawn over its steps, whatever was chosen for the last one.
         lens = replace(self.lens, kind=Abscissa.of(self.view, self.lens.kind).kind)
-        if self._only is None:
-            return lens.words(self.view.step)
-        found, every = len(self._filtered(self.view).series), len(self.view.series)
-        said = f"filter {self._only.pattern}: {found} of {grouped(every)} names"
-        return ", ".join(part for part in (said, lens.words(self.view.step)) if part)
+        said = [lens.words(self.view.step)]
+        if self._only is not None:
+            found, every = len(self._filtered(self.view).series), len(self.view.series)
+            said.insert(0, f"filter {self._only.pattern}: {found} of {grouped(every)} names")
+        if self._page and not self._large:
+            said.append(f"page {self._page + 1} of {self._pages}")
+        return ", ".join(filter(None, said))
 
     @property
     def hidden(self) -> tuple[str, ...]:
-        if self._large:
+        if self._large or self._page:
             return ()
         placed = {name for name, panel in self._panels.items() if panel.display}
         return tuple(name for name in self._names if name not in placed and name not in HIDDEN)
@@ -224,7 +252,7 @@ class Dashboard(Looking):
         if typed is not None:
             self._only = re.compile(typed, re.IGNORECASE) if typed else None
             self._sifted = self._shown = None
-            self._large = ""
+            self._large, self._page = "", 0
             self.show()
 
     def chosen_panel(self) -> Panel | None:
@@ -263,6 +291,12 @@ class Dashboard(Looking):
             self._arrange()
             self.show()
 
+    def action_turn(self, by: int) -> None:
+        if not self._large:
+            self._page = min(max(self._page + by, 0), self._pages - 1)
+            self._arrange()
+            self.show()
+
     def action_shrink(self) -> None:
         if self._large and self.lens.cursor is None:
             self._large = ""
@@ -270,3 +304,4 @@ class Dashboard(Looking):
             self.show()
         elif not self.unlook():
             self.set_focus(None)
+            self.action_turn(-self._page)

@@ -32,7 +32,6 @@ LOOKS = {
 }  # fmt: skip
 HIDDEN = ("probe",)
 """Panels of quantities that the header shows."""
-_MOST_OTHERS = 12
 _FIRST_GUESS = tuple(name for name in ORDER if name != "accuracy")
 """Shown before the first frame: what the probe measures by itself."""
 
@@ -72,7 +71,7 @@ def matching_panels(names: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
 
 def _others(names: Iterable[str]) -> list[str]:
     """The training's own."""
-    return sorted(set(names).difference(ORDER, HIDDEN), key=natural)[:_MOST_OTHERS]
+    return sorted(set(names).difference(ORDER, HIDDEN), key=natural)
 
 
 def reading_order(places: Iterable[str]) -> list[str]:

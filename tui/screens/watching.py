@@ -131,6 +131,7 @@ class Watching(Takeaway):
                 view, feed.link, last_heard(feed.age), feed.paused, feed.newest.step - view.step, feed.timeline, feed.trouble,
                 self._ascii, len(feed.silences),
                 self.hints((REPLAY_KEYS if replayed else LIVE_KEYS) + self.OWN_KEYS), self.words(), self.hidden, feed.place,
+                self.hints((("pgdn", ""),))[0][0],
             )  # fmt: skip
             for bar in (Header, PhaseStrip, Status, ReplayBar):
                 self.query_one(bar).show(moment)

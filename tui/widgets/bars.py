@@ -82,6 +82,8 @@ class Moment:
     """Panels for which the screen is too small, or too full."""
     place: str = ""
     """Where it is watched, as the person calls it; empty for this machine."""
+    onward: str = ""
+    """The key that leads to the hidden panels."""
 
 
 class Bar(Drawn):
@@ -233,7 +235,7 @@ def said(moment: Moment) -> list[tuple[str, str]]:
     if moment.hidden:
         few = len(moment.hidden) <= _MOST_NAMED
         left = ", ".join(moment.hidden) if few else counted(len(moment.hidden), "panel")
-        parts.append(("dim", f"no room: {left}"))
+        parts.append(("dim", f"no room: {left} ({moment.onward})"))
     return parts
 
 

@@ -110,6 +110,17 @@ def plan(width: int, height: int, present: Sequence[str]) -> dict[str, Place]:
     return places | below
 
 
+def pages(width: int, height: int, present: Sequence[str]) -> list[dict[str, Place]]:
+    """The panels that fit; then those for which there was no room, laid out anew, and so on. One page at least."""
+    found, left = [plan(width, height, present)], present
+    while left := [name for name in left if name not in found[-1]]:
+        page = plan(width, height, left)
+        if not page:
+            break
+        found.append(page)
+    return found
+
+
 def _bands(height: int) -> int:
     """From three on the lowest may lack a row: so a replay of 24 rows keeps its phase strip and all its panels."""
     return height // _BOX_ROWS + (height % _BOX_ROWS == _BOX_ROWS - 1 and height >= 2 * _BOX_ROWS)
