@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from textual.pilot import Pilot
 
-from lsmon.protocol.frames import Scalars
+from lsmon.protocol.frames import AnyFrame, Scalars
 from lsmon.tui.app import LsmonApp
 from tests.bench.story import Told, header
 from tests.screenplay import drive, panels, settle, shown, text
 
 NAMES = [f"block_{at}/ratio" for at in range(100)]
-FRAMES = [header(), Scalars(seq=2, step=10, values={"loss": 1.0, **dict.fromkeys(NAMES, 0.5)})]
+FRAMES: list[AnyFrame] = [header(), Scalars(seq=2, step=10, values={"loss": 1.0, **dict.fromkeys(NAMES, 0.5)})]
 
 
 def test_every_panel_is_reached_and_drawn() -> None:
