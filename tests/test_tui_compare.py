@@ -386,9 +386,7 @@ def test_a_mean_of_many_steps_is_compared_with_a_mean_of_as_many() -> None:
     assert lost["long − lost"]["train"] == "–"
 
 
-def test_differences_by_step_say_so_where_curves_are_aligned_otherwise() -> None:
-    """Over time or loss a step of one run lies over another step of the other."""
-
+def test_the_alignment_is_told() -> None:
     def says(app: LsmonApp, words: str) -> bool:
         return words in shown(app)
 
@@ -396,9 +394,29 @@ def test_differences_by_step_say_so_where_curves_are_aligned_otherwise() -> None
         await until(pilot, partial(says, app, "aligned by step"))
         for how in ("time", "the best loss"):
             await pilot.press("x")
-            await until(pilot, partial(says, app, f"aligned by {how}, differences by step"))
+            await until(pilot, partial(says, app, f"aligned by {how} "))
 
     compared([run("one", pace=2.0), run("two")], check)
+
+
+def test_differences_are_where_the_curves_lie_over_one_another() -> None:
+    """Both lose a thousandth a step; one takes two seconds for it: after 400 s it is at step 200 and the other at 400,
+    and the loss that both reach is that of step 400 for both."""
+    made = (
+        [structs.replace(header(name), run=name, wall=1000.0)]
+        + [Scalars(seq=i + 2, step=i, wall=1000.0 + pace * i, values={"loss": 0.999**i}) for i in range(last + 1)]
+        for name, pace, last in (("slow", 2.0, 600), ("quick", 1.0, 400))
+    )  # fmt: skip
+    sides = [replace(side(frames), label=name) for frames, name in zip(made, ("slow", "quick"), strict=True)]
+    for how, where, expected in (
+        ("step", "@400", 0.0),
+        ("time", "@400 − @200", 0.999**400 - 0.999**200),
+        ("loss", "@400 − @400", 0.0),
+    ):
+        table = tabled(sides, how)
+        row = dict(zip(table.heads, table.rows[-1].cells, strict=True))
+        assert row["step"] == where
+        assert float(row["train"].replace("−", "-")) == pytest.approx(expected, abs=1e-3)
 
 
 def test_what_was_not_measured_yet_is_no_nan() -> None:

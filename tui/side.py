@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from lsmon.protocol.errors import UsageError
 from lsmon.protocol.frames import Curvature
@@ -68,6 +69,17 @@ class Side:
             begins = places
         return track.moved(array("d", begins).tobytes(), array("d", places).tobytes(), first)
 
+    def course(self, how: str) -> tuple[Sequence[float], list[float]]:
+        """Steps of the whole run, and how far it had come by each on the common axis, which never goes back."""
+        if how == "loss":
+            return self._reached() or ((), [])
+        track = self.view.series.get("loss") or next(iter(self.view.series.values()), None)
+        if track is None:
+            return (), []
+        steps = array("d", track.steps)
+        places = steps if how == "step" else [wall - self.began for wall in array("d", track.walls)]
+        return steps, list(accumulate(places, max))
+
     def _reached(self) -> tuple[array[float], list[float]] | None:
         """Steps, and how far the loss had fallen by each."""
         loss = self.view.series.get("loss")
@@ -125,6 +137,23 @@ def sides_of(feeds: Sequence[Feed]) -> list[Side]:
         Side(label, feed.view, state=feed.link.phase.replace("replay", ""))
         for label, feed in zip(labels, feeds, strict=True)
     ]
+
+
+def meeting(first: Side, second: Side, how: str) -> tuple[int, int] | None:
+    """The steps of two whole runs at the last place on the common axis to which both came; None where there is none."""
+    if how == "step":
+        common = min(first.step, second.step)
+        return common, common
+    courses = [side.course(how) for side in (first, second)]
+    if not all(places for _, places in courses):
+        return None
+    last = min(places[-1] for _, places in courses)
+    # A loss is compared where it was reached first, a time where it was over.
+    found = [
+        steps[bisect_left(places, last) if how == "loss" else max(bisect_right(places, last) - 1, 0)]
+        for steps, places in courses
+    ]
+    return int(found[0]), int(found[1])
 
 
 def called(view: View) -> str:

@@ -20,8 +20,8 @@ from ..widgets.sides import COLUMNS, SidesPanel
 _KEYS = (("?", "help"), ("pgdn", "more"), ("y", "log"), ("enter", "enlarge"), ("x", "align"), ("esc", "back"))
 _WORDS = {
     "step": "aligned by step",
-    "time": "aligned by time, differences by step",
-    "loss": "aligned by the best loss, differences by step",
+    "time": "aligned by time",
+    "loss": "aligned by the best loss",
 }
 _PANELS = 6
 _FIRST = (*COLUMNS, "train/acc", "grad/norm", "update/ratio", "lr")
@@ -98,7 +98,7 @@ class CompareScreen(Ground):
         sides = self.sides
         shown = self._arranged(sides)
         with self.app.batch_update():
-            self.query_one(SidesPanel).tell(sides)
+            self.query_one(SidesPanel).tell(sides, self._how)
             for panel, name in shown:
                 panel.tell(name, sides, self._how)
             waiting = [called(feed.view) for feed in self._feeds if not feed.view.seq]
@@ -172,6 +172,8 @@ class CompareScreen(Ground):
 
     def action_align(self) -> None:
         self._how = ALIGNMENTS[(ALIGNMENTS.index(self._how) + 1) % len(ALIGNMENTS)]
+        if self._how == "time" and any(feed.view.header.untimed for feed in self._feeds):
+            self._how = ALIGNMENTS[-1]
         self.show()
 
     def action_log(self) -> None:

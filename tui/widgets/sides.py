@@ -12,7 +12,7 @@ from lsmon.protocol.names import quantity
 from ..alike import read_alike
 from ..format import number, with_error
 from ..measured_at import at_step
-from ..side import Side, doubtful, volume_change
+from ..side import Side, doubtful, meeting, volume_change
 from ..view import Track
 from .canvas import Canvas, cells, fit
 from .overlay import MOST_SIDES
@@ -69,9 +69,9 @@ class SidesPanel(Panel):
     def height_wanted(self) -> int:
         return 3 + len(self.held.rows) + len(self.held.volumes)
 
-    def tell(self, sides: Sequence[Side]) -> None:
+    def tell(self, sides: Sequence[Side], how: str) -> None:
         sides = sides[:MOST_SIDES]
-        content = tabled(sides)
+        content = tabled(sides, how)
         if content != self.content:
             self.content = content
             self.redraw()
@@ -101,10 +101,11 @@ class SidesPanel(Panel):
             canvas.put(0, y, words, ink)
 
 
-def tabled(sides: Sequence[Side]) -> Table:
+def tabled(sides: Sequence[Side], how: str = "step") -> Table:
     """Values of the columns that any side has, differences, and the change of the log-volume with its error.
 
-    Whole runs differ by what they were at the last step that both have; two steps of one run by what it was at each.
+    Whole runs differ by what they were at the last step, time or loss that both have; two steps of one run by what it
+    was at each.
     """
     names = [name for name in COLUMNS if any(name in side.view.series for side in sides)]
     rows = []
@@ -125,8 +126,13 @@ def tabled(sides: Sequence[Side]) -> Table:
     for side in sides[1:]:
         first = sides[0]
         whole = first.origin is None and side.origin is None
-        common = min(first.step, side.step) if whole else None
-        where = _signed(side.step - first.step) if common is None else at_step(common)
+        common = meeting(first, side, how) if whole else None
+        if common is None:
+            where = _signed(side.step - first.step)
+        elif how == "step":
+            where = at_step(common[0])
+        else:
+            where = f"{at_step(common[1])} − {at_step(common[0])}"
         differences = [_difference(first, side, name, common) for name in names]
         rows.append(Row(f"{_name(side)} − {_name(first)}", (where, *differences)))
         found, words = volume_change(first, side)
@@ -162,15 +168,17 @@ def _near(one: int, two: int) -> bool:
     return abs(one - two) <= max(1, _NEAR * max(abs(one), abs(two)))
 
 
-def _difference(first: Side, side: Side, name: str, common: int | None) -> str:
-    """At the step ``common`` to both, where there is one. None between values of different moments, unless each is of
+def _difference(first: Side, side: Side, name: str, common: tuple[int, int] | None) -> str:
+    """At the steps at which they meet, where they do. None between values of different moments, unless each is of
     the step that is compared."""
-    here, there = (first.step, side.step) if common is None else (common, common)
+    here, there = common or (first.step, side.step)
     one, two = read_alike([each.view.series.get(name, Track(name)) for each in (first, side)], (here, there))
     value = two.value - one.value
     if not math.isfinite(value):
         return "–"
-    alike = _near(one.step - (first.origin or 0), two.step - (side.origin or 0))
+    alike = here == there and _near(one.step, two.step)
+    if common is None:
+        alike = _near(one.step - (first.origin or 0), two.step - (side.origin or 0))
     if not alike and not (_near(one.step, here) and _near(two.step, there)):
         return f"at {one.step} and {two.step}"
     errors = [one.error, two.error]
