@@ -15,6 +15,8 @@ from textual.strip import Strip
 from lsmon.protocol.errors import LsmonError, UsageError
 from lsmon.protocol.sources.source import OVER, Source
 
+from .pages import PAGES
+
 if TYPE_CHECKING:
     from textual.pilot import Pilot
 
@@ -81,7 +83,7 @@ def picture(
             return
         if theme:
             app.theme = theme
-        for key in ([_PAGES[page]] if page else []) + list(keys):
+        for key in ([PAGES[page]] if page else []) + list(keys):
             await pilot.press(key)
         await _settled(app, pilot)
         made.append(taken(app))
@@ -95,15 +97,13 @@ def picture(
     return made[0]
 
 
-_PAGES = {"alerts": "a", "detail": "d", "layers": "l", "spectrum": "s"}
-PAGES = tuple(_PAGES)
-
-
 def taken(app: LsmonApp) -> Picture:
     """Of what is on the screen now."""
+    from .svg import svg_of
+
     strips = app.screen._compositor.render_strips()
     return Picture(
-        app.export_screenshot(),
+        svg_of(app),
         "\n".join(strip.text.rstrip() for strip in strips) + "\n",
         strips,
         app.feed.trouble,

@@ -20,6 +20,7 @@ from lsmon.protocol.recording.reader import Recording
 from lsmon.protocol.sources.source import Source
 from lsmon.protocol.sources.tfevents import is_named
 
+from ..pages import PAGES
 from ..progress import Progress
 from ..target import opened, recording_path
 
@@ -55,7 +56,7 @@ def add(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--page",
-        choices=("alerts", "detail", "layers", "spectrum"),
+        choices=PAGES,
         default="",
         help="svg, txt: not the panels",
     )

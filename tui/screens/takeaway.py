@@ -18,6 +18,7 @@ from lsmon.protocol.errors import LsmonError
 
 from ..feed import Feed
 from ..format import with_error
+from ..svg import svg_of
 from ..view import Track, View, read
 from ..widgets.ground import Ground
 from ..widgets.panel import Panel
@@ -119,7 +120,7 @@ class Takeaway(Ground):
     def _save_shown(self) -> None:
         strips = self._compositor.render_strips()
         text = "\n".join(strip.text.rstrip() for strip in strips) + "\n"
-        self._save({".svg": self.app.export_screenshot(), ".txt": text})
+        self._save({".svg": svg_of(self.app), ".txt": text})
 
     def action_save_data(self) -> None:
         out = io.StringIO()
