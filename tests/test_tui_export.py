@@ -10,6 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from rich.cells import cell_len
 
 from lsmon.protocol.errors import BadRecording
 from lsmon.protocol.frames import AnyFrame, Curvature, Ritz, Scalars
@@ -143,6 +144,30 @@ def test_the_screen_as_a_picture_and_as_text(recorded: Path, tmp_path: Path) -> 
     assert "saddle escape" in text and "evidence" in text
 
 
+def test_each_text_of_a_picture_begins_at_its_first_letter(tmp_path: Path) -> None:
+    """In its own cell, and is as long as its cells, of which a wide letter has two: so it stands in its place in every
+    program, also in those that leave out blanks at the ends of a text."""
+    story: list[AnyFrame] = [header("学習"), Scalars(seq=2, step=1, wall=9.0, values={"loss": 0.5})]
+    svg = exported(record(tmp_path / "r", story), "svg", tmp_path / "x.svg", "--size", "80x24")
+    rows = (
+        exported(record(tmp_path / "r", story), "txt", tmp_path / "x.txt", "--size", "80x24")
+        .decode()
+        .splitlines()
+    )
+    found = 0
+    for each in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text"):
+        if "textLength" not in each.attrib:  # the title of the window
+            continue
+        words = (each.text or "").replace("\xa0", " ")
+        column, wide = (round(float(each.attrib[name]) / 12.2) for name in ("x", "textLength"))
+        row = rows[int(each.attrib["clip-path"].rpartition("-")[2].rstrip(")"))]
+        cells = "".join(char + " " * (cell_len(char) - 1) for char in row)
+        assert words == words.strip() and wide == cell_len(words)
+        assert cells[column : column + wide] == "".join(char + " " * (cell_len(char) - 1) for char in words)
+        found += "学習" in words
+    assert found == 1
+
+
 def test_no_file_is_overwritten_and_none_is_left_half(
     recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -192,6 +217,8 @@ def test_once_keeps_to_the_settings(
     path.write_text("ascii = true")
     assert main([str(recorded), "--once", "--size", "140x40"]) == 0
     assert capsys.readouterr().out.isascii()
+    assert main([str(recorded), "--once", "--page", "alerts"]) == 0
+    assert "evidence" in capsys.readouterr().out
     path.write_text("ascii = 1")
     assert main([str(recorded), "--once"]) == 2
 
@@ -203,9 +230,10 @@ def test_once_says_what_it_cannot_show(
     assert main(["--once"]) == 2
     assert main(["--once", "nosuch"]) == 1
     assert main(["--once", "--size", "9"]) == 2
+    assert main(["--page", "alerts"]) == main(["--size", "80x24"]) == 2  # without --once
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err.count("\n") == 3
+    assert said.err.count("\n") == 5
 
 
 class Terminal(io.StringIO):

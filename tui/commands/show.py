@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from lsmon.protocol.errors import LsmonError, UsageError
 from lsmon.protocol.sources.source import Source
 
+from ..pages import PAGES
 from ..remembered import recall, remember
 from ..ringing import add_ringing
 from ..settings import load
@@ -43,6 +44,7 @@ def add(parser: ArgumentParser) -> None:
         metavar="COLSxROWS",
         help="with --once: of the frame; else the terminal's, or 120x36",
     )
+    parser.add_argument("--page", choices=PAGES, default="", help="with --once: not the panels")
 
 
 def run(args: Namespace) -> int:
@@ -50,6 +52,8 @@ def run(args: Namespace) -> int:
     target = args.targets[0] if args.targets else ""
     if args.once:
         return _once(args, reach)
+    if args.size or args.page:
+        raise UsageError(f"Argument --{'size' if args.size else 'page'}: it is for --once alone.")
     if len(args.targets) > 1:
         if not has_screen():
             raise UsageError("Several targets need a terminal; `lsmon ls HOST HOST` lists what runs on them.")
@@ -79,7 +83,7 @@ def _once(args: Namespace, reach: Reach) -> int:
         wanted = cols, max(rows - 1, 1)  # the prompt takes a line too
     source = find(args.targets[0] if args.targets else "", reach)
     try:
-        drawn = picture(source, wanted, ascii_only=load().ascii)
+        drawn = picture(source, wanted, page=args.page, ascii_only=load().ascii)
     finally:
         source.close()
     plain = not sys.stdout.isatty() or bool(os.environ.get("NO_COLOR"))
