@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from textual.pilot import Pilot
 
-from lsmon.protocol.frames import Alert
+from lsmon.protocol.frames import Alert, Mark
 from lsmon.tui.app import LsmonApp
 from lsmon.tui.wrapping import wrapped
 from tests.bench.story import Told, header
@@ -45,6 +45,19 @@ def test_alerts_are_told_apart_without_colour() -> None:
             assert any(sign in row and words in row for row in rows.split("\n"))
 
     drive(Told([header(), *alerts]), check)
+
+
+def test_wide_letters_are_folded_by_their_cells() -> None:
+    """The whole note is there, with blanks between its words and without."""
+    note = "メモ: 学習率を下げた、損失が下がらないので that is all"
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        rows = shown(app).split("\n")
+        assert "…" not in "".join(rows)
+        kept = "".join(row.rpartition("││")[2].strip(" │") for row in rows)
+        assert note.replace(" ", "") in kept.replace(" ", "")
+
+    drive(Told([header(), Mark(seq=2, step=10, note=note)]), check, (120, 36))
 
 
 @pytest.mark.parametrize("cols", range(10, 40))

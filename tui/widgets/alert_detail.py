@@ -146,9 +146,7 @@ def _fact(label: str, words: str) -> Line:
 
 
 def _folded(words: str, cols: int) -> list[str]:
-    # Wide characters take two cells each, and a line is folded by counting characters.
-    wide = cells(words) > len(words)
-    return wrapped(words, max(cols // 2 if wide else cols, 8), _MOST_LINES)
+    return wrapped(words, max(cols, 8), _MOST_LINES)
 
 
 def _said(entry: Alert | Mark) -> str:

@@ -184,10 +184,7 @@ def _wrapped(label: str, words: str, cols: int, ink: str, ascii_only: bool) -> l
     if ascii_only:
         label, words = plain(label), plain(words)
     room = max(cols - _LABEL, 12)
-    # Wide characters take two cells each, and a line is folded by counting characters.
-    lines = wrapped(
-        words, room // 2 if cells(words) > len(words) else room, 12, " ~" if ascii_only else " …"
-    ) or [""]
+    lines = wrapped(words, room, 12, " ~" if ascii_only else " …") or [""]
     label = fit(label, _LABEL - 1, "~" if ascii_only else "…")
     heads = [label + " " * (_LABEL - cells(label)), *[" " * _LABEL] * (len(lines) - 1)]
     return [(("faint", head), (ink, line)) for head, line in zip(heads, lines, strict=True)]
