@@ -45,3 +45,13 @@ def test_lines_that_could_not_be_read_are_not_called_lost_frames_too() -> None:
 
     source = Told(STORY[:50])
     drive(source, check)
+
+
+@pytest.mark.parametrize("cols", range(4, 30))
+def test_how_the_link_is_stands_there_at_any_width(cols: int) -> None:
+    """By its sign where there is no room for its word."""
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        assert ("ended early" in text(app)[0]) is (cols > 15) and "■" in text(app)[0]
+
+    drive(Told(STORY[:50], phase="ended early"), check, (cols, 10))

@@ -32,8 +32,8 @@ _PHASES = {
 EVERYBODYS = {"sensors": "warning", "optimizer": "warning", "step": "warning", "steps": "dim"}
 """What a probe says of the whole run, and how it is drawn."""
 
-_MOST_NAMED = 3
-"""Panels that are named where there is no room for them; more are counted."""
+_MOST_NAMED = 1
+"""Panels that are named where there is no room for them; more are counted, to leave room for the key that leads there."""
 _LEAST_SAID = 24
 """Cells of the beginning of a sentence that still tell what it is about."""
 
@@ -82,8 +82,6 @@ class Moment:
     """Panels for which the screen is too small, or too full."""
     place: str = ""
     """Where it is watched, as the person calls it; empty for this machine."""
-    onward: str = ""
-    """The key that leads to the hidden panels."""
 
 
 class Bar(Drawn):
@@ -129,7 +127,8 @@ class Header(Bar):
             sign, bare, ink, word = "‖", "=", "warning", "paused"
         elif moment.link.phase == "live" and view.heartbeat.idle:
             sign, bare, ink, word = "▲", "!", "warning", f"no step for {duration(view.heartbeat.idle)}"
-        state = f"{bare if moment.ascii_only else sign} {word}"
+        sign = bare if moment.ascii_only else sign
+        state = f"{sign} {word}" if cells(word) + 4 < canvas.cols else sign
         right = canvas.cols - cells(state) - 1
         canvas.put(right, 0, state, f"bold {ink}")
         if canvas.cols >= 70:
@@ -235,7 +234,7 @@ def said(moment: Moment) -> list[tuple[str, str]]:
     if moment.hidden:
         few = len(moment.hidden) <= _MOST_NAMED
         left = ", ".join(moment.hidden) if few else counted(len(moment.hidden), "panel")
-        parts.append(("dim", f"no room: {left} ({moment.onward})"))
+        parts.append(("dim", f"no room: {left}"))
     return parts
 
 
