@@ -29,6 +29,7 @@ from ..widgets.phases import PhaseStrip
 from .ask import Ask, no_regex
 from .looking import Looking
 from .panels import HIDDEN, by_panel, matching_panels, panel_of, present_panels, reading_order
+from .watching import Keys
 
 
 class Dashboard(Looking):
@@ -226,6 +227,13 @@ class Dashboard(Looking):
         if self._page and not self._large:
             said.append(f"page {self._page + 1} of {self._pages}")
         return ", ".join(filter(None, said))
+
+    @property
+    def own_keys(self) -> Keys:
+        if self._large or self._pages < 2:
+            return self.OWN_KEYS
+        turns = ("pgup", "back") if self._page == self._pages - 1 else ("pgdn", "more")
+        return (*self.OWN_KEYS[:-2], turns, *self.OWN_KEYS[-2:])
 
     @property
     def hidden(self) -> tuple[str, ...]:

@@ -130,8 +130,7 @@ class Watching(Takeaway):
             moment = Moment(
                 view, feed.link, last_heard(feed.age), feed.paused, feed.newest.step - view.step, feed.timeline, feed.trouble,
                 self._ascii, len(feed.silences),
-                self.hints((REPLAY_KEYS if replayed else LIVE_KEYS) + self.OWN_KEYS), self.words(), self.hidden, feed.place,
-                self.hints((("pgdn", ""),))[0][0],
+                self.hints((REPLAY_KEYS if replayed else LIVE_KEYS) + self.own_keys), self.words(), self.hidden, feed.place,
             )  # fmt: skip
             for bar in (Header, PhaseStrip, Status, ReplayBar):
                 self.query_one(bar).show(moment)
@@ -144,6 +143,11 @@ class Watching(Takeaway):
     def hidden(self) -> tuple[str, ...]:
         """Panels that have something to show and no place on it."""
         return ()
+
+    @property
+    def own_keys(self) -> Keys:
+        """Those that do something now."""
+        return self.OWN_KEYS
 
     def hints(self, keys: Keys) -> Keys:
         """In the person's own keys."""
