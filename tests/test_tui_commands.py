@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from msgspec import structs
+from rich.cells import cell_len
 
 from lsmon.protocol.cards import Card, write_card
 from lsmon.protocol.codec import encode
@@ -333,6 +334,16 @@ def test_a_list_fits_the_terminal_and_tells_who_is_silent(
     wide, narrow = table([run], time.time(), 400), table([run], time.time(), 80)
     assert str(folder) in wide and "RECORDING" in wide
     assert str(folder) not in narrow and all(len(line) <= 80 for line in narrow.splitlines())
+
+
+def test_columns_are_as_wide_as_their_letters() -> None:
+    """Wide ones take two cells; cut in the middle of one, a cell stays empty."""
+    runs = [
+        Run(state="live", name=name, run="0123", host="h", pid=7, started=0.0) for name in ("学習ラン🚀" * 2, "plain")
+    ]  # fmt: skip
+    for cols in (None, *range(45, 70)):
+        columns = {cell_len(line.partition("0123")[0]) for line in table(runs, 60.0, cols).splitlines()[1:]}
+        assert len(columns) == 1, cols
 
 
 def test_the_list_of_runs_fits_the_terminal() -> None:

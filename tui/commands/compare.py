@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from rich.cells import cell_len, set_cell_size
+
 from lsmon.protocol.clean import clean_line
 from lsmon.protocol.errors import LsmonError, UsageError
 from lsmon.protocol.sources.source import Source
@@ -80,10 +82,11 @@ def _printed(sources: Sequence[Source]) -> int:
             raise LsmonError(feed.trouble)
     table = tabled(sides_of(feeds))
     rows = [("", *table.heads), *((row.label, *row.cells) for row in table.rows)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    widths = [max(cell_len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         sys.stdout.write(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n"
+            "  ".join(set_cell_size(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            + "\n"
         )
     for _, words in table.volumes:
         sys.stdout.write(f"{words}\n")

@@ -71,6 +71,8 @@ def table(runs: list[Run], now: float, cols: int | None = None) -> str:
     """Columns as wide as they must be; the path last, since it is the longest, and left out where it would not fit into
     ``cols``: a run is opened by its name or id. Then host and name are cut, never a number or what opens a run elsewhere.
     """
+    from rich.cells import cell_len  # which --json and a script that asks for it need not wait for
+
     places = len({run.place for run in runs}) > 1  # as the person calls them, which opens a run: HOST:ID
     rows = [("STATE", "NAME", "ID", "HOST", "PID", "STARTED", "RECORDING")]
     rows += [
@@ -85,8 +87,8 @@ def table(runs: list[Run], now: float, cols: int | None = None) -> str:
         )
         for run in runs
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
-    if cols is not None and sum(widths) + 2 * len(widths) + max(len(row[-1]) for row in rows) > cols:
+    widths = [max(cell_len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    if cols is not None and sum(widths) + 2 * len(widths) + max(cell_len(row[-1]) for row in rows) > cols:
         rows = [(*row[:-1], "") for row in rows]
         for column in (_NAME,) if places else (_HOST, _NAME):
             over = sum(widths) + 2 * (len(widths) - 1) - cols
@@ -98,4 +100,6 @@ def table(runs: list[Run], now: float, cols: int | None = None) -> str:
 
 
 def _fitted(cell: str, width: int) -> str:
-    return cell.ljust(width) if len(cell) <= width else f"{cell[: width - 1]}…"
+    from rich.cells import cell_len, set_cell_size
+
+    return set_cell_size(cell, width) if cell_len(cell) <= width else f"{set_cell_size(cell, width - 1)}…"
