@@ -45,11 +45,12 @@ def _minus(text: str) -> str:
 
 @lru_cache(maxsize=1024)  # every alert is looked at anew in each frame of the screen
 def in_words(sentence: str) -> str:
-    """A sentence whose numbers have the minus of all others; hyphens and exponents stay.
+    """A sentence whose numbers have the minus and the exponents of all others; hyphens stay.
 
-    >>> in_words("λ_min was -0.163, low-rank, 1e-3 of -5")
-    'λ_min was −0.163, low-rank, 1e-3 of −5'
+    >>> in_words("λ_min was -0.163, low-rank, 1e-03 of -5, 1.6e+32")
+    'λ_min was −0.163, low-rank, 1e-3 of −5, 1.6e32'
     """
+    sentence = re.sub(r"(?<=\d)e(?:\+|(-))0*(?=\d)", r"e\1", sentence)
     return re.sub(r"(?<![\w.)\]-])-(?=\.?\d)", "−", sentence)
 
 

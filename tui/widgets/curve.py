@@ -142,7 +142,9 @@ class CurvePanel(Panel):
             return Readout(label, percent(value), "", curve)
         if self.look.whole:
             words = f"≥ {value:.0f} {'direction' if value == 1 else 'directions'}"
-            return Readout("", words if value > 0 else "none found", "", curve, at=at)
+            return Readout(
+                "", words if value > 0 else "none found", f"≥ {value:.0f}" if value > 0 else "", curve, at=at
+            )
         full, compact = with_error(value, track.error), with_share(value, track.error)
         return Readout(label, full, compact, curve, warn=not math.isfinite(value), at=at)
 
