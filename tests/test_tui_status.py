@@ -55,3 +55,19 @@ def test_how_the_link_is_stands_there_at_any_width(cols: int) -> None:
         assert ("ended early" in text(app)[0]) is (cols > 15) and "■" in text(app)[0]
 
     drive(Told(STORY[:50], phase="ended early"), check, (cols, 10))
+
+
+@pytest.mark.parametrize("key", ["", "a"])
+def test_how_a_training_failed_is_told_whole(key: str) -> None:
+    """One line is too short for it: it is among the alerts, on the panels and on their page."""
+    error = "RuntimeError: " + " ".join(f"word{at}" for at in range(40))
+    source = Told([*STORY[:50], RunEnded(seq=51, step=500, reason="error", error=error)])
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        await pilot.press(*key)
+        await settle(app, pilot)
+        assert "word39" not in text(app)[-1]
+        rows = "\n".join(text(app))
+        assert "word39" in rows and "training failed" in rows and "alerts 1" in rows
+
+    drive(source, check, (120, 36))

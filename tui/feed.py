@@ -9,6 +9,7 @@ from typing import cast
 
 from lsmon.protocol.errors import LsmonError
 from lsmon.protocol.frames import Alert, Scalars
+from lsmon.protocol.recording.ending import ending, written
 from lsmon.protocol.sources.source import Link, Seekable, Source, Timeline
 
 from .format import age
@@ -108,6 +109,18 @@ class Feed:
             self._on_news(alert)
         if not self.frozen:
             self.view = self.newest
+
+    @property
+    def own(self) -> tuple[Alert, ...]:
+        """The viewer's own alerts: silences, and how the training failed, for which one line is too short."""
+        view = self.view
+        if not view.ended or ending(written(view.end)) != "failed":
+            return self.silences
+        failure = Alert(
+            kind="training_failed", severity="critical", step=view.step, onset_step=view.step, confidence=1.0,
+            wall=view.end.wall, message=view.end.error,
+        )  # fmt: skip
+        return (*self.silences, failure)
 
     def _drain(self, budget_secs: float) -> None:
         until = self._clock() + budget_secs

@@ -150,7 +150,7 @@ class Dashboard(Looking):
 
     def renew(self) -> None:
         view = self._filtered(self.view)
-        alerts = (*view.alerts, *self.feed.silences)
+        alerts = (*view.alerts, *self.feed.own)
         if self._shown is not None and self._shown[0] is view and self._shown[1] == alerts:
             return
         self._shown = (view, alerts)

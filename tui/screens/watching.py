@@ -129,7 +129,7 @@ class Watching(Takeaway):
             self.renew()  # first: the status line tells what the body has no room for
             moment = Moment(
                 view, feed.link, last_heard(feed.age), feed.paused, feed.newest.step - view.step, feed.timeline, feed.trouble,
-                self._ascii, len(feed.silences),
+                self._ascii, len(feed.own),
                 self.hints((REPLAY_KEYS if replayed else LIVE_KEYS) + self.own_keys), self.words(), self.hidden, feed.place,
             )  # fmt: skip
             for bar in (Header, PhaseStrip, Status, ReplayBar):

@@ -72,7 +72,7 @@ class Moment:
     timeline: Timeline | None = None
     trouble: str = ""
     ascii_only: bool = False
-    silences: int = 0
+    own: int = 0
     """Alerts of the viewer's own, beside those of the view."""
     keys: tuple[tuple[str, str], ...] = ()
     """(key, what it does), the most needed last."""

@@ -50,7 +50,7 @@ class PhaseStrip(Bar):
     def draw_moment(self, canvas: Canvas, moment: Moment) -> None:
         view, ascii_only = moment.view, moment.ascii_only
         more = "+" if len(view.alerts) >= MAX_EVENTS else ""
-        count = len(view.alerts) + moment.silences
+        count = len(view.alerts) + moment.own
         counted = f"alerts {grouped(count)}{more}"
         right = canvas.cols - len(counted) - 1
         canvas.put(right, 0, counted, "ink" if count else "faint")
