@@ -118,6 +118,22 @@ def test_enter_opens_and_r_leads_back(home: Path) -> None:
     visit(check)
 
 
+@pytest.mark.parametrize("key", ["q", "escape"])
+def test_a_run_that_was_left_is_not_behind_the_list(key: str, home: Path) -> None:
+    """It was shown again and again, and nobody got out."""
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        await filled(app, pilot)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, Dashboard) and app.feed.view.seq > 0)
+        await pilot.press("q")
+        await filled(app, pilot)
+        await pilot.press(key)
+        await until(pilot, lambda: not app.is_running)
+
+    visit(check)
+
+
 def test_the_list_opened_first_is_left_by_q(home: Path) -> None:
     async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
         await filled(app, pilot)

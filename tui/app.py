@@ -99,7 +99,7 @@ class LsmonApp(App[None]):
         self._listed_first = source is None and not compared
         self._opened: list[Source] = []
         if source is None:
-            source = Waiting(lambda: None, "no run is open yet")
+            source = _nothing()
         self._outlet: Outlet | None = None
         self._terminal = Terminal(bell, osc9, self._to_terminal)
         self._clock = clock
@@ -276,9 +276,11 @@ class LsmonApp(App[None]):
         if not self._listed_first:
             self.exit()
             return
+        trouble = self.feed.trouble
+        self.open(_nothing())  # what was left is not behind the list: from there the way is out
         self.action_runs()
-        if self.feed.trouble:
-            self.notify(self.feed.trouble, severity="warning", markup=False, timeout=10)
+        if trouble:
+            self.notify(trouble, severity="warning", markup=False, timeout=10)
 
     def close_opened(self) -> None:
         """Close what was opened from the list; the caller closes its own source."""
@@ -295,6 +297,10 @@ class LsmonApp(App[None]):
     def action_next_theme(self) -> None:
         names = list(THEMES)
         self.theme = names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0]
+
+
+def _nothing() -> Source:
+    return Waiting(lambda: None, "no run is open yet")
 
 
 def _page(name: str) -> type[Page]:
