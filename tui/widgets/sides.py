@@ -30,6 +30,8 @@ COLUMNS = (
 )
 _NEAR = 0.005
 """Of a step: so near to one another are values of one step, since not everything is logged at the very last."""
+_HELD = 0.02
+"""The same where two steps meet by time or loss, which is no closer than that: what was measured last is of that place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +166,8 @@ def _cell(side: Side, name: str) -> str:
     return words if _near(track.step, side.step) else f"{words} {at_step(track.step)}"
 
 
-def _near(one: int, two: int) -> bool:
-    return abs(one - two) <= max(1, _NEAR * max(abs(one), abs(two)))
+def _near(one: int, two: int, share: float = _NEAR) -> bool:
+    return abs(one - two) <= max(1, share * max(abs(one), abs(two)))
 
 
 def _difference(first: Side, side: Side, name: str, common: tuple[int, int] | None) -> str:
@@ -179,7 +181,8 @@ def _difference(first: Side, side: Side, name: str, common: tuple[int, int] | No
     alike = here == there and _near(one.step, two.step)
     if common is None:
         alike = _near(one.step - (first.origin or 0), two.step - (side.origin or 0))
-    if not alike and not (_near(one.step, here) and _near(two.step, there)):
+    share = _NEAR if common is None or here == there else _HELD
+    if not alike and not (_near(one.step, here, share) and _near(two.step, there, share)):
         return f"at {one.step} and {two.step}"
     errors = [one.error, two.error]
     # Both known or none: half an error would be too small a doubt.
