@@ -43,7 +43,9 @@ def hosts(targets: Sequence[str], reach: Reach) -> list[tuple[Carrier, str]]:
     wanted = [named for _, named in found if named is not None]
     if len(wanted) < len(found):
         odd = next(target for target, named in found if named is None)
-        raise UsageError(f"Several targets must all be hosts, `HOST:` or `HOST:RUN`, unlike {odd[:80]!r}.")
+        raise UsageError(
+            f"Several targets must all be hosts, `HOST:` or `HOST:RUN`, unlike {odd[:80]!r}; `lsmon compare` takes runs."
+        )
     return wanted
 
 
