@@ -71,3 +71,15 @@ def test_how_a_training_failed_is_told_whole(key: str) -> None:
         assert "word39" in rows and "training failed" in rows and "alerts 1" in rows
 
     drive(source, check, (120, 36))
+
+
+def test_a_long_sentence_is_not_cut_for_the_keys() -> None:
+    """It has the whole line, to the last word that there is room for."""
+    words = "ssh to box-3 failed: Permission denied (publickey), and so it went on for long, said the machine over there to us"
+    source = Told(STORY[:50], phase="dead", words=words)
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        line = text(app)[-1].strip()
+        assert words.startswith(line.rstrip("…")) and len(line) > 80 - 12
+
+    drive(source, check, (80, 24))

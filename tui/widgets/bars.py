@@ -183,7 +183,7 @@ class Status(Bar):
                 break
             if x > 1:
                 x = canvas.put(x, 0, " | " if canvas.ascii_only else " · ", "faint")
-            x = canvas.put(x, 0, cut(words, room, more), ink)
+            x = canvas.put(x, 0, cut(words, room, more, clauses=False), ink)
             if cells(words) > room:
                 break
         put_keys(canvas, x, 0, moment.keys)

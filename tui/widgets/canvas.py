@@ -136,9 +136,9 @@ def cells(text: str) -> int:
     return len(text) if text.isascii() else sum(map(get_character_cell_size, text))
 
 
-def cut(text: str, room: int, end: str = "…") -> str:
+def cut(text: str, room: int, end: str = "…", *, clauses: bool = True) -> str:
     """As ``fit``, but between two words where there are several, since half of a number would be another number, and
-    rather between two clauses where that keeps most of it and every number.
+    rather between two ``clauses`` where that keeps most of it and every number.
 
     >>> cut("9 014 frames lost near step 34 000", 27)
     '9 014 frames lost near…'
@@ -152,7 +152,7 @@ def cut(text: str, room: int, end: str = "…") -> str:
     if kept == text or not space or not words.strip():
         return kept
     clause = max(words.rfind(mark) for mark in (", ", "; ", ": "))
-    whole = 2 * clause > len(words) and not any(map(str.isdigit, words[clause:]))
+    whole = clauses and 2 * clause > len(words) and not any(map(str.isdigit, words[clause:]))
     return words[: clause if whole else None].rstrip(" ,;:") + end
 
 
