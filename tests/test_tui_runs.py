@@ -143,6 +143,28 @@ def test_the_list_opened_first_is_left_by_q(home: Path) -> None:
     assert visit(check).return_code in (0, None)
 
 
+def test_a_course_in_few_cells_is_that_of_the_whole_run() -> None:
+    """Its first and its last value among them."""
+    values = [2.0**-at for at in range(24)]
+    assert course(values, 24)[0] == "█" and course(values, 24)[-1] == "▁"
+    for cols in range(2, 24):
+        line = course(values, cols)
+        assert len(line) == cols and line[0] == "█" and line[-1] == "▁"
+        assert list(line) == sorted(line, reverse=True)
+
+
+@pytest.mark.parametrize("cols", [96, 110])
+def test_the_course_gives_way_to_steps_and_host(cols: int, home: Path) -> None:
+    """A picture in few cells still says what it says; a number does not."""
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        await filled(app, pilot)
+        (row,) = (row for row in text(app) if "long" in row)
+        assert "3 999" in row and "box-3" in row and "█▇" in row and "▂▁" in row
+
+    visit(check, (cols, 24))
+
+
 def test_picked_runs_are_laid_over_one_another(home: Path) -> None:
     """Space picks, c compares; one alone is not enough, and that is said."""
 

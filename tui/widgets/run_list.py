@@ -30,6 +30,7 @@ _STATES = {
     "ended early": ("■", "#", "warning"),
 }
 _BLOCKS, _ASCII_LEVELS = "▁▂▃▄▅▆▇█", "_.-=+*%#"
+_COURSE, _LEAST_COURSE = 24, 10
 _WIDE = 100
 """Columns from which on a name has 32 cells; else 22, so that the steps have room."""
 
@@ -172,7 +173,6 @@ class RunList(Panel):
             "name": widest([item.run.name for item in rows], 4, 32 if cols >= _WIDE else 22),
             "state": 11,
             "loss": 10,
-            "course": 24,
             "age": widest([_age(item, self.held.now) for item in rows], 7, 12),
             **({"id": 8} if several else {}),
             "steps": widest([_steps(item) for item in rows], 5, 11),
@@ -185,6 +185,9 @@ class RunList(Panel):
                 continue
             kept[column] = width
             left -= width + 2
+        if left - 2 >= _LEAST_COURSE:
+            kept["course"] = min(left - 2, _COURSE)
+            left -= kept["course"] + 2
         # What is left over shows more of the names, then of the hosts.
         for column, texts in (("name", [item.run.name for item in rows]), ("host", list(map(_host, rows)))):
             if column in kept:
@@ -199,6 +202,8 @@ class RunList(Panel):
 
     def _headings(self, canvas: Canvas, widths: dict[str, int]) -> None:
         titles = {"age": "started", "course": "loss over the run", "loss": "last loss"}
+        if widths.get("course", _COURSE) < cells(titles["course"]):
+            titles["course"] = "its loss"
         x = 4
         for column, width in widths.items():
             title = fit(titles.get(column, column), width)
@@ -254,12 +259,13 @@ def course(values: Sequence[float], cols: int, *, ascii_only: bool = False) -> s
     """A line of blocks, logarithmic where all are positive; low and flat where nothing moves."""
     if not values or cols < 1:
         return ""
+    if len(values) > cols:  # from its first to its last
+        values = [values[round(at * (len(values) - 1) / max(cols - 1, 1))] for at in range(cols)]
     scaled = [math.log(value) for value in values] if min(values) > 0 else list(values)
     low, high = min(scaled), max(scaled)
     glyphs = _ASCII_LEVELS if ascii_only else _BLOCKS
     span = high / 2 - low / 2  # the whole may be more than a float holds
     moves = span > 5e-10 * max(abs(high), 1e-300)
     return "".join(
-        glyphs[round((value / 2 - low / 2) / span * (len(glyphs) - 1)) if moves else 0]
-        for value in scaled[:cols]
+        glyphs[round((value / 2 - low / 2) / span * (len(glyphs) - 1)) if moves else 0] for value in scaled
     )
