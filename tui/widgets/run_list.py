@@ -176,6 +176,7 @@ class RunList(Panel):
             "age": widest([_age(item, self.held.now) for item in rows], 7, 12),
             **({"id": 8} if several else {}),
             "steps": widest([_steps(item) for item in rows], 5, 11),
+            "course": _LEAST_COURSE,
             "host": widest([_host(item) for item in rows], 4, 24),
         }
         left = cols - 4
@@ -185,10 +186,10 @@ class RunList(Panel):
                 continue
             kept[column] = width
             left -= width + 2
-        if left - 2 >= _LEAST_COURSE:
-            kept["course"] = min(left - 2, _COURSE)
-            left -= kept["course"] + 2
-        # What is left over shows more of the names, then of the hosts.
+        # What is left over shows more of the courses, then of the names, then of the hosts.
+        if "course" in kept:
+            kept["course"] += min(left, _COURSE - _LEAST_COURSE)
+            left -= kept["course"] - _LEAST_COURSE
         for column, texts in (("name", [item.run.name for item in rows]), ("host", list(map(_host, rows)))):
             if column in kept:
                 more = min(max(map(cells, texts), default=0) - kept[column], left)
