@@ -154,6 +154,9 @@ def test_each_text_of_a_picture_begins_at_its_first_letter(tmp_path: Path) -> No
         .decode()
         .splitlines()
     )
+    assert b"https:" not in svg.replace(b"https://www.textualize.io", b""), (
+        "fonts are not fetched from elsewhere"
+    )
     found = 0
     for each in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text"):
         if "textLength" not in each.attrib:  # the title of the window

@@ -1,4 +1,4 @@
-"""The screen as SVG, so that every program that draws it puts each letter into its cell."""
+"""The screen as SVG: every program that draws it puts each letter into its cell, and fetches nothing for it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from textual.app import App
 from .widgets.canvas import cells
 
 _TEXT = re.compile(r'(<text [^>]*?\bx=")([\d.]+)("[^>]*?\btextLength=")([\d.]+)("[^>]*>)([^<]*)</text>')
+_FETCHED = re.compile(r',\s*url\("https?:[^)]*\)\s*format\("\w+"\)')
+"""Fonts that Textual's picture loads from elsewhere: whoever opens one would tell so, and offline it waits."""
 
 
 def svg_of(app: App[Any]) -> str:
     """Of what is on the screen now. Many programs leave out blanks at the ends of a text and draw the rest in their
     place, or take a wide letter for one cell: each text begins at its first letter and is as long as its cells."""
-    return _TEXT.sub(_placed, app.export_screenshot())
+    return _TEXT.sub(_placed, _FETCHED.sub("", app.export_screenshot()))
 
 
 def _placed(found: re.Match[str]) -> str:
