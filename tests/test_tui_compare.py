@@ -386,6 +386,20 @@ def test_a_mean_of_many_steps_is_compared_with_a_mean_of_as_many() -> None:
     assert lost["long − lost"]["train"] == "–"
 
 
+def test_columns_without_room_are_named() -> None:
+    """And one quantity that is enlarged is one."""
+
+    async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "two − one" in shown(app))
+        assert "no room for " not in shown(app)
+        await pilot.press("enter")
+        await until(pilot, lambda: "quantity 1 of " in shown(app))
+        await pilot.resize_terminal(40, 24)
+        await until(pilot, lambda: "no room for " in shown(app))
+
+    compared([run("one"), run("two")], check)
+
+
 def test_the_alignment_is_told() -> None:
     def says(app: LsmonApp, words: str) -> bool:
         return words in shown(app)

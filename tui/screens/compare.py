@@ -116,9 +116,9 @@ class CompareScreen(Ground):
         trouble = [feed.trouble for feed in self._feeds if feed.trouble]
         names = self._names(sides)
         if len(names) > self._room:
-            words.append(
-                f"quantities {self._first + 1} to {min(self._first + self._room, len(names))} of {len(names)}"
-            )
+            first, last = self._first + 1, min(self._first + self._room, len(names))
+            which = f"quantity {first}" if first == last else f"quantities {first} to {last}"
+            words.append(f"{which} of {len(names)}")
         return ", ".join([*trouble, *words])
 
     def _names(self, sides: Sequence[Side]) -> list[str]:

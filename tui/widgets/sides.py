@@ -48,9 +48,13 @@ class Table:
     volumes: tuple[tuple[str, str], ...] = ()
     """(ink, words): the differences of log-volumes, or why there are none."""
 
-    def starts(self, first: int, cols: int) -> list[int]:
+    def first(self, cols: int) -> int:
+        """Where the first column begins, behind the labels."""
+        return min(max([12, *(cells(row.label) for row in self.rows)]) + 4, max(cols // 3, 12))
+
+    def starts(self, cols: int) -> list[int]:
         """Where each column begins, of as many as there is room for: each as wide as its widest cell."""
-        starts = []
+        starts, first = [], self.first(cols)
         for head, *column in zip(self.heads, *(row.cells for row in self.rows), strict=True):
             width = max(cells(words) for words in (head, *column))
             if first + width > cols:
@@ -78,13 +82,17 @@ class SidesPanel(Panel):
             self.content = content
             self.redraw()
 
+    def note(self) -> tuple[str, str]:
+        held = self.held
+        left = held.heads[len(held.starts(self.size.width - 4)) :]
+        return "dim", f"no room for {', '.join(left)}" if left else ""
+
     def draw_line(self, canvas: Canvas) -> None:
         self.draw_inside(canvas)
 
     def draw_inside(self, canvas: Canvas) -> None:
         held = self.held
-        first = min(max([12, *(len(row.label) for row in held.rows)]) + 4, max(canvas.cols // 3, 12))
-        starts = held.starts(first, canvas.cols)
+        first, starts = held.first(canvas.cols), held.starts(canvas.cols)
         for x, head in zip(starts, held.heads, strict=False):
             canvas.put(x, 0, head, "faint")
         for y, row in enumerate(held.rows, start=1):
