@@ -21,6 +21,8 @@ _FACTS = 44
 """Columns for the facts beside the density, ..."""
 _BESIDE = 100
 """... which from so many columns on still leaves it more than half."""
+_SAID_ROWS = 3
+"""Below the middle, where there is no density: its sentence has these, and then there is what is known of the ends."""
 _LEAST_DECADES = 3
 """Of mass below the highest column; with more parameters it goes down to half of one eigenvalue."""
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -61,8 +63,14 @@ class SpectrumPanel(Panel):
     def draw_inside(self, canvas: Canvas) -> None:
         held = self.held
         if held.empty:
-            ends = "; ".join(f"{label} {words}" for label, words in of_ends(held.ends))
-            canvas.centre(f"{held.empty}. {ends}" if ends else held.empty)
+            ends = of_ends(held.ends)
+            lines, y = folded(ends, min(canvas.cols, _FACTS)), canvas.rows // 2 + _SAID_ROWS
+            if y + len(lines) <= canvas.rows:
+                canvas.centre(held.empty)
+                self._facts(canvas, max((canvas.cols - _FACTS) // 2, 0), y, lines)
+            else:
+                known = "; ".join(f"{label} {words}" for label, words in ends)
+                canvas.centre(f"{held.empty}. {known}" if known else held.empty)
             return
         beside = canvas.cols >= _BESIDE
         said = folded(facts(held), _FACTS if beside else canvas.cols)
