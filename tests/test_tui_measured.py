@@ -8,6 +8,7 @@ import pytest
 from textual.pilot import Pilot
 
 from lsmon.protocol.frames import AnyFrame, Curvature, Ritz, RunEnded, Scalars
+from lsmon.protocol.sources.source import Link, Phase
 from lsmon.tui.app import LsmonApp
 from lsmon.tui.screens.dashboard import Dashboard
 from lsmon.tui.widgets.panel import Readout, readouts_width, shortened
@@ -91,18 +92,21 @@ def test_of_one_end_of_the_spectrum_the_other_is_not_denied() -> None:
     drive(Told([header(), sharp(9, 3.0), RunEnded(seq=10, step=9)]), ended, (200, 60))
 
 
-@pytest.mark.parametrize("ended", [False, True])
-def test_nothing_is_expected_of_a_training_that_is_over(ended: bool) -> None:
-    """On no page, seen when it ends and opened later; while it runs all may still come."""
-    frames_: list[AnyFrame] = [header(), *[RunEnded(seq=2, step=9)] * ended]
+@pytest.mark.parametrize("how", ["live", "ended", "dead", "ended early"])
+def test_nothing_is_expected_of_a_training_that_is_over(how: Phase) -> None:
+    """On no page, seen when it ends and opened later, also where it was killed; while it runs all may still come."""
+    frames_: list[AnyFrame] = [header(), *[RunEnded(seq=2, step=9)] * (how == "ended")]
+    source, ended = Told(frames_), how != "live"
 
     async def check(app: LsmonApp, pilot: Pilot[None]) -> None:
+        source.link = Link(how)
+        await settle(app, pilot)
         for keys in ((), ("a",), ("a", "l"), ("v",), ("s",), ("v",)):
             await pilot.press(*keys)
             await settle(app, pilot)
             assert ("yet" in " ".join(shown(app).split())) is not ended, keys
 
-    drive(Told(frames_), check, (160, 50))
+    drive(source, check, (160, 50))
 
 
 @pytest.mark.parametrize(

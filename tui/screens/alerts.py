@@ -73,7 +73,7 @@ class AlertsPage(Page):
         timeline, listed = feed.timeline, self.query_one(AlertList)
         if timeline is not None:
             listed.later = sum(step > feed.view.step for step in timeline.alerts)
-        scene = Scene(self.view, (*feed.view.alerts, *feed.own), {}, self._ascii)
+        scene = Scene(self.view, (*feed.view.alerts, *feed.own), {}, self._ascii, over=self.over)
         listed.show(scene)
         self._share_rows()
         self._tell(scene)

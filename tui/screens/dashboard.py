@@ -106,7 +106,7 @@ class Dashboard(Looking):
         self._page = self._pages = 0
         """Which of the pages of panels is shown, and how many there are."""
         self._scene: Scene | None = None
-        self._shown: tuple[View, tuple[Alert, ...]] | None = None
+        self._shown: tuple[View, tuple[Alert, ...], bool] | None = None
         self._only: re.Pattern[str] | None = None
         self._sifted: tuple[View, View] | None = None
 
@@ -151,9 +151,10 @@ class Dashboard(Looking):
     def renew(self) -> None:
         view = self._filtered(self.view)
         alerts = (*view.alerts, *self.feed.own)
-        if self._shown is not None and self._shown[0] is view and self._shown[1] == alerts:
+        ended = self.over
+        if self._shown is not None and self._shown[0] is view and self._shown[1:] == (alerts, ended):
             return
-        self._shown = (view, alerts)
+        self._shown = (view, alerts, ended)
         if view.series.keys() != self._known:
             self._known, self._names = frozenset(view.series), by_panel(view.series)
         present = present_panels(view, self._names) if self._only is None else matching_panels(self._names)
@@ -161,7 +162,7 @@ class Dashboard(Looking):
             self._present = present
             self._arrange()
         over = Abscissa.of(view, self.lens.kind)
-        self._scene = Scene(view, alerts, self._names, self._ascii, self.lens, over)
+        self._scene = Scene(view, alerts, self._names, self._ascii, self.lens, over, ended)
         for panel in self._panels.values():
             if panel.display:
                 panel.show(self._scene)

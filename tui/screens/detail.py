@@ -32,7 +32,7 @@ class DetailPage(Page):
         self.query_one(DetailPanel).focus()
 
     def renew(self) -> None:
-        self.query_one(DetailPanel).show(Scene(self.view, (), {}, self._ascii))
+        self.query_one(DetailPanel).show(Scene(self.view, (), {}, self._ascii, over=self.over))
 
     def action_section(self) -> None:
         self.query_one(DetailPanel).turn()

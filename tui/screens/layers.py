@@ -45,7 +45,7 @@ class LayersPage(Page):
         self.query_one(LayerTable).focus()
 
     def renew(self) -> None:
-        scene = Scene(self.view, (), {}, self._ascii)
+        scene = Scene(self.view, (), {}, self._ascii, over=self.over)
         for panel in (self.query_one(LayerTable), self.query_one(LayerHeat)):
             if panel.display:
                 panel.show(scene)

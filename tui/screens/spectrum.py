@@ -45,7 +45,7 @@ class SpectrumPage(Page):
         self.query_one(SpectrumHeat).display = self.size.height >= _BOTH
 
     def renew(self) -> None:
-        scene = Scene(self.view, (), {}, self._ascii)
+        scene = Scene(self.view, (), {}, self._ascii, over=self.over)
         for panel in (self.query_one(SpectrumPanel), self.query_one(SpectrumHeat)):
             if panel.display:
                 panel.show(scene)

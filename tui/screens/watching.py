@@ -10,6 +10,8 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
+from lsmon.protocol.sources.source import OVER
+
 from ..feed import Feed
 from ..keys import hinted
 from ..widgets.bars import Header, Moment, ReplayBar, Status, last_heard
@@ -134,6 +136,13 @@ class Watching(Takeaway):
             )  # fmt: skip
             for bar in (Header, PhaseStrip, Status, ReplayBar):
                 self.query_one(bar).show(moment)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will come: the training ended, or its process did, or the recording does here."""
+        timeline = self.feed.timeline
+        gone = self.feed.link.phase in OVER or (timeline is not None and timeline.at_end)
+        return self.view.ended or gone
 
     def words(self) -> str:
         """What the status line says of this screen."""

@@ -55,10 +55,12 @@ class Scene:
     lens: Lens = LENS
     abscissa: Abscissa = STEPS
     """What the lens looks over, in this view."""
+    over: bool = False
+    """Whether nothing more will come."""
 
     def in_time(self, words: str) -> str:
-        """What has not come before the training ended will not."""
-        if not self.view.ended:
+        """What has not come by the end will not."""
+        if not self.over:
             return words
         return words.replace("is not measured yet", "was not measured").replace(" yet", "")
 
