@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .format import short
+from .format import number, short
 
 _LETTERS = {"k": 3, "M": 6, "G": 9, "T": 12}
 _OFF = 0.25
@@ -13,12 +13,21 @@ _OFF = 0.25
 
 def tick_names(ticks: Sequence[float], cells: int = 6) -> list[str]:
     """With as many digits as tell the ticks apart; empty where what fits into ``cells`` would still be another number.
+    Powers of ten beside a letter for one would be of two scripts.
 
     >>> tick_names([1000, 2000]), tick_names([56150, 56152]), tick_names([1e-10, 1.04e-10, 1.1e-10])
     (['1 k', '2 k'], ['56 150', '56 152'], ['1e-10', '', ''])
+    >>> tick_names([1, 1e10, 1e20])
+    ['1', '1e10', '1e20']
     """
     tries = [[_name(ticks, index, digits, cells) for index in range(len(ticks))] for digits in (3, 4, 5, 6)]
-    return max(tries, key=lambda names: sum(map(bool, names)))
+    names = max(tries, key=lambda names: sum(map(bool, names)))
+    if any("e" in name for name, tick in zip(names, ticks, strict=True) if abs(tick) > 1):
+        powers = [
+            number(tick) if name[-1:] in _LETTERS else name for name, tick in zip(names, ticks, strict=True)
+        ]
+        names = powers if max(map(len, powers)) <= cells else names
+    return names
 
 
 def _name(ticks: Sequence[float], index: int, digits: int, cells: int) -> str:
