@@ -4,6 +4,7 @@ beside it."""
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -72,7 +73,7 @@ def test_generalisation_is_lost_where_it_was_and_training_accuracy_stays(
     """Three evaluations in a row; the next alert only after it was gained again."""
     high = [{"train/acc": 1.0, "val/acc": 0.1}] * 3 + [{"train/acc": 1.0, "val/acc": best}] * 5
     low = [{"train/acc": train, "val/acc": after}] * 5
-    make = lambda: Generalization(OfGeneralization(memory=0.0))
+    make = partial(Generalization, OfGeneralization(memory=0.0))
     assert told(make(), high + low) == ([("generalization_lost", 10, 8)] if lost else [])
     if lost:
         gained = [{"train/acc": 1.0, "val/acc": 0.9}] * 5
@@ -100,6 +101,6 @@ def test_grokking_in_the_losses_alone(known: float, val: float, turned: float, k
     rows = losses((3, 1.0, 1.0), (20, known, val), (20, known, turned))
     done = losses((1, known, 0.19 * val)) if len(kinds) > 1 else []
     steps = {"memorized": (6, 4), "grokking_onset": (25, 23), "grokking_complete": (43, 43)}
-    make = lambda: GrokkingLosses(OfGrokking(memory=0.0))
+    make = partial(GrokkingLosses, OfGrokking(memory=0.0))
     assert told(make(), rows + done) == [(kind, *steps[kind]) for kind in kinds]
     assert told(make(), [row | {"val/acc": 0.5} for row in rows]) == []  # then accuracies have the word
