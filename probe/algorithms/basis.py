@@ -24,7 +24,8 @@ FEWEST = 2
 def norm(vector: Tensor) -> Tensor:
     """The 2-norm, by pairwise summation: in float32 on a CPU ``vector_norm`` is wrong by 4e-4 at 1e7 entries, and
     every eigenvalue would be with it. Of entries over the largest, whose squares neither vanish nor overflow."""
-    largest = vector.abs().max().clamp_min(torch.finfo(vector.dtype).tiny)
+    least, most = vector.aminmax()
+    largest = torch.maximum(-least, most).clamp_min(torch.finfo(vector.dtype).tiny)
     return largest * (vector / largest).square_().sum().sqrt()
 
 
