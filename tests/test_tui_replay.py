@@ -89,7 +89,7 @@ def test_a_recording_ends_with_its_last_attempt(
     assert main(["tail", folder]) == 0
     numbers, summary = capsys.readouterr().out.splitlines()[-2:]
     assert numbers.startswith(f"step {last}  train 2")
-    assert summary.startswith(f"{grouped(last)} steps, ")
+    assert summary.startswith(f"step {last}, ")
 
 
 def test_the_end_key_goes_to_the_last_attempt(tmp_path: Path) -> None:
