@@ -1,4 +1,4 @@
-"""Which attributes a function's code reads and which it stores, those of the functions inside it among them."""
+"""Which names a function's code reads and which it binds anew, those of the functions inside it among them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def used(code: CodeType) -> frozenset[str]:
 
 @lru_cache(maxsize=4096)
 def stored(code: CodeType) -> frozenset[str]:
-    """Names of attributes that are bound, as by ``state.calls += 1``."""
+    """Names of attributes, globals and variables of a function around it that are bound, as by ``state.calls += 1``."""
     return frozenset(
         instruction.argval
         for part in _parts(code)
-        if part.co_names
+        if part.co_names or part.co_freevars
         for instruction in dis.get_instructions(part)
-        if instruction.opname == "STORE_ATTR"
+        if instruction.opname in ("STORE_ATTR", "STORE_GLOBAL", "STORE_DEREF")
     )
 
 

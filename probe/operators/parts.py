@@ -84,9 +84,9 @@ def foreign(thing: Any) -> bool:
 
 
 def _named(function: FunctionType) -> Iterator[tuple[Place | None, Any]]:
-    for cell in function.__closure__ or ():
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
-            yield Place(cell), cell.cell_contents
+            yield Place(cell, name), cell.cell_contents
         except ValueError:  # it has not been filled yet
             continue
     names = used(function.__code__)

@@ -41,6 +41,8 @@ class Reach:
     """Random streams of the loop's own."""
     trained: list[Place]
     """Of parameters that stand besides in modules."""
+    bound: list[Place]
+    """To which something else is bound on the way: a hidden state of two tensors, a first one where there was none."""
 
 
 def reach(model: nn.Module, loss_fn: Any) -> Reach:
@@ -52,8 +54,9 @@ def reach(model: nn.Module, loss_fn: Any) -> Reach:
     search = _Search(model)
     search.look(loss_fn, 0, owner=True)
     search.look_into_methods()
-    doubtful = search.settle()
-    return Reach(search.modules, search.holders, search.places, doubtful, search.generators, search.trained)
+    doubtful, bound = search.settle()
+    found = search.modules, search.holders, search.places, doubtful, search.generators, search.trained
+    return Reach(*found, bound)
 
 
 def talks(model: nn.Module, reached: Reach) -> str:
@@ -86,6 +89,8 @@ class _Search:
         """Classes of what was found, with its distance."""
         self._named: list[tuple[Place, Any]] = []
         """Members of what is merely named."""
+        self._bound: list[Place] = []
+        """Attributes, globals and variables of functions whose values are of no kind that is kept."""
         for hooks in _GLOBAL_HOOKS:
             for hook in hooks.values():
                 self.look(hook, 0, owner=True)
@@ -123,6 +128,8 @@ class _Search:
                 if inner and place is not None:
                     self.places.append(place)
             else:
+                if place is not None and type(thing) not in HOLDERS:
+                    self._bound.append(place)
                 self.look(each, depth + 1, written=inner, owner=isinstance(thing, MethodType))
 
     def _enter(self, module: nn.Module) -> None:
@@ -171,8 +178,8 @@ class _Search:
                         if method is not None and "site-packages" not in method.__code__.co_filename:
                             self.look(method, depth)
 
-    def settle(self) -> list[Place]:
-        """What these functions write to, or may, of what is merely named."""
+    def settle(self) -> tuple[list[Place], list[Place]]:
+        """What these functions may write to of what is merely named, and what they bind anew anywhere."""
         doubtful = []
         for kind in self._kinds:
             own, names = Attributes(kind), (self._stored | self._used) & vars(kind).keys()
@@ -185,7 +192,7 @@ class _Search:
                     self.generators.append(value)
                 elif varies(value) and getattr(value, "layout", torch.strided) == torch.strided:
                     doubtful.append(place)
-        return doubtful
+        return doubtful, [place for place in self._bound if place.key in self._stored]
 
 
 _GLOBAL_HOOKS: tuple[dict[int, Any], ...] = tuple(

@@ -88,7 +88,7 @@ class Snapshot:
         if why := talks(model, reached):
             raise ValueError(why)
         self._holders = reached.holders
-        self._variables = Variables(reached.places, reached.generators, reached.doubtful)
+        self._variables = Variables(reached.places, reached.generators, reached.doubtful, reached.bound)
         self._inside = Inside(model, reached.modules)
         self.devices = {tensor.device for tensor in [*live.values(), *self._inside.buffers()]}
         self._twice, self._by_example = twice, by_example

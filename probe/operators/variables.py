@@ -17,7 +17,7 @@ import torch
 
 from ..arrays import is_array
 from .large import SMALL, Large, Overwritten, is_large, is_written
-from .place import Place
+from .place import MISSING, Place
 
 _NUMBERS = (int, float, complex)
 
@@ -41,10 +41,15 @@ class Variables:
 
     Args:
         doubtful: places of tensors and arrays that are copied for one evaluation, to see if it writes to them.
+        bound: places of anything that is there again after an evaluation.
     """
 
     def __init__(
-        self, places: Iterable[Place], generators: Iterable[Any], doubtful: Iterable[Place] = ()
+        self,
+        places: Iterable[Place],
+        generators: Iterable[Any],
+        doubtful: Iterable[Place] = (),
+        bound: Iterable[Place] = (),
     ) -> None:
         self._then: list[tuple[Place, Any]] = []
         copies: dict[int, Any] = {}
@@ -57,6 +62,7 @@ class Variables:
                 large.setdefault(id(value), (value, []))[1].append(place)
             elif varies(value):
                 self._then.append((place, _copied(value, copies)))
+        self._bound = list(bound)
         self._large = [Large(value, where) for value, where in large.values()]
         self._streams = [stream for each in generators if (stream := _stream(each)) is not None]
         self._states = [read() for read, _ in self._streams]
@@ -72,7 +78,7 @@ class Variables:
 
         Raises Overwritten where that cannot be.
         """
-        now: list[tuple[Place, Any]] = []
+        now = [(place, value) for place in self._bound if (value := place.get()) is not MISSING]
         lent: list[Large] = []
         finished = False
         states = [read() for read, _ in self._streams]
