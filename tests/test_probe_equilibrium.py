@@ -188,6 +188,32 @@ def test_a_loss_function_that_is_not_the_loops_is_called_unreliable() -> None:
     assert "unreliable: loss_fn gives another gradient" in last(found, "temperature/noise")[2]
 
 
+@pytest.mark.parametrize("sizes", ["a sum", "one size"])
+def test_of_a_loss_that_needs_its_batch_there_are_no_halves(sizes: str) -> None:
+    """A state for each example, or a sum over them: it is said, and is neither a fault nor a temperature."""
+    model = nn.Linear(3, 1)
+    state = torch.zeros(16, 1)
+
+    def loss(model: Any, batch: Tensor) -> Tensor:
+        squares: Tensor = (model(batch) + (state if sizes == "one size" else 0)).square()
+        return squares.mean() if sizes == "one size" else squares.sum()
+
+    optimizer = torch.optim.SGD(model.parameters(), 1e-3)
+    notes: dict[str, str] = {}
+    found: list[Scalars] = []
+    context = Context(model, optimizer, loss, reference=Reference(), notes=notes)
+    instruments = Instruments([Equilibrium()], context, Budget(1.0), Guard(strict=True), found.append)
+    generator = torch.Generator().manual_seed(0)
+    for step in range(60):
+        batch = torch.randn(16, 3, generator=generator)
+        torch.autograd.backward(loss(model, batch))
+        optimizer.step()
+        optimizer.zero_grad()
+        instruments.step(step, 1, batch)
+    assert notes["equilibrium"].startswith("the batch cannot be cut into two halves: ")
+    assert not found
+
+
 @pytest.mark.parametrize("size", [3, 5])
 def test_unequal_halves_of_an_odd_batch(size: int) -> None:
     """Weighted by their sizes they give the temperature of the whole batch and the loop's own gradient."""

@@ -81,6 +81,14 @@ class UpdateNoise:
         if self.parts > 1:
             noise = self._noise
             return noise if noise is None or context.clip is not None else _unscaled(noise, self.consumed)
+        reference = context.reference
+        if reference is not None and not context.divided:
+            return None  # it is not known yet whether half a batch is one
+        if reference is not None and reference.thinnest == 1:
+            self.trouble = (
+                f"the batch cannot be cut into two halves: {reference.remark.partition('since ')[2]}"
+            )
+            return None
         halves = Reference(context.batch).halves()
         if halves is None:
             self.trouble = "the batch cannot be cut into two halves"
