@@ -1,4 +1,4 @@
-"""A hidden state that is carried from batch to batch: a measurement reads it, and the loop finds its own again."""
+"""What a loop carries from batch to batch, or begins anew: a measurement reads it, and the loop finds its own again."""
 
 from __future__ import annotations
 
@@ -121,3 +121,43 @@ def test_a_state_of_two_tensors_is_the_loops(make: Callable[[], tuple[LossFn, Lo
         )
         ritz = frame.top[0]
         assert float((values - ritz.value).abs().min()) <= ritz.residual + 1e-5
+
+
+class Collecting(nn.Module):
+    """Auxiliary losses of a forward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.aux = nn.Linear(3, 3), [torch.zeros(())]
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.net(x)
+        self.aux.append(y.square().mean())
+        return y
+
+
+def test_a_list_that_is_begun_anew_at_every_step_is_the_loops(tmp_path: Path) -> None:
+    """Also where a measurement is spread over steps, and the list was another one when it began."""
+    torch.manual_seed(0)
+    model, x = Collecting(), torch.randn(16, 3)
+    beside: list[list[float]] = [[]]
+
+    def loss_fn(model: Any, x: Tensor) -> Tensor:
+        beside[0].append(0.0)
+        y = model(x)
+        loss: Tensor = F.cross_entropy(y, torch.arange(len(y)) % 3) + model.aux[-1]
+        return loss
+
+    optimizer = torch.optim.SGD(model.parameters(), 0.05)
+    lengths = []
+    with Probe(model, optimizer, loss_fn, budget=1.0, reference=x, sensors=[CurvatureSensor()]) as probe:
+        for _ in range(60):
+            model.aux, beside[0] = [], []
+            optimizer.zero_grad()
+            loss = loss_fn(model, x)
+            torch.autograd.backward(loss)
+            optimizer.step()
+            probe.step(loss, x)
+            lengths.append((len(model.aux), len(beside[0])))
+    assert lengths == [(1, 1)] * 60
+    assert of(recorded(tmp_path), Curvature)

@@ -24,6 +24,12 @@ HOLDERS = (list, dict, set, OrderedDict, defaultdict, Counter, deque)
 _FOREIGN = frozenset({"torch", "numpy", "lsmon", *sys.stdlib_module_names} - {"__main__"})
 
 
+def standing(holders: Iterable[Holder], places: Iterable[Place]) -> list[Holder]:
+    """These, and those that stand in the places now: a loop may begin a list anew at every step."""
+    now = [value for place in places if type(value := place.get()) in HOLDERS]
+    return list({id(holder): holder for holder in (*holders, *now)}.values())
+
+
 def parts(thing: Any) -> Iterable[tuple[Place | None, Any]]:
     """What it is made of, each with the place where it stands, if that can be written to."""
     if isinstance(thing, partial):

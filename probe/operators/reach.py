@@ -33,6 +33,8 @@ class Reach:
     modules: list[nn.Module]
     """That are no part of the model, in the order in which they were found."""
     holders: list[Holder]
+    held: list[Place]
+    """Where they stand, that may be other ones by the next evaluation."""
     places: list[Place]
     """Of numbers, tensors and arrays."""
     doubtful: list[Place]
@@ -55,8 +57,8 @@ def reach(model: nn.Module, loss_fn: Any) -> Reach:
     search.look(loss_fn, 0, owner=True)
     search.look_into_methods()
     doubtful, bound = search.settle()
-    found = search.modules, search.holders, search.places, doubtful, search.generators, search.trained
-    return Reach(*found, bound)
+    found = search.modules, search.holders, search.held, search.places, doubtful, search.generators
+    return Reach(*found, search.trained, bound)
 
 
 def talks(model: nn.Module, reached: Reach) -> str:
@@ -79,6 +81,7 @@ class _Search:
     def __init__(self, model: nn.Module) -> None:
         self.modules: list[nn.Module] = []
         self.holders: list[Holder] = []
+        self.held: list[Place] = []
         self.places: list[Place] = []
         self.generators: list[Any] = []
         self.trained: list[Place] = []
@@ -130,6 +133,8 @@ class _Search:
             else:
                 if place is not None and type(thing) not in HOLDERS:
                     self._bound.append(place)
+                if inner and place is not None and type(each) in HOLDERS:
+                    self.held.append(place)
                 self.look(each, depth + 1, written=inner, owner=isinstance(thing, MethodType))
 
     def _enter(self, module: nn.Module) -> None:
@@ -146,6 +151,8 @@ class _Search:
                 if varies(value):
                     self.places.append(Place(vars(part), name))
                 else:
+                    if type(value) in HOLDERS:
+                        self.held.append(Place(vars(part), name))
                     self.look(value, DEPTH - 1)
             for hooks in _hooks(part):
                 for hook in hooks.values():

@@ -19,6 +19,7 @@ from ..batches import fresh, mapped
 from .copies import Changed, Copies, cast
 from .inside import Inside
 from .large import Overwritten
+from .parts import standing
 from .precision import NoHalves
 from .quiet import SEED, arithmetic, by_input, quiet
 from .reach import reach, talks
@@ -87,7 +88,7 @@ class Snapshot:
         reached = reach(model, loss_fn)
         if why := talks(model, reached):
             raise ValueError(why)
-        self._holders = reached.holders
+        self._holders, self._held = reached.holders, reached.held
         self._variables = Variables(reached.places, reached.generators, reached.doubtful, reached.bound)
         self._inside = Inside(model, reached.modules)
         self.devices = {tensor.device for tensor in [*live.values(), *self._inside.buffers()]}
@@ -146,7 +147,7 @@ class Snapshot:
                     self.devices,
                     twice=self._twice,
                     by_example=self._by_example,
-                    holders=self._holders,
+                    holders=standing(self._holders, self._held),
                     seed=self.seed,
                 ),
                 NoHalves() if self._copies.raised else nullcontext(),
