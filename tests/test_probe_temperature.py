@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from lsmon.probe.schedule import Budget
 from lsmon.probe.sensors.bias import bias_bound
 from lsmon.probe.sensors.equilibrium import Equilibrium
 from lsmon.probe.sensors.fluctuation import Fluctuation
+from lsmon.probe.sensors.sampling import finite
 from lsmon.probe.sensors.sensor import Context
 from lsmon.probe.sensors.temperature import WINDOW, Temperature
 from lsmon.probe.sensors.window import Window
@@ -74,6 +77,42 @@ def test_langevin_dynamics_has_the_temperature_it_was_given(a: float) -> None:
     assert frame.values["temperature/thermal_loss"] == pytest.approx(
         frame.values["temperature/noise"] * 200 / 2, rel=1e-6
     )
+
+
+@pytest.mark.parametrize("a", [0.01, 0.5, 1.9])
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
+def test_the_bias_of_consecutive_gradients_is_that_of_the_stationary_state(a: float, momentum: float) -> None:
+    """Of x and its velocity v in a mode of curvature 1, by Lyapunov's equation: ½ ⟨(g' - g)²⟩ over the variance of g's noise,
+    with g = x + ξ, v' = μv + g, x' = x - av'."""
+    turn = torch.tensor([[1 - a, -a * momentum], [1.0, momentum]], dtype=torch.float64)
+    kick = torch.tensor([-a, 1.0], dtype=torch.float64)
+    equation = torch.eye(4, dtype=torch.float64) - torch.kron(turn, turn)
+    state = torch.linalg.solve(equation, torch.outer(kick, kick).reshape(-1)).reshape(2, 2)
+    truth = 1 + a + a**2 * float(state[1, 1]) / 2  # x' - x = -av', in which ξ has its part
+    assert bias_bound(a, momentum) == pytest.approx(truth)
+
+
+def test_beyond_the_edge_and_for_nesterov_no_bias_is_known() -> None:
+    assert bias_bound(2.0) is None and bias_bound(3.8, 0.9) is None and bias_bound(3.79, 0.9) is not None
+    assert bias_bound(0.1, 0.9, nesterov=True) is None
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 6])
+def test_drawing_without_replacement_by_counting_all_orders(size: int) -> None:
+    """Six examples in all their orders: parts of a batch of two and more, and neighbouring batches of which one pair in an
+    epoch lies in two epochs, both give the variance of a batch's mean."""
+    examples = torch.tensor([0.3, -1.0, 2.0, 0.1, 0.7, -0.2], dtype=torch.float64)
+    orders = torch.tensor(list(itertools.permutations(range(6))))
+    means = examples[orders].reshape(720, 6 // size, size).mean(-1)
+    truth = float((means - examples.mean()).square().mean())
+    facts: Any = SimpleNamespace(batch=torch.zeros(size, 1), examples=6)
+    inner = means.diff(dim=1).square().mean(0).sum() / 2  # the noise of two epochs is independent
+    assert finite(facts, 1, consecutive=True) * float(inner + truth) / (6 // size) == pytest.approx(truth)
+    if size > 1:
+        by_parts = float(examples[orders[:, :size]].var(1).mean()) / size
+        assert finite(facts, 1, consecutive=False) * by_parts == pytest.approx(truth)
+    facts.examples = None
+    assert finite(facts, 1, consecutive=True) == finite(facts, 1, consecutive=False) == 1.0
 
 
 @pytest.mark.parametrize("momentum", [0.5, 0.9])

@@ -26,6 +26,4 @@ def bias_bound(a: float, momentum: float = 0.0, nesterov: bool = False) -> float
     """The factor by which the estimate is too high in a mode with a = η h; it grows with a. None where not known."""
     if nesterov or a >= 2 * (1 + momentum):
         return None
-    if not momentum:
-        return (2 + a) / (2 - a)
     return 1 + a + a * a / ((1 - momentum) * (2 * (1 + momentum) - a))
