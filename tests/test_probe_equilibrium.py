@@ -155,6 +155,68 @@ def test_after_a_tenfold_learning_rate_it_is_below_one() -> None:
     assert ratio < 0.5
 
 
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+@pytest.mark.parametrize("clipped", [1.0, 0.5])
+@pytest.mark.parametrize("finite", [1.0, 0.75])
+def test_descent_and_heating_are_those_of_a_quadratic(momentum: float, clipped: float, finite: float) -> None:
+    """Of two updates with noises ±c, and one without: what they change U = ½θᵀHθ + ½κθ² by, exactly. Two groups with rates
+    of their own, coupled decay in one of them, and a parameter that no optimizer moves."""
+    generator = torch.Generator().manual_seed(0)
+    root = torch.randn(6, 6, generator=generator)
+    hessian, kappa = root @ root.T, torch.tensor([0.3, 0.3, 0.0, 0.0, 0.0, 0.0])
+    theta, noise = torch.randn(2, 6, generator=generator)
+    moved, other, still = (nn.Parameter(piece.clone()) for piece in theta.split(2))
+    groups = [{"params": [moved], "lr": 0.1, "weight_decay": 0.3}, {"params": [other], "lr": 0.02}]
+    optimizer = torch.optim.SGD(groups, momentum=momentum)
+    rate = torch.tensor([0.1, 0.1, 0.02, 0.02, 0.0, 0.0]) / (1 - momentum)
+    form = shape(optimizer, [moved, other, still])
+    assert form is not None and form.plain == (momentum == 0)
+    torch.testing.assert_close(form.rate, rate)
+    noise *= form.metric
+
+    def potential(at: Tensor) -> float:
+        return float(0.5 * at @ hessian @ at + 0.5 * kappa @ at.square())
+
+    def change(of: Tensor) -> float:
+        """By an update with this noise."""
+        return potential(theta - clipped * rate * (hessian @ theta + kappa * theta + of)) - potential(theta)
+
+    factor, trace = torch.tensor(clipped), form.rate @ noise.square() / finite
+    both = []
+    for sign in (1.0, -1.0):  # drawn without replacement, parts scatter by 1/finite more than their mean
+        seen = Noise(
+            hessian @ theta + sign * noise,
+            noise / math.sqrt(finite),
+            trace,
+            form.metric @ noise.square() / finite,
+        )
+        along = direction(seen, form, factor)
+        both.append(balance(seen, form, factor, finite, along, hessian @ along))
+    descent, heating, heat, plain, gradient, _ = (torch.stack(both).mean(0)).tolist()
+    slope = (hessian @ theta + kappa * theta).square() @ rate
+    assert descent == pytest.approx(clipped * float(slope), rel=1e-4)
+    changes = (change(noise) + change(-noise)) / 2
+    truth = changes + descent if form.plain else changes - change(torch.zeros(6))
+    assert heating == pytest.approx(truth, rel=1e-3)
+    assert heat == pytest.approx(clipped * float(rate @ noise.square()), rel=1e-5)
+    assert plain == pytest.approx(float(noise.square().sum()), rel=1e-5)
+    assert gradient == pytest.approx(float((hessian @ theta)[:4].square().sum()), rel=1e-4)
+
+
+def test_decoupled_decay_shrinks_and_is_no_part_of_the_potential() -> None:
+    weight = nn.Parameter(torch.tensor([2.0, -1.0]))
+    optimizer = torch.optim.AdamW([weight], 0.1, weight_decay=0.3)
+    assert shape(optimizer, [weight]) is None  # no metric before the first update
+    weight.grad = torch.tensor([0.5, 0.25])
+    optimizer.step()
+    form = shape(optimizer, [weight])
+    assert form is not None and not form.plain
+    torch.testing.assert_close(form.metric, 1 / torch.tensor([0.5, 0.25]), rtol=1e-5, atol=0.0)
+    torch.testing.assert_close(form.rate, 0.1 * form.metric)
+    torch.testing.assert_close(form.shrink, 0.1 * 0.3 * weight.detach())
+    assert not form.kappa.any() and not form.decay.any()
+
+
 def test_a_full_batch_has_no_gauge_and_a_batch_is_needed() -> None:
     """In words, not in numbers."""
     bath = Bath(torch.ones(10), 0.05)
