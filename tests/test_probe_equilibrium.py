@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from lsmon.probe.algorithms.estimate import Estimate
 from lsmon.probe.guard import Guard
 from lsmon.probe.instruments import Instruments
 from lsmon.probe.reference import Reference
@@ -16,8 +19,10 @@ from lsmon.probe.schedule import Budget
 from lsmon.probe.sensors.balance import Noise, balance, direction, shape
 from lsmon.probe.sensors.energy import Energy
 from lsmon.probe.sensors.equilibrium import Equilibrium
+from lsmon.probe.sensors.gauge_reading import read_gauge
 from lsmon.probe.sensors.sensor import Context
 from lsmon.probe.sensors.temperature import Temperature
+from lsmon.probe.sensors.window import Window
 from lsmon.protocol.frames import Scalars
 from lsmon.protocol.gauge import label
 from tests.one_thread import one_thread  # noqa: F401 (autouse)
@@ -352,6 +357,44 @@ def test_by_energy_and_by_gradients_it_is_the_same(decay: float) -> None:
     assert its_error < error
     assert abs(better - value) <= 2 * math.hypot(error, its_error)
     assert abs(better - 1) <= 2 * its_error if not decay else better < 1
+
+
+def readings(count: int, scatter: float) -> Window:
+    """Descent 1.2 ± ``scatter`` in every estimate, heating 1, a shrinking of 0.1, every third step."""
+    window, draw = Window(4000), random.Random(0)
+    for place in range(count):
+        window.add(1.2 + draw.gauss(0, scatter), 1.0, 0.5, 0.5, 1.0, 0.1, 0.0, 3.0 * place)
+    return window
+
+
+@pytest.mark.parametrize(
+    ("scatter", "estimates", "label", "way"),
+    [
+        (0.1, 200, "equilibrium", "by |∇L|²"),
+        (8.0, 200, "equilibrium", "by energy"),
+        (20.0, 1600, "insufficient", "by |∇L|²"),
+    ],
+)
+def test_the_latest_stretch_that_allows_a_label_and_the_better_known_way(
+    scatter: float, estimates: int, label: str, way: str
+) -> None:
+    """Where the loss falls by 0.2 a step, 0.1 of it by decay, R is 1 - (-0.2 + 0.1)/1; a stretch begins at its first step."""
+    asked: list[float] = []
+
+    def rate(since: int, memory: float) -> Estimate | None:
+        asked.append(since)
+        return Estimate(-0.2, 0.05) if way == "by energy" or scatter < 1 else None
+
+    energy: Any = SimpleNamespace(rate=rate)
+    gauge = read_gauge(readings(1600, scatter), energy, 2.0)
+    assert gauge is not None and (gauge.label, gauge.way, gauge.estimates) == (label, way, estimates)
+    assert asked == [3 * (1600 - 200 * 2**turn) for turn in range(len(asked))] and asked[-1] == 3 * (
+        1600 - estimates
+    )
+    if way == "by energy":
+        assert gauge.ratio.value == pytest.approx(1.1) and gauge.ratio.se == pytest.approx(0.05)
+    few = read_gauge(readings(150, 0.1), energy, 2.0)
+    assert few is not None and few.estimates == 150
 
 
 def test_the_change_of_a_potential_has_an_honest_error() -> None:
