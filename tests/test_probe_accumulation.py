@@ -126,7 +126,11 @@ def test_it_is_unbiased_even_near_the_edge(momentum: float, a: float) -> None:
     truth = lr / (1 - momentum) * noise / 2
     assert frame.values["temperature/noise"] == pytest.approx(truth, rel=0.05)
     assert abs(frame.values["temperature/noise"] - truth) <= 3 * frame.errors["temperature/noise"]
+    # Each is of 100 squares of normal numbers, and sixteen blocks tell an error to a fifth.
+    assert frame.errors["temperature/noise"] == pytest.approx(truth * math.sqrt(2 / 100 / 96), rel=0.6)
+    assert frame.errors["temperature/thermal_loss"] == pytest.approx(50 * frame.errors["temperature/noise"])
     assert "micro-batches, M=2, n=96, identity metric, d=100" in frame.words["temperature/noise"]
+    assert "unequal" not in frame.words["temperature/noise"]
 
 
 def test_the_truth_lies_within_two_errors() -> None:
