@@ -131,8 +131,8 @@ class _Search:
                 if inner and place is not None:
                     self.places.append(place)
             else:
-                if place is not None and type(thing) not in HOLDERS:
-                    self._bound.append(place)
+                if place is not None and type(thing) not in HOLDERS and type(each) is not bool:
+                    self._bound.append(place)  # but a flag, which a signal handler may raise at any moment
                 if inner and place is not None and type(each) in HOLDERS:
                     self.held.append(place)
                 self.look(each, depth + 1, written=inner, owner=isinstance(thing, MethodType))
