@@ -110,8 +110,10 @@ def _mapped(change: Callable[[Tensor], Tensor], batch: Any, depth: int) -> Any:
 
 def _tensor(leaf: Any) -> Tensor | None:
     """A tensor, or one in the memory of an array where that can be."""
-    if isinstance(leaf, Tensor) or not is_array(leaf):
-        return leaf if isinstance(leaf, Tensor) else None
+    if isinstance(leaf, Tensor):
+        return leaf
+    if not is_array(leaf):
+        return None
     plain = leaf.flags.writeable and all(stride >= 0 for stride in leaf.strides)
     try:
         return torch.from_numpy(leaf if plain else leaf.copy())

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..arrays import is_array
 from .names import stored, used
 from .parts import HOLDERS, Holder, foreign, function_of, parts
 from .place import Attributes, Place
@@ -57,8 +58,16 @@ def reach(model: nn.Module, loss_fn: Any) -> Reach:
     search.look(loss_fn, 0, owner=True)
     search.look_into_methods()
     doubtful, bound = search.settle()
-    found = search.modules, search.holders, search.held, search.places, doubtful, search.generators
-    return Reach(*found, search.trained, bound)
+    return Reach(
+        modules=search.modules,
+        holders=search.holders,
+        held=search.held,
+        places=search.places,
+        doubtful=doubtful,
+        generators=search.generators,
+        trained=search.trained,
+        bound=bound,
+    )
 
 
 def talks(model: nn.Module, reached: Reach) -> str:
@@ -197,7 +206,7 @@ class _Search:
             elif place.key in self._used:
                 if draws(value) and not any(value is other for other in self.generators):
                     self.generators.append(value)
-                elif varies(value) and getattr(value, "layout", torch.strided) == torch.strided:
+                elif varies(value) and (is_array(value) or getattr(value, "layout", None) == torch.strided):
                     doubtful.append(place)
         return doubtful, [place for place in self._bound if place.key in self._stored]
 

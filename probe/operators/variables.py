@@ -56,8 +56,6 @@ class Variables:
         large: dict[int, tuple[Any, list[Place]]] = {}
         for place, sure in [*((place, True) for place in places), *((place, False) for place in doubtful)]:
             value = place.get()
-            if type(value) in _NUMBERS and not sure:
-                continue
             if (is_large(value) or not sure) and not is_written(value):
                 large.setdefault(id(value), (value, []))[1].append(place)
             elif varies(value):

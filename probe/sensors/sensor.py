@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from lsmon.protocol.frames import Curvature, Layers, Scalars
 
+from ..schedule import UNLIMITED
+
 if TYPE_CHECKING:
     from ..division import Division
     from ..reference import Reference
@@ -100,7 +102,7 @@ class Context:
                     self.loss_fn,
                     batch,
                     mixed=reference.thinnest is not None,
-                    at_once=self.allowance >= 1,
+                    at_once=self.allowance >= UNLIMITED,
                 )
             if not self._division.settled(reference):
                 return False
